@@ -1,0 +1,178 @@
+from pdmesh.types.v1 import types_pb2 as _types_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class ConnectRequest(_message.Message):
+    __slots__ = ("sequence", "greeting", "submissions", "cancelled_streams", "acknowledged")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    GREETING_FIELD_NUMBER: _ClassVar[int]
+    SUBMISSIONS_FIELD_NUMBER: _ClassVar[int]
+    CANCELLED_STREAMS_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    greeting: GatewayGreeting
+    submissions: _containers.RepeatedCompositeFieldContainer[Submission]
+    cancelled_streams: bytes
+    acknowledged: int
+    def __init__(self, sequence: _Optional[int] = ..., greeting: _Optional[_Union[GatewayGreeting, _Mapping]] = ..., submissions: _Optional[_Iterable[_Union[Submission, _Mapping]]] = ..., cancelled_streams: _Optional[bytes] = ..., acknowledged: _Optional[int] = ...) -> None: ...
+
+class GatewayGreeting(_message.Message):
+    __slots__ = ("gateway_id", "version")
+    GATEWAY_ID_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    gateway_id: str
+    version: str
+    def __init__(self, gateway_id: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+
+class Submission(_message.Message):
+    __slots__ = ("stream", "request_id", "model", "tenant", "service_class", "deadline_ms", "prompt_token_ids", "delivered_token_ids", "sampling", "cache_salt", "strict_disaggregation")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    SERVICE_CLASS_FIELD_NUMBER: _ClassVar[int]
+    DEADLINE_MS_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
+    DELIVERED_TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_FIELD_NUMBER: _ClassVar[int]
+    CACHE_SALT_FIELD_NUMBER: _ClassVar[int]
+    STRICT_DISAGGREGATION_FIELD_NUMBER: _ClassVar[int]
+    stream: int
+    request_id: str
+    model: str
+    tenant: str
+    service_class: _types_pb2.ServiceClass
+    deadline_ms: int
+    prompt_token_ids: bytes
+    delivered_token_ids: bytes
+    sampling: _types_pb2.Sampling
+    cache_salt: str
+    strict_disaggregation: bool
+    def __init__(self, stream: _Optional[int] = ..., request_id: _Optional[str] = ..., model: _Optional[str] = ..., tenant: _Optional[str] = ..., service_class: _Optional[_Union[_types_pb2.ServiceClass, str]] = ..., deadline_ms: _Optional[int] = ..., prompt_token_ids: _Optional[bytes] = ..., delivered_token_ids: _Optional[bytes] = ..., sampling: _Optional[_Union[_types_pb2.Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., strict_disaggregation: _Optional[bool] = ...) -> None: ...
+
+class ConnectResponse(_message.Message):
+    __slots__ = ("sequence", "greeting", "placed", "tokens", "ended", "models", "acknowledged")
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    GREETING_FIELD_NUMBER: _ClassVar[int]
+    PLACED_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    ENDED_FIELD_NUMBER: _ClassVar[int]
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    sequence: int
+    greeting: RouterGreeting
+    placed: _containers.RepeatedCompositeFieldContainer[StreamPlaced]
+    tokens: _types_pb2.TokenColumns
+    ended: _containers.RepeatedCompositeFieldContainer[StreamEnded]
+    models: ModelList
+    acknowledged: int
+    def __init__(self, sequence: _Optional[int] = ..., greeting: _Optional[_Union[RouterGreeting, _Mapping]] = ..., placed: _Optional[_Iterable[_Union[StreamPlaced, _Mapping]]] = ..., tokens: _Optional[_Union[_types_pb2.TokenColumns, _Mapping]] = ..., ended: _Optional[_Iterable[_Union[StreamEnded, _Mapping]]] = ..., models: _Optional[_Union[ModelList, _Mapping]] = ..., acknowledged: _Optional[int] = ...) -> None: ...
+
+class RouterGreeting(_message.Message):
+    __slots__ = ("router_id", "version")
+    ROUTER_ID_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    router_id: str
+    version: str
+    def __init__(self, router_id: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
+
+class ModelList(_message.Message):
+    __slots__ = ("models",)
+    MODELS_FIELD_NUMBER: _ClassVar[int]
+    models: _containers.RepeatedCompositeFieldContainer[Model]
+    def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
+
+class Model(_message.Message):
+    __slots__ = ("name", "max_model_len", "prefill_workers", "decode_workers")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    MAX_MODEL_LEN_FIELD_NUMBER: _ClassVar[int]
+    PREFILL_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    DECODE_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    max_model_len: int
+    prefill_workers: int
+    decode_workers: int
+    def __init__(self, name: _Optional[str] = ..., max_model_len: _Optional[int] = ..., prefill_workers: _Optional[int] = ..., decode_workers: _Optional[int] = ...) -> None: ...
+
+class StreamPlaced(_message.Message):
+    __slots__ = ("stream", "path", "path_reason", "prefill_worker", "decode_worker")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    PATH_REASON_FIELD_NUMBER: _ClassVar[int]
+    PREFILL_WORKER_FIELD_NUMBER: _ClassVar[int]
+    DECODE_WORKER_FIELD_NUMBER: _ClassVar[int]
+    stream: int
+    path: _types_pb2.Path
+    path_reason: str
+    prefill_worker: str
+    decode_worker: str
+    def __init__(self, stream: _Optional[int] = ..., path: _Optional[_Union[_types_pb2.Path, str]] = ..., path_reason: _Optional[str] = ..., prefill_worker: _Optional[str] = ..., decode_worker: _Optional[str] = ...) -> None: ...
+
+class StreamEnded(_message.Message):
+    __slots__ = ("stream", "reason", "receipt", "error")
+    STREAM_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    RECEIPT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    stream: int
+    reason: _types_pb2.FinishReason
+    receipt: _types_pb2.Receipt
+    error: _types_pb2.Error
+    def __init__(self, stream: _Optional[int] = ..., reason: _Optional[_Union[_types_pb2.FinishReason, str]] = ..., receipt: _Optional[_Union[_types_pb2.Receipt, _Mapping]] = ..., error: _Optional[_Union[_types_pb2.Error, _Mapping]] = ...) -> None: ...
+
+class DescribeFleetRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DescribeFleetResponse(_message.Message):
+    __slots__ = ("router_id", "workers", "tiers", "stranded_block_seconds", "open_handoffs", "open_requests")
+    ROUTER_ID_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
+    TIERS_FIELD_NUMBER: _ClassVar[int]
+    STRANDED_BLOCK_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_HANDOFFS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    router_id: str
+    workers: _containers.RepeatedCompositeFieldContainer[WorkerStatus]
+    tiers: _containers.RepeatedCompositeFieldContainer[TierStatus]
+    stranded_block_seconds: float
+    open_handoffs: int
+    open_requests: int
+    def __init__(self, router_id: _Optional[str] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., tiers: _Optional[_Iterable[_Union[TierStatus, _Mapping]]] = ..., stranded_block_seconds: _Optional[float] = ..., open_handoffs: _Optional[int] = ..., open_requests: _Optional[int] = ...) -> None: ...
+
+class WorkerStatus(_message.Message):
+    __slots__ = ("worker_id", "model", "role", "state", "running_requests", "kv_blocks_total", "kv_blocks_reserved", "queued_prefill_tokens")
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    KV_BLOCKS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    KV_BLOCKS_RESERVED_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_PREFILL_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    model: str
+    role: _types_pb2.Role
+    state: str
+    running_requests: int
+    kv_blocks_total: int
+    kv_blocks_reserved: int
+    queued_prefill_tokens: int
+    def __init__(self, worker_id: _Optional[str] = ..., model: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., state: _Optional[str] = ..., running_requests: _Optional[int] = ..., kv_blocks_total: _Optional[int] = ..., kv_blocks_reserved: _Optional[int] = ..., queued_prefill_tokens: _Optional[int] = ...) -> None: ...
+
+class TierStatus(_message.Message):
+    __slots__ = ("model", "role", "queued_requests", "queued_tokens")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    role: _types_pb2.Role
+    queued_requests: int
+    queued_tokens: int
+    def __init__(self, model: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., queued_requests: _Optional[int] = ..., queued_tokens: _Optional[int] = ...) -> None: ...

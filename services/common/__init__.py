@@ -1,0 +1,1 @@
+"""What the services share, one named package per subject."""

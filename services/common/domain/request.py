@@ -1,0 +1,35 @@
+"""One caller's request as the router takes it: tokens in, tokens out."""
+
+from array import array
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from services.common.domain.sampling import Sampling
+from services.common.domain.tokens import tokens
+
+
+class ServiceClass(IntEnum):
+    """Service class, best first."""
+
+    INTERACTIVE = 1
+    STANDARD = 2
+    BATCH = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What a gateway submits. Times are relative, because clocks of two hosts differ."""
+
+    request_id: str
+    model: str
+    prompt: "array[int]"
+    sampling: Sampling
+    tenant: str = ""
+    service_class: ServiceClass = ServiceClass.STANDARD
+    deadline_ms: int | None = None
+    """Milliseconds left when the request was submitted; `None` is no deadline."""
+    delivered: "array[int]" = field(default_factory=tokens)
+    """Tokens that the client already has, when a request is submitted again."""
+    cache_salt: str = ""
+    strict_disaggregation: bool = False
+    """True: end in an error rather than take the local path."""

@@ -1,0 +1,139 @@
+"""What an engine reports after one step, for all its streams at once."""
+
+from array import array
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from services.common.domain.tokens import tokens
+
+
+class FinishReason(IntEnum):
+    """Why generation ended."""
+
+    STOP = 1
+    LENGTH = 2
+    CANCELLED = 3
+    ERROR = 4
+
+
+class FailureKind(IntEnum):
+    """Whose fault a failed job is, which decides what happens next."""
+
+    INVALID = 1
+    """No engine can run this job: the caller's fault."""
+    HANDOFF = 2
+    """The KV did not arrive; the job can run locally."""
+    ENGINE = 3
+    """The engine failed; the job can run elsewhere."""
+    LEAVING = 4
+    """The worker leaves; the job can run elsewhere."""
+
+
+@dataclass(slots=True)
+class TokenColumns:
+    """Tokens of one step as a structure of arrays.
+
+    `streams` and `counts` have one entry per stream, `token_ids` holds all tokens, stream after stream.
+    """
+
+    streams: "array[int]" = field(default_factory=tokens)
+    counts: "array[int]" = field(default_factory=tokens)
+    token_ids: "array[int]" = field(default_factory=tokens)
+
+    def add(self, stream: int, ids: "array[int]") -> None:
+        """Append one stream's tokens."""
+        self.streams.append(stream)
+        self.counts.append(len(ids))
+        self.token_ids.extend(ids)
+
+    def add_one(self, stream: int, token_id: int) -> None:
+        """Append one stream's single token."""
+        self.streams.append(stream)
+        self.counts.append(1)
+        self.token_ids.append(token_id)
+
+    def extend(self, other: "TokenColumns") -> None:
+        """Append another step's tokens."""
+        self.streams.extend(other.streams)
+        self.counts.extend(other.counts)
+        self.token_ids.extend(other.token_ids)
+
+    def is_well_formed(self) -> bool:
+        """Whether the columns' lengths agree."""
+        return len(self.streams) == len(self.counts) and sum(self.counts) == len(self.token_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class HandoffOffered:
+    """A prefill job is done: its first token, and its KV waiting under a lease."""
+
+    stream: int
+    handoff_id: str
+    connector_params: bytes
+    kv_tokens: int
+    kv_blocks: int
+    kv_size_bytes: int
+    lease_ms: int
+    token_ids: "array[int]"
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class HandoffAdopted:
+    """The decode worker owns the KV."""
+
+    stream: int
+    handoff_id: str
+    kv_size_bytes: int
+    transfer_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class HandoffReleased:
+    """The prefill worker has freed the blocks; once for each offer, however it ended."""
+
+    handoff_id: str
+    expired: bool = False
+    """True when the lease ran out before anybody settled it."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobFinished:
+    """A successful end, after the last token. A prefill job that offers does not finish: it is offered."""
+
+    stream: int
+    reason: FinishReason
+    cached_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class JobFailed:
+    """A job's unsuccessful end."""
+
+    stream: int
+    kind: FailureKind
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class KvChange:
+    """A change of the prefix cache: blocks stored under a parent, or removed."""
+
+    stored_block_hashes: tuple[bytes, ...] = ()
+    parent_block_hash: bytes = b""
+    removed_block_hashes: tuple[bytes, ...] = ()
+    token_ids: "array[int]" = field(default_factory=tokens)
+    block_size_tokens: int = 0
+
+
+@dataclass(slots=True)
+class StepOutput:
+    """One engine step's news. Consumers take the parts in this order."""
+
+    offered: list[HandoffOffered] = field(default_factory=list)
+    adopted: list[HandoffAdopted] = field(default_factory=list)
+    tokens: TokenColumns = field(default_factory=TokenColumns)
+    finished: list[JobFinished] = field(default_factory=list)
+    failed: list[JobFailed] = field(default_factory=list)
+    released: list[HandoffReleased] = field(default_factory=list)
+    kv_changes: list[KvChange] = field(default_factory=list)

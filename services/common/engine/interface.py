@@ -1,0 +1,59 @@
+"""The engine as a worker sees it. No other module of the mesh knows which engine runs."""
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from services.common.domain import Capacity, Fingerprint, Job, LoadReport, StepOutput
+
+
+class EngineSink(Protocol):
+    """Takes an engine's news, on the event loop's thread; must not block and must not raise."""
+
+    def on_step(self, output: StepOutput) -> None:
+        """Take one step's news for all streams."""
+
+    def on_engine_dead(self, why: str) -> None:
+        """Take notice that the engine is gone for good; no further step will come."""
+
+
+class Engine(Protocol):
+    """A model being run.
+
+    Every submitted job ends in exactly one of: `JobFinished`, `JobFailed`, `HandoffOffered`
+    (a PREFILL job; its KV then ends in exactly one `HandoffReleased`), or silence after `abort`
+    (nothing is reported for a stream once `abort` has returned).
+    All methods are called on the event loop's thread.
+    """
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """What must agree with a handoff's other side; valid after `start`."""
+
+    @property
+    def capacity(self) -> Capacity:
+        """What the engine can hold; valid after `start`."""
+
+    async def start(self, sink: EngineSink) -> None:
+        """Load the model; raises `EngineStartFailed` with one clear line."""
+
+    def submit(self, job: Job) -> None:
+        """Queue a job. Never blocks, never raises for the job's sake: a bad job is reported as failed."""
+
+    def abort(self, streams: Iterable[int]) -> None:
+        """End jobs and free all they hold within one step. Unknown streams are ignored.
+
+        A PREFILL job aborted after its offer is not touched: that KV is settled by `release`.
+        An ADOPT job aborted before its adoption drops the handoff, so that the prefill side frees it.
+        """
+
+    def release(self, handoff_ids: Iterable[str]) -> None:
+        """Free offered KV that nobody will adopt. Unknown ids are ignored; idempotent."""
+
+    def load(self) -> LoadReport:
+        """What the engine holds at the moment; cheap."""
+
+    async def check(self) -> None:
+        """Deep health: really generate a few tokens; raises `EngineUnhealthy`."""
+
+    async def close(self) -> None:
+        """Stop the engine and free everything; idempotent."""

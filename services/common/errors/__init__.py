@@ -1,0 +1,111 @@
+"""Every error of the mesh: one tree, one table to gRPC and HTTP.
+
+    MeshError
+    ├── Invalid                  the caller's fault, retrying is pointless
+    │   ├── InvalidField         400  a field is missing, of the wrong type or out of range
+    │   ├── PromptTooLong        400  prompt + max_tokens do not fit the model
+    │   ├── BodyTooLarge         413
+    │   ├── ModelNotFound        404
+    │   ├── RouteNotFound        404
+    │   ├── MethodNotAllowed     405
+    │   └── DuplicateRequest     409  the stream number or request id is in use
+    ├── Refused                  not taken; retry after `retry_after_ms`
+    │   ├── QueueFull            503
+    │   ├── QueueWaitExceeded    503
+    │   ├── NoWorkers            503  no worker serves the model now
+    │   ├── RouterUnavailable    503
+    │   └── TooManyConnections   503
+    ├── Ended                    taken, and ended without an answer
+    │   ├── DeadlinePassed       504
+    │   ├── Cancelled            499
+    │   ├── SlowReader           499  the client did not read fast enough
+    │   ├── RetriesExhausted     502  workers failed too often
+    │   ├── NotResumable         502  the worker died and going on elsewhere would not be exact
+    │   └── PathUnavailable      503  disaggregation was demanded and not possible
+    ├── Startup                  a process cannot start; exit code 2, one line
+    │   ├── BadSetting, ModelMissing, PortInUse, StoreUnavailable, ComponentMissing
+    │   ├── EngineStartFailed
+    │   └── RegistrationRefused  fingerprints that do not fit the fleet
+    ├── EngineUnhealthy
+    ├── ProtocolViolation        a peer broke the wire's rules; its session ends
+    └── Internal                 500  a fault of ours
+
+The gRPC side of the table is `services.common.rpc.status`; the HTTP side is `http_status` here and
+the gateway's `errors` module, which writes OpenAI's error body.
+"""
+
+from services.common.errors.tree import (
+    BadSetting,
+    BodyTooLarge,
+    Cancelled,
+    Code,
+    ComponentMissing,
+    DeadlinePassed,
+    DuplicateRequest,
+    Ended,
+    EngineStartFailed,
+    EngineUnhealthy,
+    Internal,
+    Invalid,
+    InvalidField,
+    MeshError,
+    MethodNotAllowed,
+    ModelMissing,
+    ModelNotFound,
+    NotResumable,
+    NoWorkers,
+    PathUnavailable,
+    PortInUse,
+    PromptTooLong,
+    ProtocolViolation,
+    QueueFull,
+    QueueWaitExceeded,
+    Refused,
+    RegistrationRefused,
+    RetriesExhausted,
+    RouteNotFound,
+    RouterUnavailable,
+    SlowReader,
+    Startup,
+    StoreUnavailable,
+    TooManyConnections,
+    by_reason,
+)
+
+__all__ = [
+    "BadSetting",
+    "BodyTooLarge",
+    "Cancelled",
+    "Code",
+    "ComponentMissing",
+    "DeadlinePassed",
+    "DuplicateRequest",
+    "Ended",
+    "EngineStartFailed",
+    "EngineUnhealthy",
+    "Internal",
+    "Invalid",
+    "InvalidField",
+    "MeshError",
+    "MethodNotAllowed",
+    "ModelMissing",
+    "ModelNotFound",
+    "NoWorkers",
+    "NotResumable",
+    "PathUnavailable",
+    "PortInUse",
+    "PromptTooLong",
+    "ProtocolViolation",
+    "QueueFull",
+    "QueueWaitExceeded",
+    "Refused",
+    "RegistrationRefused",
+    "RetriesExhausted",
+    "RouteNotFound",
+    "RouterUnavailable",
+    "SlowReader",
+    "Startup",
+    "StoreUnavailable",
+    "TooManyConnections",
+    "by_reason",
+]

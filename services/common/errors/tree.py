@@ -1,0 +1,274 @@
+"""The error classes; the tree is drawn in the package's docstring."""
+
+from enum import IntEnum
+from typing import ClassVar
+
+
+class Code(IntEnum):
+    """gRPC's canonical status codes, named here so that only `rpc` needs gRPC."""
+
+    CANCELLED = 1
+    INVALID_ARGUMENT = 3
+    DEADLINE_EXCEEDED = 4
+    NOT_FOUND = 5
+    ALREADY_EXISTS = 6
+    RESOURCE_EXHAUSTED = 8
+    FAILED_PRECONDITION = 9
+    ABORTED = 10
+    UNIMPLEMENTED = 12
+    INTERNAL = 13
+    UNAVAILABLE = 14
+
+
+class MeshError(Exception):
+    """Base of all errors of the mesh.
+
+    `retry_after_ms` is None where retrying is pointless or the time is unknown; `field` names the
+    request field at fault.
+    """
+
+    reason: ClassVar[str] = "internal"
+    code: ClassVar[Code] = Code.INTERNAL
+    http_status: ClassVar[int] = 500
+
+    def __init__(self, message: str = "", *, field: str = "", retry_after_ms: int | None = None) -> None:
+        super().__init__(message or type(self).reason.replace("_", " "))
+        self.field = field
+        self.retry_after_ms = retry_after_ms
+
+    @property
+    def message(self) -> str:
+        """The error in words, for people."""
+        return str(self.args[0])
+
+
+class Invalid(MeshError):
+    """The caller's fault."""
+
+    reason = "invalid"
+    code = Code.INVALID_ARGUMENT
+    http_status = 400
+
+
+class InvalidField(Invalid):
+    """A field is missing, of the wrong type or out of range."""
+
+    reason = "invalid_field"
+
+
+class PromptTooLong(Invalid):
+    """Prompt and answer do not fit the model."""
+
+    reason = "context_length_exceeded"
+
+
+class BodyTooLarge(Invalid):
+    """The HTTP body is over its bound."""
+
+    reason = "body_too_large"
+    http_status = 413
+
+
+class ModelNotFound(Invalid):
+    """No such model."""
+
+    reason = "model_not_found"
+    code = Code.NOT_FOUND
+    http_status = 404
+
+
+class RouteNotFound(Invalid):
+    """No such URL."""
+
+    reason = "route_not_found"
+    code = Code.UNIMPLEMENTED
+    http_status = 404
+
+
+class MethodNotAllowed(Invalid):
+    """The URL exists, for another method."""
+
+    reason = "method_not_allowed"
+    code = Code.UNIMPLEMENTED
+    http_status = 405
+
+
+class DuplicateRequest(Invalid):
+    """The stream number or request id is in use."""
+
+    reason = "duplicate_request"
+    code = Code.ALREADY_EXISTS
+    http_status = 409
+
+
+class Refused(MeshError):
+    """Not taken; retrying later can help."""
+
+    reason = "refused"
+    code = Code.RESOURCE_EXHAUSTED
+    http_status = 503
+
+
+class QueueFull(Refused):
+    """The wait queue is at its bound."""
+
+    reason = "queue_full"
+
+
+class QueueWaitExceeded(Refused):
+    """The request waited for its whole allowance without being placed."""
+
+    reason = "queue_wait_exceeded"
+
+
+class NoWorkers(Refused):
+    """No worker serves the model at the moment."""
+
+    reason = "no_workers"
+    code = Code.UNAVAILABLE
+
+
+class RouterUnavailable(Refused):
+    """The gateway has no router."""
+
+    reason = "router_unavailable"
+    code = Code.UNAVAILABLE
+
+
+class TooManyConnections(Refused):
+    """The gateway's connections or streams are at their bound."""
+
+    reason = "too_many_connections"
+
+
+class Ended(MeshError):
+    """Taken, and ended without a whole answer."""
+
+    reason = "ended"
+    code = Code.ABORTED
+    http_status = 502
+
+
+class DeadlinePassed(Ended):
+    """The request's own deadline."""
+
+    reason = "deadline_passed"
+    code = Code.DEADLINE_EXCEEDED
+    http_status = 504
+
+
+class Cancelled(Ended):
+    """The caller went away."""
+
+    reason = "cancelled"
+    code = Code.CANCELLED
+    http_status = 499
+
+
+class SlowReader(Cancelled):
+    """The client did not read fast enough, and its buffer is full."""
+
+    reason = "slow_reader"
+
+
+class RetriesExhausted(Ended):
+    """Workers failed more often than the retry bound allows."""
+
+    reason = "retries_exhausted"
+    code = Code.UNAVAILABLE
+
+
+class NotResumable(Ended):
+    """A worker died, and going on elsewhere would not be exact for these sampling parameters."""
+
+    reason = "not_resumable"
+
+
+class PathUnavailable(Ended):
+    """The caller demanded disaggregation, and it was not possible."""
+
+    reason = "path_unavailable"
+    code = Code.FAILED_PRECONDITION
+    http_status = 503
+
+
+class Startup(MeshError):
+    """A process cannot start: one line on stderr and exit code 2."""
+
+    reason = "startup_failed"
+    code = Code.FAILED_PRECONDITION
+
+
+class BadSetting(Startup):
+    """A flag, variable or configuration key is unknown or has an impossible value."""
+
+    reason = "bad_setting"
+
+
+class ModelMissing(Startup):
+    """The model's directory or one of its files is not there."""
+
+    reason = "model_missing"
+
+
+class PortInUse(Startup):
+    """The port to listen on is taken."""
+
+    reason = "port_in_use"
+
+
+class StoreUnavailable(Startup):
+    """Redis is configured and does not answer."""
+
+    reason = "store_unavailable"
+
+
+class ComponentMissing(Startup):
+    """A library that the chosen engine needs is not installed."""
+
+    reason = "component_missing"
+
+
+class EngineStartFailed(Startup):
+    """The engine refused its configuration or could not load the model."""
+
+    reason = "engine_start_failed"
+
+
+class RegistrationRefused(Startup):
+    """The router refused this worker, its fingerprint does not fit the fleet."""
+
+    reason = "registration_refused"
+
+
+class EngineUnhealthy(MeshError):
+    """The engine did not generate what it should."""
+
+    reason = "engine_unhealthy"
+    code = Code.UNAVAILABLE
+    http_status = 503
+
+
+class ProtocolViolation(MeshError):
+    """A peer broke the wire's rules; its session ends."""
+
+    reason = "protocol_violation"
+    code = Code.FAILED_PRECONDITION
+
+
+class Internal(MeshError):
+    """A fault of ours."""
+
+    reason = "internal"
+
+
+def _tree(root: type[MeshError]) -> list[type[MeshError]]:
+    return [root, *(kind for child in root.__subclasses__() for kind in _tree(child))]
+
+
+_BY_REASON = {kind.reason: kind for kind in _tree(MeshError)}
+
+
+def by_reason(reason: str) -> type[MeshError]:
+    """The class of a machine-readable reason; `Internal` for an unknown one."""
+    return _BY_REASON.get(reason, Internal)

@@ -1,0 +1,59 @@
+"""Every bound of the mesh in one table: name, number, unit, and what happens when it is reached."""
+
+from dataclasses import dataclass, fields
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds that hold unless a deployment sets others. Full means a clear refusal at once."""
+
+    body_size_bytes_max: int = 8 * 1024 * 1024
+    """HTTP request body; 413 past it, without reading on."""
+    header_size_bytes_max: int = 32 * 1024
+    """HTTP request line and headers together; 431 past it."""
+    json_depth_max: int = 64
+    """Nesting of a JSON body; 400 past it."""
+    connections_max: int = 4_096
+    """Open HTTP connections per gateway; 503 past it."""
+    streams_per_gateway_max: int = 4_096
+    """Requests in flight per gateway; 503 past it."""
+    client_buffer_bytes_max: int = 256 * 1024
+    """Text waiting for one HTTP client that does not read; the request is cancelled past it."""
+    frame_size_bytes_max: int = 16 * 1024 * 1024
+    """One gRPC message on an internal stream."""
+    frames_unacknowledged_max: int = 256
+    """Frames in flight to one peer; past it they merge in the sender's outbox."""
+    outbox_size_bytes_max: int = 64 * 1024 * 1024
+    """What may wait for one peer that does not read; its session ends past it."""
+    queue_requests_max: int = 2_048
+    """Requests waiting per pool and tier; refused past it."""
+    queue_tokens_max: int = 4_000_000
+    """Prompt tokens waiting per pool and tier; refused past it."""
+    queue_wait_ms_max: int = 10_000
+    """Time a request may wait to be placed; 503 past it."""
+    retries_per_request_max: int = 3
+    """Times a request may be placed again after workers failed it."""
+    handoff_lease_ms: int = 30_000
+    """How long a prefill worker keeps an offered KV."""
+    handoff_margin_ms: int = 5_000
+    """The pull must have begun this long before the lease ends."""
+    workers_max: int = 10_000
+    """Workers attached to one router."""
+    gateways_max: int = 256
+    """Gateways connected to one router."""
+    request_id_chars_max: int = 128
+    """Length of a caller's own request id; 400 past it."""
+    shutdown_grace_ms: int = 20_000
+    """Time to finish what is in flight after SIGTERM."""
+    heartbeat_interval_ms: int = 500
+    """A quiet stream carries a frame this often."""
+    heartbeat_timeout_ms: int = 3_000
+    """A silent peer is taken for dead after this."""
+
+
+DEFAULTS = Limits()
+
+
+def names() -> list[str]:
+    """Names of all bounds, in the table's order."""
+    return [f.name for f in fields(Limits)]

@@ -1,0 +1,13 @@
+"""Declaring one setting."""
+
+import dataclasses
+from typing import Any
+
+
+def setting(default: Any, help_text: str, *, choices: tuple[str, ...] = ()) -> Any:
+    """A dataclass field of a `Settings` class: its default, one line of help, and allowed values if few.
+
+    The field's name carries the unit (`grace_ms`); a flag `--grace-ms`, a variable `PDMESH_<SERVICE>_GRACE_MS`
+    and a key `grace_ms` in the file's `[<service>]` table follow from it.
+    """
+    return dataclasses.field(default=default, metadata={"help": help_text, "choices": choices})
