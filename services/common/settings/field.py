@@ -1,4 +1,4 @@
-"""Declaring one setting."""
+"""Declaring one setting, or a group of them."""
 
 import dataclasses
 from typing import Any
@@ -7,7 +7,16 @@ from typing import Any
 def setting(default: Any, help_text: str, *, choices: tuple[str, ...] = ()) -> Any:
     """A dataclass field of a `Settings` class: its default, one line of help, and allowed values if few.
 
-    The field's name carries the unit (`grace_ms`); a flag `--grace-ms`, a variable `PDMESH_<SERVICE>_GRACE_MS`
-    and a key `grace_ms` in the file's `[<service>]` table follow from it.
+    The field's name carries the unit (`grace_ms`); a flag `--grace-ms`, a variable
+    `PDMESH_<SERVICE>_GRACE_MS` and a key `grace_ms` in the file's `[<service>]` table follow from it.
     """
     return dataclasses.field(default=default, metadata={"help": help_text, "choices": choices})
+
+
+def group(kind: type[Any], prefix: str = "") -> Any:
+    """A dataclass field that holds another settings class, whose names get `prefix` in front.
+
+    The group's fields are flags, variables and keys of the service like any other; composing the same
+    class twice needs two prefixes.
+    """
+    return dataclasses.field(default_factory=kind, metadata={"prefix": prefix})

@@ -1,0 +1,75 @@
+"""One setting as the outside sees it: a name, a type, a default, a line of help."""
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass
+from typing import Any
+
+SCALARS = (str, int, float, bool)
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A setting with everything that flags, variables, files and documentation need of it."""
+
+    name: str
+    """Its name outside, group prefixes included, in snake_case."""
+    kind: type[Any]
+    """str, int, float, bool, or tuple (of str)."""
+    optional: bool
+    """Whether None is allowed."""
+    default: Any
+    help_text: str
+    choices: tuple[str, ...]
+
+    @property
+    def flag(self) -> str:
+        """The flag, `--grace-ms`."""
+        return "--" + self.name.replace("_", "-")
+
+    def variable(self, service: str) -> str:
+        """The environment variable, `PDMESH_GATEWAY_GRACE_MS`."""
+        return f"PDMESH_{service}_{self.name}".upper()
+
+
+def leaves(cls: type[Any], prefix: str = "") -> list[Leaf]:
+    """All settings of a settings class, groups opened, in the order of declaration.
+
+    Raises TypeError when the class declares something that has no flag: a programming error.
+    """
+    hints = typing.get_type_hints(cls)
+    found: list[Leaf] = []
+    for field in dataclasses.fields(cls):
+        if "prefix" in field.metadata:
+            found += leaves(hints[field.name], prefix + field.metadata["prefix"])
+        elif "help" in field.metadata:
+            found.append(_leaf(field, hints[field.name], prefix))
+        else:
+            raise TypeError(f"{cls.__name__}.{field.name} is declared with neither setting() nor group()")
+    return found
+
+
+def _leaf(field: "dataclasses.Field[Any]", annotation: Any, prefix: str) -> Leaf:
+    kind, optional = _kind(annotation, field.name)
+    return Leaf(
+        name=prefix + field.name,
+        kind=kind,
+        optional=optional,
+        default=field.default,
+        help_text=field.metadata["help"],
+        choices=field.metadata["choices"],
+    )
+
+
+def _kind(annotation: Any, name: str) -> tuple[type[Any], bool]:
+    """The plain type of an annotation, and whether None is allowed beside it."""
+    if typing.get_origin(annotation) in (types.UnionType, typing.Union):
+        plain = [arm for arm in typing.get_args(annotation) if arm is not types.NoneType]
+        if len(plain) == 1 and len(typing.get_args(annotation)) == 2:
+            return _kind(plain[0], name)[0], True
+    elif annotation in SCALARS:
+        return annotation, False
+    elif typing.get_origin(annotation) is tuple and typing.get_args(annotation) == (str, ...):
+        return tuple, False
+    raise TypeError(f"setting {name} has the unsupported type {annotation}")

@@ -1,0 +1,106 @@
+"""Putting a settings object together: defaults, then the file, then the environment, then flags."""
+
+import dataclasses
+import tomllib
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from services.common.errors import BadSetting
+from services.common.settings.leaf import Leaf, leaves
+from services.common.settings.nearest import unknown
+from services.common.settings.value import checked, from_text, from_toml
+
+SERVICES = ("gateway", "router", "prefill", "decode", "up", "chat", "demo")
+"""Names that may stand in `PDMESH_<SERVICE>_...` and as a table in a configuration file."""
+CONFIG_VARIABLE = "PDMESH_CONFIG"
+"""Names the configuration file where no flag does."""
+
+T = TypeVar("T")
+Values = dict[str, Any]
+
+
+def load(
+    cls: type[T],
+    *,
+    service: str,
+    flags: Mapping[str, str | bool | list[str]],
+    environ: Mapping[str, str],
+    file: Path | None,
+) -> T:
+    """The settings of one service; raises `BadSetting` with one line that names the source at fault.
+
+    `flags` holds only the flags that were given, by setting name: text, True/False for booleans, a list
+    of texts for repeatable ones.
+    """
+    known = {leaf.name: leaf for leaf in leaves(cls)}
+    values = from_file(known, service, file) if file else {}
+    values |= _from_environ(known, service, environ)
+    values |= _from_flags(known, flags)
+    try:
+        return _build(cls, values)
+    except ValueError as error:  # a Settings class's own __post_init__
+        raise BadSetting(f"{service}: {error}") from error
+
+
+def from_file(known: Mapping[str, Leaf], service: str, file: Path) -> Values:
+    """The values of the file's `[<service>]` table; other services' tables are not looked into."""
+    try:
+        tables = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadSetting(f"configuration file {file}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadSetting(f"configuration file {file}: {error}") from None
+    for name, table in tables.items():
+        if name not in SERVICES or not isinstance(table, dict):
+            raise unknown(f"table in {file}:", name, SERVICES)
+    values: Values = {}
+    for key, value in tables.get(service, {}).items():
+        if key not in known:
+            raise unknown(f"key in {file} [{service}]:", key, known)
+        values[key] = from_toml(known[key], value, f"{file} [{service}] {key}")
+    return values
+
+
+def _from_environ(known: Mapping[str, Leaf], service: str, environ: Mapping[str, str]) -> Values:
+    variables = {leaf.variable(service): leaf for leaf in known.values()}
+    values: Values = {}
+    for name, text in environ.items():
+        if not name.startswith("PDMESH_") or name == CONFIG_VARIABLE:
+            continue
+        if name in variables:
+            values[variables[name].name] = from_text(variables[name], text, name)
+        elif _service_of(name) in (service, None):
+            raise unknown("variable", name, variables)
+    return values
+
+
+def _service_of(variable: str) -> str | None:
+    """The service whose variable this is, by its prefix."""
+    return next((name for name in SERVICES if variable.startswith(f"PDMESH_{name.upper()}_")), None)
+
+
+def _from_flags(known: Mapping[str, Leaf], flags: Mapping[str, str | bool | list[str]]) -> Values:
+    values: Values = {}
+    for name, given in flags.items():
+        if name not in known:
+            raise unknown("flag", "--" + name.replace("_", "-"), [leaf.flag for leaf in known.values()])
+        leaf = known[name]
+        if isinstance(given, str):
+            values[name] = from_text(leaf, given, leaf.flag)
+        else:
+            values[name] = checked(leaf, tuple(given) if isinstance(given, list) else given, leaf.flag)
+    return values
+
+
+def _build(cls: type[T], values: Values, prefix: str = "") -> T:
+    """The settings object, groups inside out; what `values` lacks keeps its default."""
+    hints = typing.get_type_hints(cls)
+    arguments: Values = {}
+    for field in dataclasses.fields(cls):  # type: ignore[arg-type]
+        if "prefix" in field.metadata:
+            arguments[field.name] = _build(hints[field.name], values, prefix + field.metadata["prefix"])
+        elif prefix + field.name in values:
+            arguments[field.name] = values[prefix + field.name]
+    return cls(**arguments)
