@@ -269,9 +269,9 @@ class KvEvent(_message.Message):
     REMOVED_BLOCK_HASHES_FIELD_NUMBER: _ClassVar[int]
     BLOCK_SIZE_TOKENS_FIELD_NUMBER: _ClassVar[int]
     TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
-    stored_block_hashes: bytes
+    stored_block_hashes: _containers.RepeatedScalarFieldContainer[bytes]
     parent_block_hash: bytes
-    removed_block_hashes: bytes
+    removed_block_hashes: _containers.RepeatedScalarFieldContainer[bytes]
     block_size_tokens: int
     token_ids: bytes
-    def __init__(self, stored_block_hashes: _Optional[bytes] = ..., parent_block_hash: _Optional[bytes] = ..., removed_block_hashes: _Optional[bytes] = ..., block_size_tokens: _Optional[int] = ..., token_ids: _Optional[bytes] = ...) -> None: ...
+    def __init__(self, stored_block_hashes: _Optional[_Iterable[bytes]] = ..., parent_block_hash: _Optional[bytes] = ..., removed_block_hashes: _Optional[_Iterable[bytes]] = ..., block_size_tokens: _Optional[int] = ..., token_ids: _Optional[bytes] = ...) -> None: ...

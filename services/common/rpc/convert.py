@@ -1,0 +1,274 @@
+"""The domain's words as protobuf messages and back. Data only: nothing here knows a channel or a server."""
+
+from typing import Any
+
+from pdmesh.fleet.v1 import fleet_pb2
+from pdmesh.router.v1 import router_pb2
+from pdmesh.types.v1 import types_pb2
+from services.common.domain import (
+    Capacity,
+    FailureKind,
+    Fingerprint,
+    FinishReason,
+    HandoffTicket,
+    Job,
+    JobKind,
+    LoadReport,
+    Path,
+    Receipt,
+    Registration,
+    Request,
+    Role,
+    Sampling,
+    ServiceClass,
+    TokenColumns,
+)
+from services.common.domain.tokens import from_bytes, to_bytes, tokens
+from services.common.errors import MeshError, ProtocolViolation, by_reason
+
+
+def wire_enum(value: int) -> Any:
+    """An enum's number; `Any`, because the stubs' enum types cannot be called."""
+    return int(value)
+
+
+_OPTIONAL_SAMPLING = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "seed",
+)
+
+
+def columns_to_wire(columns: TokenColumns) -> types_pb2.TokenColumns:
+    """Token columns; one token each is sent as no counts at all."""
+    one_each = len(columns.token_ids) == len(columns.streams)
+    return types_pb2.TokenColumns(
+        streams=to_bytes(columns.streams),
+        counts=b"" if one_each else to_bytes(columns.counts),
+        token_ids=to_bytes(columns.token_ids),
+    )
+
+
+def columns_from_wire(wire: types_pb2.TokenColumns) -> TokenColumns:
+    """Token columns; raises ProtocolViolation when the columns' lengths disagree."""
+    try:
+        streams, token_ids = from_bytes(wire.streams), from_bytes(wire.token_ids)
+        counts = from_bytes(wire.counts) if wire.counts else tokens([1]) * len(streams)
+    except ValueError as failure:
+        raise ProtocolViolation(f"token columns: {failure}") from failure
+    columns = TokenColumns(streams, counts, token_ids)
+    if not columns.is_well_formed():
+        raise ProtocolViolation("token columns differ in length")
+    return columns
+
+
+def sampling_to_wire(sampling: Sampling) -> types_pb2.Sampling:
+    """Sampling parameters; `None` stays absent."""
+    given = {name: getattr(sampling, name) for name in _OPTIONAL_SAMPLING}
+    return types_pb2.Sampling(
+        max_tokens=sampling.max_tokens,
+        stop_token_ids=sampling.stop_token_ids,
+        ignore_eos=sampling.ignore_eos,
+        min_tokens=sampling.min_tokens,
+        logit_bias=dict(sampling.logit_bias),
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
+def sampling_from_wire(wire: types_pb2.Sampling) -> Sampling:
+    """Sampling parameters; absent becomes `None`."""
+    given = {name: getattr(wire, name) for name in _OPTIONAL_SAMPLING if wire.HasField(name)}
+    return Sampling(
+        max_tokens=wire.max_tokens,
+        stop_token_ids=tuple(wire.stop_token_ids),
+        ignore_eos=wire.ignore_eos,
+        min_tokens=wire.min_tokens,
+        logit_bias=dict(wire.logit_bias),
+        **given,
+    )
+
+
+def request_to_wire(stream: int, request: Request) -> router_pb2.Submission:
+    """A request under the gateway's stream number."""
+    return router_pb2.Submission(
+        stream=stream,
+        request_id=request.request_id,
+        model=request.model,
+        tenant=request.tenant,
+        service_class=wire_enum(request.service_class),
+        deadline_ms=request.deadline_ms or 0,
+        prompt_token_ids=to_bytes(request.prompt),
+        delivered_token_ids=to_bytes(request.delivered),
+        sampling=sampling_to_wire(request.sampling),
+        cache_salt=request.cache_salt,
+        strict_disaggregation=request.strict_disaggregation,
+    )
+
+
+def request_from_wire(wire: router_pb2.Submission) -> Request:
+    """A request; raises ProtocolViolation on columns that are no token ids."""
+    try:
+        prompt, delivered = from_bytes(wire.prompt_token_ids), from_bytes(wire.delivered_token_ids)
+    except ValueError as failure:
+        raise ProtocolViolation(f"stream {wire.stream}: {failure}") from failure
+    return Request(
+        request_id=wire.request_id,
+        model=wire.model,
+        prompt=prompt,
+        sampling=sampling_from_wire(wire.sampling),
+        tenant=wire.tenant,
+        service_class=ServiceClass(wire.service_class or ServiceClass.STANDARD),
+        deadline_ms=wire.deadline_ms or None,
+        delivered=delivered,
+        cache_salt=wire.cache_salt,
+        strict_disaggregation=wire.strict_disaggregation,
+    )
+
+
+def job_to_wire(job: Job) -> fleet_pb2.Job:
+    """A job under the router's stream number."""
+    wire = fleet_pb2.Job(
+        stream=job.stream,
+        kind=wire_enum(job.kind),
+        request_id=job.request_id,
+        prompt_token_ids=to_bytes(job.prompt),
+        delivered_token_ids=to_bytes(job.delivered),
+        sampling=sampling_to_wire(job.sampling),
+        cache_salt=job.cache_salt,
+        priority=job.priority,
+    )
+    if job.handoff is not None:
+        wire.handoff.handoff_id = job.handoff.handoff_id
+        wire.handoff.prefill_worker = job.handoff.prefill_worker
+        wire.handoff.connector_params = job.handoff.connector_params
+        wire.handoff.kv_tokens = job.handoff.kv_tokens
+        wire.handoff.expires_in_ms = job.handoff.expires_in_ms
+    return wire
+
+
+def job_from_wire(wire: fleet_pb2.Job) -> Job:
+    """A job; raises ProtocolViolation when it makes no sense."""
+    try:
+        kind = JobKind(wire.kind)
+        prompt, delivered = from_bytes(wire.prompt_token_ids), from_bytes(wire.delivered_token_ids)
+    except ValueError as failure:
+        raise ProtocolViolation(f"job {wire.stream}: {failure}") from failure
+    if (kind is JobKind.ADOPT) != wire.HasField("handoff"):
+        raise ProtocolViolation(f"job {wire.stream}: a ticket belongs to an ADOPT job and to no other")
+    return Job(
+        stream=wire.stream,
+        kind=kind,
+        request_id=wire.request_id,
+        prompt=prompt,
+        sampling=sampling_from_wire(wire.sampling),
+        delivered=delivered,
+        cache_salt=wire.cache_salt,
+        priority=wire.priority,
+        handoff=_ticket_from_wire(wire.handoff) if wire.HasField("handoff") else None,
+    )
+
+
+def _ticket_from_wire(wire: fleet_pb2.HandoffTicket) -> HandoffTicket:
+    return HandoffTicket(
+        handoff_id=wire.handoff_id,
+        prefill_worker=wire.prefill_worker,
+        connector_params=wire.connector_params,
+        kv_tokens=wire.kv_tokens,
+        expires_in_ms=wire.expires_in_ms,
+    )
+
+
+def registration_to_wire(registration: Registration) -> fleet_pb2.Registration:
+    """A worker's first words."""
+    prints, capacity = registration.fingerprint, registration.capacity
+    return fleet_pb2.Registration(
+        worker_id=registration.worker_id,
+        role=wire_enum(registration.role),
+        fingerprint=fleet_pb2.Fingerprint(**{name: getattr(prints, name) for name in _FINGERPRINT}),
+        capacity=fleet_pb2.Capacity(**{name: getattr(capacity, name) for name in _CAPACITY}),
+        version=registration.version,
+        address=registration.address,
+    )
+
+
+def registration_from_wire(wire: fleet_pb2.Registration) -> Registration:
+    """A worker's first words; raises ProtocolViolation on a role that does not exist."""
+    try:
+        role = Role(wire.role)
+    except ValueError as failure:
+        raise ProtocolViolation(f"registration: {failure}") from failure
+    return Registration(
+        worker_id=wire.worker_id,
+        role=role,
+        fingerprint=Fingerprint(**{name: getattr(wire.fingerprint, name) for name in _FINGERPRINT}),
+        capacity=Capacity(**{name: getattr(wire.capacity, name) for name in _CAPACITY}),
+        version=wire.version,
+        address=wire.address,
+    )
+
+
+_FINGERPRINT = tuple(Fingerprint.__dataclass_fields__)
+_CAPACITY = tuple(Capacity.__dataclass_fields__)
+_LOAD = tuple(LoadReport.__dataclass_fields__)
+
+
+def load_to_wire(load: LoadReport) -> fleet_pb2.LoadReport:
+    """What a worker holds."""
+    return fleet_pb2.LoadReport(**{name: getattr(load, name) for name in _LOAD})
+
+
+def load_from_wire(wire: fleet_pb2.LoadReport) -> LoadReport:
+    """What a worker holds."""
+    return LoadReport(**{name: getattr(wire, name) for name in _LOAD})
+
+
+_RECEIPT = tuple(name for name in Receipt.__dataclass_fields__ if name != "path")
+
+
+def receipt_to_wire(receipt: Receipt) -> types_pb2.Receipt:
+    """A receipt."""
+    path = wire_enum(receipt.path or 0)
+    return types_pb2.Receipt(path=path, **{name: getattr(receipt, name) for name in _RECEIPT})
+
+
+def receipt_from_wire(wire: types_pb2.Receipt) -> Receipt:
+    """A receipt."""
+    path = Path(wire.path) if wire.path else None
+    return Receipt(path=path, **{name: getattr(wire, name) for name in _RECEIPT})
+
+
+def error_to_wire(error: MeshError) -> types_pb2.Error:
+    """An error as its reason and words."""
+    return types_pb2.Error(
+        reason=error.reason,
+        message=error.message,
+        retry_after_ms=error.retry_after_ms or 0,
+        field=error.field,
+    )
+
+
+def error_from_wire(wire: types_pb2.Error) -> MeshError:
+    """The error of a reason; `Internal` for a reason from a newer version."""
+    kind = by_reason(wire.reason)
+    return kind(wire.message, field=wire.field, retry_after_ms=wire.retry_after_ms or None)
+
+
+def finish_reason_from_wire(reason: int) -> FinishReason:
+    """A finish reason; raises ProtocolViolation on an unknown number."""
+    try:
+        return FinishReason(reason)
+    except ValueError as failure:
+        raise ProtocolViolation(f"finish reason {reason}") from failure
+
+
+def failure_kind_from_wire(kind: int) -> FailureKind:
+    """A failure kind; raises ProtocolViolation on an unknown number."""
+    try:
+        return FailureKind(kind)
+    except ValueError as failure:
+        raise ProtocolViolation(f"failure kind {kind}") from failure

@@ -1,0 +1,242 @@
+"""The four drafts: what waits for a router, a worker or a gateway, merged into one frame when it is sent."""
+
+from array import array
+from collections import deque
+from typing import Generic, TypeVar
+
+from pdmesh.fleet.v1 import fleet_pb2
+from pdmesh.router.v1 import router_pb2
+from services.common.domain import KvChange, LoadReport, StepOutput, TokenColumns
+from services.common.domain.tokens import to_bytes, tokens
+from services.common.rpc.convert import columns_to_wire, load_to_wire
+from services.common.rpc.steps import (
+    adopted_to_wire,
+    failed_to_wire,
+    finished_to_wire,
+    kv_change_to_wire,
+    offered_to_wire,
+    released_to_wire,
+)
+
+P = TypeVar("P", fleet_pb2.Job, router_pb2.Submission)
+
+FRAME_FILL_BYTES = 4 * 1024 * 1024
+"""Prompts join one frame up to this size; the rest waits for the next."""
+KV_CHANGES_WAITING_MAX = 1_024
+"""Past it a worker's KV changes are dropped and the router is told to forget what it knew."""
+
+
+class _PromptQueue(Generic[P]):
+    """Messages that carry prompts, given out in order, a frame's fill at a time."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[P, int]] = deque()
+        self.size_bytes = 0
+
+    def add(self, message: P) -> None:
+        size_bytes = message.ByteSize()
+        self._waiting.append((message, size_bytes))
+        self.size_bytes += size_bytes
+
+    def fill(self) -> list[P]:
+        taken: list[P] = []
+        room_bytes = FRAME_FILL_BYTES
+        while self._waiting and (not taken or self._waiting[0][1] <= room_bytes):
+            message, size_bytes = self._waiting.popleft()
+            taken.append(message)
+            room_bytes -= size_bytes
+            self.size_bytes -= size_bytes
+        return taken
+
+    def is_empty(self) -> bool:
+        return not self._waiting
+
+
+class WorkerDraft:
+    """Worker to router: engine steps and load."""
+
+    def __init__(self) -> None:
+        self._frame = fleet_pb2.AttachRequest()
+        self._columns = TokenColumns()
+        self._draining = False
+
+    def register(self, registration: fleet_pb2.Registration) -> None:
+        """Make the registration part of the next frame, which must be the first."""
+        self._frame.registration.CopyFrom(registration)
+
+    def drain(self) -> None:
+        """Say in this and every later frame that the worker leaves."""
+        self._draining = True
+
+    def add_load(self, load: LoadReport) -> None:
+        """Replace the load report that waits."""
+        self._frame.load.CopyFrom(load_to_wire(load))
+
+    def add_step(self, step: StepOutput) -> None:
+        """Append one engine step."""
+        frame = self._frame
+        self._columns.extend(step.tokens)
+        frame.offered.extend(offered_to_wire(o) for o in step.offered)
+        frame.adopted.extend(adopted_to_wire(a) for a in step.adopted)
+        frame.finished.extend(finished_to_wire(f) for f in step.finished)
+        frame.failed.extend(failed_to_wire(f) for f in step.failed)
+        frame.released.extend(released_to_wire(r) for r in step.released)
+        if step.kv_changes:
+            self._add_kv_changes(step.kv_changes)
+
+    def _add_kv_changes(self, changes: list[KvChange]) -> None:
+        waiting = self._frame.kv_events
+        if len(waiting.events) + len(changes) > KV_CHANGES_WAITING_MAX:
+            del waiting.events[:]
+            waiting.cleared = True
+        waiting.events.extend(kv_change_to_wire(change) for change in changes[-KV_CHANGES_WAITING_MAX:])
+
+    def take(self, sequence: int, acknowledged: int) -> fleet_pb2.AttachRequest:
+        """All that waits, as one frame."""
+        frame, self._frame = self._frame, fleet_pb2.AttachRequest()
+        frame.sequence, frame.acknowledged, frame.draining = sequence, acknowledged, self._draining
+        if self._columns.streams:
+            frame.tokens.CopyFrom(columns_to_wire(self._columns))
+            self._columns = TokenColumns()
+        return frame
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits; `take` leaves nothing."""
+        return not self._columns.streams and not self._frame.ByteSize()
+
+    def size_bytes(self) -> int:
+        """Roughly what waits."""
+        return self._frame.ByteSize() + 4 * len(self._columns.token_ids)
+
+
+class CommandDraft:
+    """Router to worker: jobs, aborts, releases."""
+
+    def __init__(self) -> None:
+        self._frame = fleet_pb2.AttachResponse()
+        self._jobs = _PromptQueue[fleet_pb2.Job]()
+        self._aborted = tokens()
+        self._released: list[str] = []
+
+    def greet(self, greeting: fleet_pb2.FleetGreeting) -> None:
+        """Make the greeting part of the next frame, which must be the first."""
+        self._frame.greeting.CopyFrom(greeting)
+
+    def add_job(self, job: fleet_pb2.Job) -> None:
+        """Append a job."""
+        self._jobs.add(job)
+
+    def abort(self, stream: int) -> None:
+        """Append a stream to abort."""
+        self._aborted.append(stream)
+
+    def release(self, handoff_id: str) -> None:
+        """Append a handoff that nobody will adopt."""
+        self._released.append(handoff_id)
+
+    def take(self, sequence: int, acknowledged: int) -> fleet_pb2.AttachResponse:
+        """What waits, as one frame; aborts wait until no job does, so that none overtakes its job."""
+        frame, self._frame = self._frame, fleet_pb2.AttachResponse()
+        frame.sequence, frame.acknowledged = sequence, acknowledged
+        frame.jobs.extend(self._jobs.fill())
+        if self._jobs.is_empty():
+            frame.aborted_streams = to_bytes(self._aborted)
+            frame.released_handoffs.extend(self._released)
+            self._aborted, self._released = tokens(), []
+        return frame
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return self._jobs.is_empty() and not self._aborted and not self._released
+
+    def size_bytes(self) -> int:
+        """Roughly what waits."""
+        return self._jobs.size_bytes + 4 * len(self._aborted) + 32 * len(self._released)
+
+
+class SubmissionDraft:
+    """Gateway to router: requests and cancellations."""
+
+    def __init__(self) -> None:
+        self._frame = router_pb2.ConnectRequest()
+        self._submissions = _PromptQueue[router_pb2.Submission]()
+        self._cancelled = tokens()
+
+    def greet(self, greeting: router_pb2.GatewayGreeting) -> None:
+        """Make the greeting part of the next frame, which must be the first."""
+        self._frame.greeting.CopyFrom(greeting)
+
+    def submit(self, submission: router_pb2.Submission) -> None:
+        """Append a request."""
+        self._submissions.add(submission)
+
+    def cancel(self, stream: int) -> None:
+        """Append a stream to cancel."""
+        self._cancelled.append(stream)
+
+    def take(self, sequence: int, acknowledged: int) -> router_pb2.ConnectRequest:
+        """What waits, as one frame; cancels wait until no request does, lest one overtake its request."""
+        frame, self._frame = self._frame, router_pb2.ConnectRequest()
+        frame.sequence, frame.acknowledged = sequence, acknowledged
+        frame.submissions.extend(self._submissions.fill())
+        if self._submissions.is_empty():
+            frame.cancelled_streams = to_bytes(self._cancelled)
+            self._cancelled = tokens()
+        return frame
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits."""
+        return self._submissions.is_empty() and not self._cancelled
+
+    def size_bytes(self) -> int:
+        """Roughly what waits."""
+        return self._submissions.size_bytes + 4 * len(self._cancelled)
+
+
+class AnswerDraft:
+    """Router to gateway: placements, tokens, ends."""
+
+    def __init__(self) -> None:
+        self._frame = router_pb2.ConnectResponse()
+        self._columns = TokenColumns()
+
+    def greet(self, greeting: router_pb2.RouterGreeting) -> None:
+        """Make the greeting part of the next frame, which must be the first."""
+        self._frame.greeting.CopyFrom(greeting)
+
+    def set_models(self, models: router_pb2.ModelList) -> None:
+        """Replace the model list that waits."""
+        self._frame.models.CopyFrom(models)
+
+    def place(self, placed: router_pb2.StreamPlaced) -> None:
+        """Append a placement."""
+        self._frame.placed.append(placed)
+
+    def add_tokens(self, stream: int, ids: "array[int]") -> None:
+        """Append one stream's tokens."""
+        self._columns.add(stream, ids)
+
+    def add_columns(self, columns: TokenColumns) -> None:
+        """Append many streams' tokens."""
+        self._columns.extend(columns)
+
+    def end(self, ended: router_pb2.StreamEnded) -> None:
+        """Append a stream's outcome."""
+        self._frame.ended.append(ended)
+
+    def take(self, sequence: int, acknowledged: int) -> router_pb2.ConnectResponse:
+        """All that waits, as one frame."""
+        frame, self._frame = self._frame, router_pb2.ConnectResponse()
+        frame.sequence, frame.acknowledged = sequence, acknowledged
+        if self._columns.streams:
+            frame.tokens.CopyFrom(columns_to_wire(self._columns))
+            self._columns = TokenColumns()
+        return frame
+
+    def is_empty(self) -> bool:
+        """Whether nothing waits; `take` leaves nothing."""
+        return not self._columns.streams and not self._frame.ByteSize()
+
+    def size_bytes(self) -> int:
+        """Roughly what waits."""
+        return self._frame.ByteSize() + 4 * len(self._columns.token_ids)

@@ -1,0 +1,145 @@
+"""One long-lived stream between two processes, numbered, acknowledged, bounded and watched.
+
+What is to be sent collects in a `Draft`; the writer takes all of it as one frame whenever the wire has
+room, so a busy link sends fewer and larger frames instead of a queue of small ones.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, Generic, Protocol, TypeVar
+
+import grpc.aio
+
+from services.common.clock import Clock, MonotonicClock
+from services.common.errors import MeshError, ProtocolViolation
+from services.common.limits import DEFAULTS, Limits
+
+In = TypeVar("In")
+Out_co = TypeVar("Out_co", covariant=True)
+Out = TypeVar("Out")
+
+
+class Draft(Protocol[Out_co]):
+    """What waits for one peer."""
+
+    def take(self, sequence: int, acknowledged: int) -> Out_co:
+        """What waits, as one frame, which may be empty and is never over the frame's bound."""
+
+    def is_empty(self) -> bool:
+        """Whether `take` has left nothing."""
+
+    def size_bytes(self) -> int:
+        """Roughly what waits."""
+
+
+class LinkLost(Exception):  # a normal end of a link, not an error of the mesh
+    """The peer is gone, silent, or does not read."""
+
+
+class Link(Generic[In, Out]):
+    """Runs one stream's two directions until either ends.
+
+    `call` is a `grpc.aio` client call or servicer context; both read and write frames.
+    """
+
+    def __init__(
+        self, call: Any, draft: Draft[Out], *, limits: Limits = DEFAULTS, clock: Clock | None = None
+    ) -> None:
+        self._call = call
+        self._draft = draft
+        self._limits = limits
+        self._clock = clock or MonotonicClock()
+        self._work = asyncio.Event()
+        self._room = asyncio.Event()
+        self._sent = self._acknowledged_by_peer = 0
+        self._received = self._acknowledged_to_peer = 0
+        self._heard_ms = self._spoke_ms = self._clock.now_ms()
+        self._closing = False
+
+    def wake(self) -> None:
+        """Say that the draft has something to send."""
+        self._work.set()
+
+    def close(self) -> None:
+        """Send what the draft holds, then end `run` normally."""
+        self._closing = True
+        self._work.set()
+
+    async def run(self, on_frame: Callable[[In], None]) -> None:
+        """Exchange frames; `on_frame` is called in order and must not block.
+
+        Returns after `close`. Raises LinkLost when the peer goes, and the MeshError that `on_frame`
+        raised or that the peer's frames deserve.
+        """
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                reader = tasks.create_task(self._read(on_frame))
+                watcher = tasks.create_task(self._watch())
+                await self._write()
+                reader.cancel()
+                watcher.cancel()
+        except* (MeshError, LinkLost) as group:
+            raise _first(group) from None
+        except* grpc.aio.AioRpcError as group:
+            raise _first(group) from None
+        except* (asyncio.InvalidStateError, grpc.aio.UsageError) as group:
+            raise LinkLost(f"stream closed: {_first(group)}") from None
+
+    async def _read(self, on_frame: Callable[[In], None]) -> None:
+        while (frame := await self._call.read()) is not grpc.aio.EOF:
+            self._take_in(frame)
+            on_frame(frame)
+        raise LinkLost("the peer ended the stream")
+
+    def _take_in(self, frame: Any) -> None:
+        if frame.sequence != self._received + 1:
+            raise ProtocolViolation(f"frame {frame.sequence} follows frame {self._received}")
+        if frame.acknowledged > self._sent:
+            raise ProtocolViolation(f"frame {frame.acknowledged} acknowledged, {self._sent} sent")
+        self._received = frame.sequence
+        self._heard_ms = self._clock.now_ms()
+        if frame.acknowledged > self._acknowledged_by_peer:
+            self._acknowledged_by_peer = frame.acknowledged
+            self._room.set()
+        if self._received - self._acknowledged_to_peer >= self._limits.frames_unacknowledged_max // 2:
+            self._work.set()
+
+    async def _write(self) -> None:
+        while True:
+            await self._work.wait()
+            await self._wait_for_room()
+            self._work.clear()
+            closing = self._closing
+            await self._send(self._call.write)
+            if not self._draft.is_empty():
+                self._work.set()
+            elif closing:
+                return
+
+    async def _wait_for_room(self) -> None:
+        while self._sent - self._acknowledged_by_peer >= self._limits.frames_unacknowledged_max:
+            self._room.clear()
+            await self._room.wait()
+
+    async def _send(self, write: Callable[[Out], Awaitable[None]]) -> None:
+        self._sent += 1
+        self._acknowledged_to_peer = self._received
+        self._spoke_ms = self._clock.now_ms()
+        await write(self._draft.take(self._sent, self._received))
+
+    async def _watch(self) -> None:
+        interval_ms = self._limits.heartbeat_interval_ms
+        while True:
+            await asyncio.sleep(interval_ms / 1000.0)
+            now_ms = self._clock.now_ms()
+            if now_ms - self._heard_ms > self._limits.heartbeat_timeout_ms:
+                raise LinkLost(f"the peer has been silent for {now_ms - self._heard_ms:.0f} ms")
+            if self._draft.size_bytes() > self._limits.outbox_size_bytes_max:
+                raise LinkLost("the peer does not read")
+            if now_ms - self._spoke_ms >= interval_ms * 0.9:
+                self._work.set()
+
+
+def _first(group: BaseExceptionGroup[Any]) -> BaseException:
+    first = group.exceptions[0]
+    return _first(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,0 +1,22 @@
+"""gRPC channel arguments, the same for both ends of every internal stream."""
+
+from services.common.limits import Limits
+
+
+def transport_options(limits: Limits) -> list[tuple[str, int]]:
+    """Arguments that make a dead peer and a stalled reader show early.
+
+    Without `bdp_probe=0` a stalled reader takes in megabytes before the writer blocks; without
+    `ping_timeout_ms` a stopped process goes unnoticed for as long as TCP retransmits.
+    """
+    return [
+        ("grpc.max_receive_message_length", limits.frame_size_bytes_max),
+        ("grpc.max_send_message_length", limits.frame_size_bytes_max),
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.keepalive_time_ms", 1_000),
+        ("grpc.keepalive_timeout_ms", 1_000),
+        ("grpc.keepalive_permit_without_calls", 1),
+        ("grpc.http2.ping_timeout_ms", limits.heartbeat_timeout_ms),
+        ("grpc.http2.max_pings_without_data", 0),
+        ("grpc.http2.min_ping_interval_without_data_ms", 500),
+    ]

@@ -1,0 +1,124 @@
+"""An engine step's parts as protobuf messages and back."""
+
+from array import array
+
+from pdmesh.fleet.v1 import fleet_pb2
+from services.common.domain import (
+    HandoffAdopted,
+    HandoffOffered,
+    HandoffReleased,
+    JobFailed,
+    JobFinished,
+    KvChange,
+    StepOutput,
+    TokenColumns,
+)
+from services.common.domain.tokens import from_bytes, to_bytes
+from services.common.errors import ProtocolViolation
+from services.common.rpc.convert import (
+    columns_from_wire,
+    failure_kind_from_wire,
+    finish_reason_from_wire,
+    wire_enum,
+)
+
+
+def step_from_wire(frame: fleet_pb2.AttachRequest) -> StepOutput:
+    """The step that a worker's frame carries; raises ProtocolViolation when it makes no sense."""
+    return StepOutput(
+        offered=[_offered_from_wire(o) for o in frame.offered],
+        adopted=[
+            HandoffAdopted(a.stream, a.handoff_id, a.kv_size_bytes, a.transfer_ms) for a in frame.adopted
+        ],
+        tokens=columns_from_wire(frame.tokens) if frame.HasField("tokens") else TokenColumns(),
+        finished=[
+            JobFinished(f.stream, finish_reason_from_wire(f.reason), f.cached_tokens) for f in frame.finished
+        ],
+        failed=[JobFailed(f.stream, failure_kind_from_wire(f.kind), f.message) for f in frame.failed],
+        released=[HandoffReleased(r.handoff_id, r.expired) for r in frame.released],
+        kv_changes=[_kv_change_from_wire(event) for event in frame.kv_events.events],
+    )
+
+
+def offered_to_wire(offered: HandoffOffered) -> fleet_pb2.HandoffOffered:
+    """An offer."""
+    return fleet_pb2.HandoffOffered(
+        stream=offered.stream,
+        handoff_id=offered.handoff_id,
+        connector_params=offered.connector_params,
+        kv_tokens=offered.kv_tokens,
+        kv_blocks=offered.kv_blocks,
+        kv_size_bytes=offered.kv_size_bytes,
+        lease_ms=offered.lease_ms,
+        token_ids=to_bytes(offered.token_ids),
+        cached_tokens=offered.cached_tokens,
+    )
+
+
+def _offered_from_wire(wire: fleet_pb2.HandoffOffered) -> HandoffOffered:
+    return HandoffOffered(
+        stream=wire.stream,
+        handoff_id=wire.handoff_id,
+        connector_params=wire.connector_params,
+        kv_tokens=wire.kv_tokens,
+        kv_blocks=wire.kv_blocks,
+        kv_size_bytes=wire.kv_size_bytes,
+        lease_ms=wire.lease_ms,
+        token_ids=_column(wire.token_ids),
+        cached_tokens=wire.cached_tokens,
+    )
+
+
+def adopted_to_wire(adopted: HandoffAdopted) -> fleet_pb2.HandoffAdopted:
+    """An adoption."""
+    return fleet_pb2.HandoffAdopted(
+        stream=adopted.stream,
+        handoff_id=adopted.handoff_id,
+        kv_size_bytes=adopted.kv_size_bytes,
+        transfer_ms=adopted.transfer_ms,
+    )
+
+
+def finished_to_wire(finished: JobFinished) -> fleet_pb2.JobFinished:
+    """A job's successful end."""
+    return fleet_pb2.JobFinished(
+        stream=finished.stream, reason=wire_enum(finished.reason), cached_tokens=finished.cached_tokens
+    )
+
+
+def failed_to_wire(failed: JobFailed) -> fleet_pb2.JobFailed:
+    """A job's unsuccessful end."""
+    return fleet_pb2.JobFailed(stream=failed.stream, kind=wire_enum(failed.kind), message=failed.message)
+
+
+def released_to_wire(released: HandoffReleased) -> fleet_pb2.HandoffReleased:
+    """A release."""
+    return fleet_pb2.HandoffReleased(handoff_id=released.handoff_id, expired=released.expired)
+
+
+def kv_change_to_wire(change: KvChange) -> fleet_pb2.KvEvent:
+    """A change of the prefix cache."""
+    return fleet_pb2.KvEvent(
+        stored_block_hashes=list(change.stored_block_hashes),
+        parent_block_hash=change.parent_block_hash,
+        removed_block_hashes=list(change.removed_block_hashes),
+        block_size_tokens=change.block_size_tokens,
+        token_ids=to_bytes(change.token_ids),
+    )
+
+
+def _kv_change_from_wire(wire: fleet_pb2.KvEvent) -> KvChange:
+    return KvChange(
+        stored_block_hashes=tuple(wire.stored_block_hashes),
+        parent_block_hash=wire.parent_block_hash,
+        removed_block_hashes=tuple(wire.removed_block_hashes),
+        token_ids=_column(wire.token_ids),
+        block_size_tokens=wire.block_size_tokens,
+    )
+
+
+def _column(column: bytes) -> "array[int]":
+    try:
+        return from_bytes(column)
+    except ValueError as failure:
+        raise ProtocolViolation(f"token ids: {failure}") from failure

@@ -1,0 +1,166 @@
+"""Links over real gRPC on loopback: order, merging, acknowledgement, silence, violations."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import grpc.aio
+import pytest
+
+from pdmesh.router.v1 import router_pb2, router_pb2_grpc
+from services.common.domain import Request, Sampling
+from services.common.domain.tokens import tokens
+from services.common.errors import MeshError, ProtocolViolation, QueueFull
+from services.common.limits import DEFAULTS
+from services.common.rpc import Link, LinkLost, RpcServer, abort_with, error_from_rpc, open_channel
+from services.common.rpc.convert import request_from_wire, request_to_wire
+from services.common.rpc.frames import AnswerDraft, SubmissionDraft
+
+Handler = Callable[[grpc.aio.ServicerContext], Awaitable[None]]
+
+
+class Servicer(router_pb2_grpc.RouterServiceServicer):
+    def __init__(self, handler: Handler) -> None:
+        self.handler = handler
+
+    async def Connect(self, _requests, context):  # noqa: N802
+        await self.handler(context)
+
+
+async def serve(handler: Handler):
+    server = RpcServer(["pdmesh.router.v1.RouterService"])
+    router_pb2_grpc.add_RouterServiceServicer_to_server(Servicer(handler), server.server)
+    port = await server.start("127.0.0.1", 0)
+    return server, open_channel(f"127.0.0.1:{port}")
+
+
+def request(i: int, prompt_tokens: int = 3) -> Request:
+    return Request(f"r{i}", "m", tokens(range(prompt_tokens)), Sampling(max_tokens=5, temperature=0.7))
+
+
+async def test_a_thousand_requests_arrive_in_order_and_answers_come_back():
+    seen: list[int] = []
+
+    async def handler(context):
+        draft = AnswerDraft()
+        link = Link(context, draft)
+
+        def on_frame(frame):
+            for submission in frame.submissions:
+                assert request_from_wire(submission) == request(submission.stream, 1_000)
+                seen.append(submission.stream)
+                draft.add_tokens(submission.stream, tokens([submission.stream, 7]))
+            link.wake()
+
+        await link.run(on_frame)
+
+    server, channel = await serve(handler)
+    call = router_pb2_grpc.RouterServiceStub(channel).Connect()
+    draft, got = SubmissionDraft(), bytearray()
+    link = Link(call, draft)
+    for i in range(2_000):
+        draft.submit(request_to_wire(i, request(i, 1_000)))
+    link.wake()
+
+    def on_frame(frame):
+        got.extend(frame.tokens.token_ids)
+        if len(got) == 2_000 * 8:
+            link.close()
+
+    await link.run(on_frame)
+    assert seen == list(range(2_000))
+    assert bytes(got) == tokens(x for i in range(2_000) for x in (i, 7)).tobytes()
+    call.cancel()
+    await channel.close()
+    await server.stop(0)
+
+
+async def test_a_peer_that_stops_acknowledging_blocks_the_writer_at_the_window():
+    limits = replace(DEFAULTS, frames_unacknowledged_max=8)
+    frames = 0
+
+    async def handler(context):
+        nonlocal frames
+        while await context.read() is not grpc.aio.EOF:
+            frames += 1
+
+    server, channel = await serve(handler)
+    call = router_pb2_grpc.RouterServiceStub(channel).Connect()
+    draft = SubmissionDraft()
+    link = Link(call, draft, limits=limits)
+    running = asyncio.ensure_future(link.run(lambda _frame: None))
+    for i in range(200):
+        draft.submit(request_to_wire(i, request(i)))
+        link.wake()
+        await asyncio.sleep(0.001)
+    assert frames == 8
+    assert draft.size_bytes() > 0
+    running.cancel()
+    call.cancel()
+    await asyncio.wait([running])
+    await channel.close()
+    await server.stop(0)
+
+
+async def test_a_silent_peer_is_lost():
+    limits = replace(DEFAULTS, heartbeat_interval_ms=20, heartbeat_timeout_ms=100)
+
+    async def handler(context):
+        await asyncio.sleep(30)
+
+    server, channel = await serve(handler)
+    call = router_pb2_grpc.RouterServiceStub(channel).Connect()
+    with pytest.raises(LinkLost, match="silent"):
+        await Link(call, SubmissionDraft(), limits=limits).run(lambda _frame: None)
+    call.cancel()
+    await channel.close()
+    await server.stop(0)
+
+
+@pytest.mark.parametrize("numbers", [(2,), (1, 1), (1, 3)])
+async def test_numbering_gaps_and_repeats_are_violations(numbers):
+    async def handler(context):
+        for number in numbers:
+            await context.write(router_pb2.ConnectResponse(sequence=number))
+        await asyncio.sleep(30)
+
+    server, channel = await serve(handler)
+    call = router_pb2_grpc.RouterServiceStub(channel).Connect()
+    with pytest.raises(ProtocolViolation):
+        await Link(call, SubmissionDraft()).run(lambda _frame: None)
+    call.cancel()
+    await channel.close()
+    await server.stop(0)
+
+
+async def test_an_error_crosses_the_wire_with_reason_field_and_wait():
+    async def handler(context):
+        await abort_with(context, QueueFull("64 wait", field="model", retry_after_ms=250))
+
+    server, channel = await serve(handler)
+    call = router_pb2_grpc.RouterServiceStub(channel).Connect()
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await Link(call, SubmissionDraft()).run(lambda _frame: None)
+    error: MeshError = error_from_rpc(failure.value)
+    assert (type(error), error.message, error.field, error.retry_after_ms) == (
+        QueueFull,
+        "64 wait",
+        "model",
+        250,
+    )
+    await channel.close()
+    await server.stop(0)
+
+
+async def test_a_dead_server_ends_the_link():
+    async def handler(context):
+        await asyncio.sleep(30)
+
+    server, channel = await serve(handler)
+    call = router_pb2_grpc.RouterServiceStub(channel).Connect()
+    running = asyncio.ensure_future(Link(call, SubmissionDraft()).run(lambda _frame: None))
+    await asyncio.sleep(0.1)
+    await server.stop(0)
+    with pytest.raises((LinkLost, grpc.aio.AioRpcError)):
+        await running
+    await channel.close()
