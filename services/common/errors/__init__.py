@@ -5,6 +5,9 @@
     │   ├── InvalidField         400  a field is missing, of the wrong type or out of range
     │   ├── PromptTooLong        400  prompt + max_tokens do not fit the model
     │   ├── BodyTooLarge         413
+    │   ├── HeadersTooLarge      431
+    │   ├── RequestTooSlow       408
+    │   ├── MalformedHttp        400
     │   ├── ModelNotFound        404
     │   ├── RouteNotFound        404
     │   ├── MethodNotAllowed     405
@@ -45,9 +48,11 @@ from services.common.errors.tree import (
     Ended,
     EngineStartFailed,
     EngineUnhealthy,
+    HeadersTooLarge,
     Internal,
     Invalid,
     InvalidField,
+    MalformedHttp,
     MeshError,
     MethodNotAllowed,
     ModelMissing,
@@ -62,6 +67,7 @@ from services.common.errors.tree import (
     QueueWaitExceeded,
     Refused,
     RegistrationRefused,
+    RequestTooSlow,
     RetriesExhausted,
     RouteNotFound,
     RouterUnavailable,
@@ -83,9 +89,11 @@ __all__ = [
     "Ended",
     "EngineStartFailed",
     "EngineUnhealthy",
+    "HeadersTooLarge",
     "Internal",
     "Invalid",
     "InvalidField",
+    "MalformedHttp",
     "MeshError",
     "MethodNotAllowed",
     "ModelMissing",
@@ -100,6 +108,7 @@ __all__ = [
     "QueueWaitExceeded",
     "Refused",
     "RegistrationRefused",
+    "RequestTooSlow",
     "RetriesExhausted",
     "RouteNotFound",
     "RouterUnavailable",

@@ -69,6 +69,26 @@ class BodyTooLarge(Invalid):
     http_status = 413
 
 
+class HeadersTooLarge(Invalid):
+    """The HTTP request line and headers are over their bound."""
+
+    reason = "headers_too_large"
+    http_status = 431
+
+
+class RequestTooSlow(Invalid):
+    """The HTTP request did not arrive in its time."""
+
+    reason = "request_too_slow"
+    http_status = 408
+
+
+class MalformedHttp(Invalid):
+    """Not HTTP."""
+
+    reason = "malformed_http"
+
+
 class ModelNotFound(Invalid):
     """No such model."""
 

@@ -13,6 +13,16 @@ class Limits:
     """HTTP request line and headers together; 431 past it."""
     json_depth_max: int = 64
     """Nesting of a JSON body; 400 past it."""
+    request_head_ms_max: int = 10_000
+    """Time for an HTTP request's line and headers, from their first byte; 408 past it."""
+    request_body_ms_max: int = 60_000
+    """Time for an HTTP body, from the end of its headers; 408 past it."""
+    keep_alive_ms_max: int = 75_000
+    """An HTTP connection without a request is closed after this."""
+    client_stall_ms_max: int = 30_000
+    """A client that takes nothing of its answer for this long is disconnected."""
+    pipelined_requests_max: int = 64
+    """Requests waiting on one HTTP connection; it is closed after answering these past it."""
     connections_max: int = 4_096
     """Open HTTP connections per gateway; 503 past it."""
     streams_per_gateway_max: int = 4_096
