@@ -1,0 +1,23 @@
+"""Choosing a store by address."""
+
+from services.common.errors import StoreUnavailable
+from services.common.store.interface import Store
+from services.common.store.memory import MemoryStore
+
+
+async def connect(url: str) -> Store:
+    """The store at `url` (`redis://`, `rediss://`, `unix://`), known to answer; "" is the in-process one.
+
+    Raises `StoreUnavailable` with one line.
+    """
+    if not url:
+        return MemoryStore()
+    from services.common.store.redis import RedisStore  # 100 ms of imports that one host does not need
+
+    store = RedisStore(url)
+    try:
+        await store.ping()
+    except StoreUnavailable:
+        await store.close()
+        raise
+    return store

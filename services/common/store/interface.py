@@ -1,0 +1,39 @@
+"""The store as its users see it."""
+
+from typing import Protocol
+
+
+class Store(Protocol):
+    """Keys to bytes, each for a bounded time.
+
+    Every method raises `StoreUnavailable` when the store does not answer in time; what to do without it
+    is the caller's policy.
+    """
+
+    async def ping(self) -> None:
+        """Return when the store answers."""
+
+    async def get(self, key: str) -> bytes | None:
+        """The value, or None when there is none or its time is over."""
+
+    async def set(self, key: str, value: bytes, ttl_ms: int) -> None:
+        """Store a value for `ttl_ms`, replacing what was there."""
+
+    async def set_if_absent(self, key: str, value: bytes, ttl_ms: int) -> bool:
+        """Store a value only where there is none; True when it was stored."""
+
+    async def increment(self, key: str, by: int, ttl_ms: int) -> int:
+        """Add to a counter that begins at 0 and lives `ttl_ms` from its first increment; the new value."""
+
+    async def delete(self, key: str) -> bool:
+        """Remove a key; True when it was there."""
+
+    async def keys(self, prefix: str) -> list[str]:
+        """Live keys that begin with `prefix`, sorted, at most `SCAN_KEYS_MAX`."""
+
+    async def close(self) -> None:
+        """Let go of connections; idempotent."""
+
+
+SCAN_KEYS_MAX = 10_000
+"""Keys that one `keys` call returns at most."""

@@ -1,0 +1,51 @@
+"""Who is there: each process keeps a record of itself alive in the store."""
+
+import asyncio
+import json
+from dataclasses import asdict, dataclass
+
+from services.common.errors import StoreUnavailable
+from services.common.store.interface import Store
+
+PREFIX = "pdmesh:presence:"
+TTL_MS = 10_000
+INTERVAL_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """One process of the mesh."""
+
+    role: str
+    id: str
+    url: str
+    pid: int
+    version: str
+
+    @property
+    def key(self) -> str:
+        """Its key in the store."""
+        return f"{PREFIX}{self.role}:{self.id}"
+
+
+async def announce(store: Store, presence: Presence) -> None:
+    """Keep the record alive until cancelled, then remove it; a store that is away is tried again."""
+    record = json.dumps(asdict(presence)).encode()
+    try:
+        while True:
+            try:
+                await store.set(presence.key, record, TTL_MS)
+            except StoreUnavailable:
+                pass  # nothing depends on presence; the next round tries again
+            await asyncio.sleep(INTERVAL_S)
+    finally:
+        try:
+            await store.delete(presence.key)
+        except StoreUnavailable:
+            pass  # its time to live ends it
+
+
+async def present(store: Store) -> list[Presence]:
+    """All processes that are there, by role and id."""
+    records = [await store.get(key) for key in await store.keys(PREFIX)]
+    return [Presence(**json.loads(record)) for record in records if record]

@@ -1,0 +1,130 @@
+"""Both stores keep the same promises."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from services.common.clock import ManualClock
+from services.common.errors import StoreUnavailable
+from services.common.store import Presence, Store, announce, connect, present
+from services.common.store.memory import MemoryStore
+from services.common.store.redis import RedisStore
+
+
+@pytest.fixture(params=["memory", "redis"])
+async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
+    url = request.getfixturevalue("redis_url") if request.param == "redis" else ""
+    opened = await connect(url)
+    for key in await opened.keys(""):
+        await opened.delete(key)
+    yield opened
+    await opened.close()
+
+
+async def test_answers_ping(store: Store) -> None:
+    await store.ping()
+
+
+async def test_gives_back_what_was_set(store: Store) -> None:
+    assert await store.get("key") is None
+    await store.set("key", b"\x00value", 10_000)
+    await store.set("key", b"\x00other", 10_000)
+    assert await store.get("key") == b"\x00other"
+
+
+async def test_values_end_with_their_time(store: Store) -> None:
+    await store.set("short", b"1", 20)
+    await store.set("long", b"1", 10_000)
+    while await store.get("short") is not None:
+        await asyncio.sleep(0.01)
+    assert await store.get("long") == b"1"
+    assert await store.keys("") == ["long"]
+
+
+async def test_only_the_first_sets_what_is_absent(store: Store) -> None:
+    assert await store.set_if_absent("once", b"first", 10_000)
+    assert not await store.set_if_absent("once", b"second", 10_000)
+    assert await store.get("once") == b"first"
+
+
+async def test_counters_add_up_and_end(store: Store) -> None:
+    assert await store.increment("count", 2, 10_000) == 2
+    assert await store.increment("count", -5, 10_000) == -3
+    assert await store.increment("brief", 7, 20) == 7
+    while await store.get("brief") is not None:
+        await asyncio.sleep(0.01)
+    assert await store.increment("brief", 1, 10_000) == 1
+    assert await store.get("count") == b"-3"
+
+
+async def test_a_counter_keeps_the_end_of_its_first_increment(store: Store) -> None:
+    await store.increment("window", 1, 50)
+    await store.increment("window", 1, 10_000)
+    while await store.get("window") is not None:
+        await asyncio.sleep(0.01)
+
+
+async def test_increments_of_many_tasks_are_all_counted(store: Store) -> None:
+    await asyncio.gather(*(store.increment("count", 1, 10_000) for _ in range(100)))
+    assert await store.get("count") == b"100"
+
+
+async def test_deletes_once(store: Store) -> None:
+    await store.set("key", b"1", 10_000)
+    assert await store.delete("key")
+    assert not await store.delete("key")
+    assert await store.get("key") is None
+
+
+async def test_lists_keys_by_literal_prefix(store: Store) -> None:
+    for key in ("a*b:2", "a*b:1", "axb:1"):
+        await store.set(key, b"1", 10_000)
+    assert await store.keys("a*b:") == ["a*b:1", "a*b:2"]
+
+
+async def test_presence_lasts_as_long_as_its_task(store: Store) -> None:
+    record = Presence("decode", "decode-1", "127.0.0.1:1", 42, "0.1.0")
+    task = asyncio.create_task(announce(store, record))
+    while not await present(store):
+        await asyncio.sleep(0.01)
+    assert await present(store) == [record]
+    task.cancel()
+    await asyncio.wait([task])
+    assert await present(store) == []
+
+
+async def test_the_memory_store_refuses_past_its_bound_until_something_ends() -> None:
+    clock = ManualClock()
+    full = MemoryStore(clock, entries_max=2)
+    await full.set("a", b"1", 100)
+    await full.set("b", b"1", 200)
+    with pytest.raises(StoreUnavailable, match="full"):
+        await full.set("c", b"1", 100)
+    await full.set("a", b"2", 100)
+    clock.advance(100)
+    await full.set("c", b"1", 100)
+    assert await full.keys("") == ["b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("url", "says"),
+    [
+        ("redis://127.0.0.1:1/0", "does not answer"),
+        ("redis://:secret@127.0.0.1:1/0", "does not answer"),
+        ("http://127.0.0.1:1", "is not an address"),
+    ],
+)
+async def test_a_store_that_is_not_there_is_one_line(url: str, says: str) -> None:
+    with pytest.raises(StoreUnavailable, match=says) as refused:
+        await connect(url)
+    assert "\n" not in refused.value.message
+    assert "secret" not in refused.value.message
+
+
+async def test_commands_fail_clearly_when_redis_goes_away() -> None:
+    store = RedisStore("redis://127.0.0.1:1/0")
+    for command in (store.get("a"), store.set("a", b"", 1), store.increment("a", 1, 1), store.keys("a")):
+        with pytest.raises(StoreUnavailable):
+            await command
+    await store.close()
