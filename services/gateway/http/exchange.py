@@ -1,0 +1,136 @@
+"""One request and its answer."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from services.common.errors import MeshError
+from services.gateway.http.message import Header, HttpRequest, HttpResponse, encode_head
+
+if TYPE_CHECKING:
+    from services.gateway.http.connection import Connection
+
+
+def _ignore_gone(_: MeshError) -> None:
+    """What `on_gone` does until somebody cares."""
+
+
+def _ignore_writable() -> None:
+    """What `on_writable` does until somebody cares."""
+
+
+class Exchange:
+    """What a handler gets: the request, and the one answer to it.
+
+    Either `respond` once, or `start`, any number of `write`, then `finish` (or `abort`). Whoever keeps the
+    exchange sets `on_gone`, called at most once when the client is gone before the answer's end, and
+    `on_writable`, called when a client that was behind has caught up. While `is_behind`, every byte written
+    stays in this process's memory: a writer holds its text back, within a bound, until `on_writable`.
+    Writing to a client that is gone does nothing.
+    """
+
+    __slots__ = (
+        "_closes",
+        "_connection",
+        "_head",
+        "_is_chunked",
+        "_send",
+        "is_open",
+        "is_started",
+        "on_gone",
+        "on_writable",
+        "request",
+        "status",
+    )
+
+    def __init__(self, request: HttpRequest, connection: "Connection") -> None:
+        self.request = request
+        self.on_gone: Callable[[MeshError], None] = _ignore_gone
+        self.on_writable: Callable[[], None] = _ignore_writable
+        self.status = 0
+        self.is_open = True
+        self.is_started = False
+        self._connection = connection
+        self._send = connection.send
+        self._head = b""
+        self._is_chunked = False
+        self._closes = not request.keep_alive
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the client does not read as fast as it is written to."""
+        return self._connection.is_paused
+
+    def respond(self, response: HttpResponse) -> None:
+        """Send a whole answer."""
+        if not self._begin(response.status):
+            return
+        headers = [
+            ("content-type", response.content_type),
+            ("content-length", str(len(response.body))),
+            *self._own_headers(),
+            *response.headers,
+        ]
+        body = b"" if self.request.method == "HEAD" else response.body
+        self._send(encode_head(response.status, headers) + body)
+        self._end()
+
+    def start(self, status: int, content_type: str, headers: Sequence[Header] = ()) -> None:
+        """Begin a streamed answer; its head travels with the first bytes of the body."""
+        if not self._begin(status):
+            return
+        self._is_chunked = self.request.chunks_allowed
+        self._closes = self._closes or not self._is_chunked
+        framing = [("transfer-encoding", "chunked")] if self._is_chunked else []
+        self._head = encode_head(
+            status, [("content-type", content_type), *framing, *self._own_headers(), *headers]
+        )
+
+    def write(self, data: bytes) -> None:
+        """Send a part of the body; empty parts are skipped."""
+        if not self.is_open or not data:
+            return
+        if self._is_chunked:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        if self._head:
+            data = self._head + data
+            self._head = b""
+        self._send(data)
+
+    def finish(self, data: bytes = b"") -> None:
+        """Send the last part, if any, and the end of the body, in one piece."""
+        if not self.is_open:
+            return
+        if self._is_chunked:
+            data = b"%x\r\n%b\r\n0\r\n\r\n" % (len(data), data) if data else b"0\r\n\r\n"
+        self._send(self._head + data)
+        self._head = b""
+        self._end()
+
+    def abort(self) -> None:
+        """Cut the connection, so that the client cannot take a part for the whole."""
+        if self.is_open:
+            self.is_open = False
+            self._connection.abort()
+
+    def lose(self, why: MeshError) -> None:
+        """Take notice that the client is gone; called by the connection."""
+        if self.is_open:
+            self.is_open = False
+            self.on_gone(why)
+
+    def _begin(self, status: int) -> bool:
+        if not self.is_open:
+            return False
+        if self.is_started:
+            raise RuntimeError("an exchange is answered once")
+        self.is_started = True
+        self.status = status
+        self._closes = self._closes or self._connection.is_draining
+        return True
+
+    def _own_headers(self) -> list[Header]:
+        return [("date", self._connection.date), ("connection", "close" if self._closes else "keep-alive")]
+
+    def _end(self) -> None:
+        self.is_open = False
+        self._connection.exchange_ended(closes=self._closes or self._connection.is_draining)

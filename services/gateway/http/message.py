@@ -1,0 +1,45 @@
+"""Requests and responses as handlers see them, and the bytes of a response's head."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+
+JSON = "application/json"
+
+Header = tuple[str, str]
+
+_STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode("ascii") for s in HTTPStatus}
+_NO_LINE_BREAKS = {ord("\r"): " ", ord("\n"): " ", 0: " "}
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """One whole request. Header names are lower case; a repeated header's values are joined by commas."""
+
+    method: str
+    path: str
+    """Percent-decoded, without the query."""
+    headers: Mapping[str, str]
+    body: bytes
+    keep_alive: bool
+    chunks_allowed: bool
+    """False for an HTTP/1.0 client, whose streamed answer ends with the connection."""
+    received_ms: float
+    """When the last byte came, by the server's clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpResponse:
+    """One whole response; the server adds the length, the date and what the connection needs."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = JSON
+    headers: tuple[Header, ...] = ()
+
+
+def encode_head(status: int, headers: Iterable[Header]) -> bytes:
+    """Status line and headers with the empty line; line breaks inside a value become spaces."""
+    line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Error\r\n".encode("ascii")
+    fields = "".join(f"{name}: {value.translate(_NO_LINE_BREAKS)}\r\n" for name, value in headers)
+    return line + fields.encode("latin-1", "replace") + b"\r\n"

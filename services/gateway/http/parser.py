@@ -1,0 +1,139 @@
+"""From bytes to whole requests, every part of them bounded."""
+
+from collections.abc import Callable
+from urllib.parse import unquote
+
+import httptools
+
+from services.common.clock import Clock
+from services.common.errors import BodyTooLarge, HeadersTooLarge, Invalid, MalformedHttp
+from services.common.limits import Limits
+from services.gateway.http.message import HttpRequest
+
+
+class RequestParser:
+    """One connection's parser. Its `on_*` methods are called by httptools.
+
+    `take` gets each whole request; `expects_continue` is called when a client waits for leave to send a body.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        clock: Clock,
+        take: Callable[[HttpRequest], None],
+        expects_continue: Callable[[], None],
+    ) -> None:
+        self._limits = limits
+        self._clock = clock
+        self._take = take
+        self._expects_continue = expects_continue
+        self._http = httptools.HttpRequestParser(self)
+        self._refusal: Invalid | None = None
+        self._requests_in_feed = 0
+        self.in_head = False
+        self.in_body = False
+        self._start_message()
+
+    def feed(self, data: bytes) -> None:
+        """Parse on; raises `Invalid` for what the server does not take; feed nothing after that."""
+        self._requests_in_feed = 0
+        try:
+            self._http.feed_data(data)
+        except httptools.HttpParserCallbackError:
+            if self._refusal is None:
+                raise
+            raise self._refusal from None
+        except httptools.HttpParserUpgrade:
+            raise MalformedHttp("protocol upgrades are not supported") from None
+        except httptools.HttpParserError as error:
+            raise MalformedHttp(f"malformed HTTP: {error}") from None
+        if self.in_head:
+            self._count_head(len(data))
+
+    def close(self) -> None:
+        """Let go of the callbacks, which hold the connection."""
+        del self._http
+
+    def _start_message(self) -> None:
+        self._target = b""
+        self._headers: dict[str, str] = {}
+        self._head_size = 0
+        self._chunks: list[bytes] = []
+        self._body_size = 0
+
+    def _refuse(self, refusal: Invalid) -> None:
+        self._refusal = refusal
+        raise refusal
+
+    def _count_head(self, size: int) -> None:
+        """A header still unfinished is counted by the bytes fed; that is what a client can make us keep."""
+        self._head_size += size
+        size_max = self._limits.header_size_bytes_max
+        if self._head_size > size_max:
+            self._refuse(HeadersTooLarge(f"the request's headers are over {size_max} bytes"))
+
+    def on_message_begin(self) -> None:
+        """Take notice that a request has begun."""
+        self._start_message()
+        self.in_head = True
+
+    def on_url(self, part: bytes) -> None:
+        """Take a part of the request's target."""
+        self._target += part
+        self._count_head(len(part))
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take one header."""
+        self._count_head(len(name) + len(value) + 4)
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        present = self._headers.get(key)
+        self._headers[key] = text if present is None else f"{present}, {text}"
+
+    def on_headers_complete(self) -> None:
+        """Refuse a body that is declared too large; let a waiting client send."""
+        self.in_head = False
+        self.in_body = True
+        declared = self._headers.get("content-length", "")
+        if declared.isdigit() and int(declared) > self._limits.body_size_bytes_max:
+            self._refuse_body()
+        if self._headers.get("expect", "").lower() == "100-continue":
+            self._expects_continue()
+
+    def on_body(self, part: bytes) -> None:
+        """Take a part of the body."""
+        self._body_size += len(part)
+        if self._body_size > self._limits.body_size_bytes_max:
+            self._refuse_body()
+        self._chunks.append(part)
+
+    def on_message_complete(self) -> None:
+        """Hand over the request."""
+        self.in_body = False
+        self._requests_in_feed += 1
+        if self._requests_in_feed > self._limits.pipelined_requests_max:
+            self._refuse(MalformedHttp("too many pipelined requests"))
+        request = self._request()
+        self._start_message()
+        self._take(request)
+
+    def _refuse_body(self) -> None:
+        self._refuse(BodyTooLarge(f"the body is over {self._limits.body_size_bytes_max} bytes"))
+
+    def _request(self) -> HttpRequest:
+        return HttpRequest(
+            method=self._http.get_method().decode("latin-1"),
+            path=self._path(),
+            headers=self._headers,
+            body=b"".join(self._chunks),
+            keep_alive=self._http.should_keep_alive(),
+            chunks_allowed=self._http.get_http_version() != "1.0",
+            received_ms=self._clock.now_ms(),
+        )
+
+    def _path(self) -> str:
+        try:
+            return unquote((httptools.parse_url(self._target).path or b"/").decode("latin-1"))
+        except httptools.HttpParserError:
+            self._refuse(MalformedHttp("malformed request target"))
+            raise

@@ -1,0 +1,146 @@
+"""The HTTP server: a listening socket, its connections, and their end."""
+
+import asyncio
+import errno
+import logging
+import socket
+from collections.abc import Callable, Coroutine
+from email.utils import formatdate
+from typing import Any
+
+from services.common.clock import Clock, MonotonicClock
+from services.common.errors import Internal, MeshError, PortInUse
+from services.common.limits import DEFAULTS, Limits
+from services.gateway.http.connection import Connection
+from services.gateway.http.exchange import Exchange
+from services.gateway.http.message import HttpResponse
+from services.gateway.http.routes import Handler
+
+TICK_S = 1.0
+"""How often connections are checked for having taken too long."""
+LISTEN_BACKLOG = 2_048
+
+_log = logging.getLogger(__name__)
+
+
+class HttpServer:
+    """Serves one handler.
+
+    Use: `async with HttpServer(...) as server: await server.listen(host, port)`, then `drain`. Everything it
+    started has ended when the block is left. Tasks of handlers that return coroutines belong to it.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        error_response: Callable[[MeshError], HttpResponse],
+        *,
+        limits: Limits = DEFAULTS,
+        clock: Clock | None = None,
+    ) -> None:
+        self.limits = limits
+        self.clock = clock or MonotonicClock()
+        self.error_response = error_response
+        self.date = formatdate(usegmt=True)
+        self.is_draining = False
+        self._handler = handler
+        self._connections: set[Connection] = set()
+        self._all_closed = asyncio.Event()
+        self._all_closed.set()
+        self._tasks = asyncio.TaskGroup()
+        self._ticker: asyncio.Task[None] | None = None
+        self._listener: asyncio.Server | None = None
+
+    async def __aenter__(self) -> "HttpServer":
+        await self._tasks.__aenter__()
+        self._ticker = self._tasks.create_task(self._tick())
+        return self
+
+    async def __aexit__(self, *exc: Any) -> None:
+        self._stop_listening()
+        for connection in list(self._connections):
+            connection.abort()
+        if self._ticker is not None:
+            self._ticker.cancel()
+        await self._tasks.__aexit__(*exc)
+
+    @property
+    def connection_count(self) -> int:
+        """Open connections."""
+        return len(self._connections)
+
+    async def listen(self, host: str, port: int, *, reuse_port: bool = False) -> int:
+        """Accept connections; returns the port (chosen by the system for 0). Raises `PortInUse`."""
+        loop = asyncio.get_running_loop()
+        try:
+            self._listener = await loop.create_server(
+                lambda: Connection(self), host, port, backlog=LISTEN_BACKLOG, reuse_port=reuse_port or None
+            )
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
+                raise PortInUse(f"cannot listen on {host}:{port}: {error.strerror}") from None
+            raise
+        bound: socket.socket = self._listener.sockets[0]
+        return int(bound.getsockname()[1])
+
+    async def drain(self, grace_ms: float) -> None:
+        """Take no more connections and wait for the answers in flight, at most for the grace time."""
+        self.is_draining = True
+        self._stop_listening()
+        for connection in list(self._connections):
+            connection.drain()
+        try:
+            async with asyncio.timeout(grace_ms / 1000.0):
+                await self._all_closed.wait()
+        except TimeoutError:
+            _log.warning("drain: %d connections cut after %.0f ms", len(self._connections), grace_ms)
+
+    def opened(self, connection: Connection) -> bool:
+        """Register a connection; False when there are too many."""
+        self._connections.add(connection)
+        self._all_closed.clear()
+        return len(self._connections) <= self.limits.connections_max and not self.is_draining
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._connections.discard(connection)
+        if not self._connections:
+            self._all_closed.set()
+
+    def handle(self, exchange: Exchange) -> None:
+        """Have an exchange answered; what goes wrong before the answer has begun becomes an error answer."""
+        try:
+            later = self._handler(exchange)
+        except Exception as error:  # a handler's fault must not end the server
+            self._answer_error(exchange, error)
+        else:
+            if later is not None:
+                self._tasks.create_task(self._run(exchange, later))
+
+    async def _run(self, exchange: Exchange, later: Coroutine[Any, Any, None]) -> None:
+        try:
+            await later
+        except Exception as error:  # a handler's fault must not end the server
+            self._answer_error(exchange, error)
+
+    def _answer_error(self, exchange: Exchange, error: Exception) -> None:
+        if not isinstance(error, MeshError):
+            _log.error("%s %s failed", exchange.request.method, exchange.request.path, exc_info=error)
+            error = Internal("internal error")
+        if exchange.is_started:
+            exchange.abort()
+        else:
+            exchange.respond(self.error_response(error))
+
+    def _stop_listening(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.date = formatdate(usegmt=True)
+            now_ms = self.clock.now_ms()
+            for connection in list(self._connections):
+                connection.check_time(now_ms)
