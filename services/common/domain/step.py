@@ -137,3 +137,8 @@ class StepOutput:
     failed: list[JobFailed] = field(default_factory=list)
     released: list[HandoffReleased] = field(default_factory=list)
     kv_changes: list[KvChange] = field(default_factory=list)
+
+    def has_news(self) -> bool:
+        """Whether there is anything in it."""
+        parts = (self.offered, self.adopted, self.finished, self.failed, self.released, self.kv_changes)
+        return bool(self.tokens.streams) or any(parts)

@@ -1,0 +1,42 @@
+"""A timing model of an engine: deterministic tokens, real KV accounting, handoffs between real processes."""
+
+from services.common.domain import Fingerprint, Role
+from services.common.engine.interface import Engine
+from services.common.engine.sim.continuation import Vocabulary, expected_tokens
+from services.common.engine.sim.engine import VERSION, SimEngine
+from services.common.engine.sim.faults import Faults
+from services.common.engine.sim.model import model_digest, vocabulary
+from services.common.engine.sim.options import Options, Shape, parse
+from services.common.engine.sim.profile import PROFILES, Profile
+
+__all__ = [
+    "PROFILES",
+    "Faults",
+    "Options",
+    "Profile",
+    "Shape",
+    "SimEngine",
+    "Vocabulary",
+    "create",
+    "expected_tokens",
+    "vocabulary",
+]
+
+
+def create(model: str, served_model_name: str, role: Role, engine_args: tuple[str, ...]) -> Engine:
+    """A simulated engine from `key=value` arguments; raises BadSetting or ModelMissing."""
+    options = parse(engine_args)
+    shape = options.shape
+    fingerprint = Fingerprint(
+        model=served_model_name,
+        model_digest=model_digest(model),
+        dtype="sim",
+        kv_dtype=shape.kv_cache_dtype,
+        block_size_tokens=shape.block_size,
+        tensor_parallel_size=shape.tensor_parallel_size,
+        engine="sim",
+        engine_version=VERSION,
+        connector="sim-tcp",
+    )
+    words = vocabulary(model, vocab_size=shape.vocab_size, eos_token_id=shape.eos_token_id)
+    return SimEngine(fingerprint, role, options, words)

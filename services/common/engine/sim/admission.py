@@ -1,0 +1,39 @@
+"""Which jobs a simulated engine takes."""
+
+from services.common.domain import FailureKind, Job, JobKind, Role
+from services.common.engine.sim.options import Shape
+
+Refusal = tuple[FailureKind, str]
+
+
+def refusal_of(job: Job, role: Role, shape: Shape, waiting: int) -> Refusal | None:
+    """Why a job cannot be queued behind `waiting` others; None when it can."""
+    if waiting >= shape.max_waiting_requests:
+        return FailureKind.ENGINE, f"the engine's queue is full ({waiting} jobs)"
+    return _size_refusal(job, shape) or _role_refusal(job, role)
+
+
+def _size_refusal(job: Job, shape: Shape) -> Refusal | None:
+    text_tokens = len(job.prompt) + len(job.delivered)
+    if not job.prompt:
+        return FailureKind.INVALID, "the prompt is empty"
+    if text_tokens >= shape.max_model_len:
+        return (
+            FailureKind.INVALID,
+            f"{text_tokens} tokens leave no room in a context of {shape.max_model_len}",
+        )
+    if job.tokens_left < 1:
+        return FailureKind.INVALID, "no token is left to generate"
+    return None
+
+
+def _role_refusal(job: Job, role: Role) -> Refusal | None:
+    if job.kind is JobKind.PREFILL and not role.can_prefill_for_others():
+        return FailureKind.ENGINE, "a decode worker offers no KV"
+    if job.kind is not JobKind.ADOPT:
+        return None
+    if not role.can_decode():
+        return FailureKind.ENGINE, "a prefill worker adopts no KV"
+    if job.handoff is None or job.handoff.kv_tokens != len(job.prompt) + len(job.delivered) - 1:
+        return FailureKind.HANDOFF, "the ticket does not cover the text"
+    return None
