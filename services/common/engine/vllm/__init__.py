@@ -1,0 +1,47 @@
+"""vLLM as an engine: the only place in the mesh that imports vLLM, torch or NIXL.
+
+Importing this package costs nothing; vLLM itself is imported by `VllmEngine.start`.
+
+    arguments    what may be set, checked before a model is loaded
+    cpu          what a CPU needs besides
+    core         starting and stopping vLLM's engine process
+    engine       the `Engine`: submits jobs, owns the loop over the engine's steps
+    outputs      one vLLM step -> one `StepOutput`
+    sampling     a job -> vLLM's request
+    connector    the KV handoff over NIXL, inside the engine's process
+    fingerprint  what must agree between two workers
+    kv_events    changes of the prefix cache
+"""
+
+from services.common.domain import Role
+from services.common.engine.interface import Engine
+from services.common.engine.vllm.arguments import EngineArguments
+from services.common.engine.vllm.checks import require_components, require_model
+
+__all__ = ["EngineArguments", "create"]
+
+
+def create(
+    model: str,
+    served_model_name: str,
+    role: Role,
+    arguments: EngineArguments,
+    *,
+    cores: str = "",
+    side_channel_port: int = 0,
+) -> Engine:
+    """An engine, not started: cheap, imports no vLLM.
+
+    `model` is a directory or a Hugging Face id. `cores` lists the CPU cores of a CPU engine ("0", "2-5",
+    "0,2"); empty means those that the process may use. `side_channel_port` is where decode workers ask for
+    this worker's memory registrations; 0 takes a free one. Raises `ModelMissing`, `ComponentMissing` or
+    `BadSetting`.
+    """
+    from services.common.engine.vllm.engine import VllmEngine
+
+    require_model(model)
+    require_components()
+    arguments.check_syntax()
+    return VllmEngine(
+        model, served_model_name, role, arguments, cores=cores, side_channel_port=side_channel_port
+    )

@@ -1,0 +1,149 @@
+"""Starting and stopping vLLM's engine process."""
+
+import logging
+import os
+import socket
+import tempfile
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from services.common.domain import Role
+from services.common.engine.vllm import cpu
+from services.common.engine.vllm.arguments import EngineArguments, parse
+from services.common.errors import BadSetting, EngineStartFailed, MeshError
+
+_KV_ROLE = {Role.PREFILL: "kv_producer", Role.DECODE: "kv_consumer", Role.BOTH: "kv_both"}
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """A running engine process and what talks to it."""
+
+    config: Any
+    """vLLM's VllmConfig, completed by the engine process."""
+    client: Any
+    """vLLM's AsyncMPClient."""
+    inputs: Any
+    """vLLM's InputProcessor."""
+    on_cpu: bool
+    kv_events_endpoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to start."""
+
+    model: str
+    served_model_name: str
+    role: Role
+    arguments: EngineArguments
+    cores: str
+    side_channel_port: int
+
+
+def start(plan: Plan) -> Core:
+    """Import vLLM, check all arguments, start the engine process, wait until it has loaded the model.
+
+    Blocks for seconds to minutes, so it runs in a thread. Raises a `Startup` error.
+    """
+    cores = _prepare_environment(plan)
+    try:
+        return _start(plan, cores)
+    except MeshError:
+        raise
+    except (ValueError, NotImplementedError, TypeError) as error:
+        raise BadSetting(f"vLLM refuses its configuration: {_one_line(error)}") from error
+    except (RuntimeError, OSError, TimeoutError, AssertionError, ImportError) as error:
+        raise EngineStartFailed(f"vLLM did not start: {_one_line(error)}") from error
+
+
+def stop(core: Core, grace_s: float) -> None:
+    """End the engine process, by force after `grace_s`. Blocks, so it runs in a thread."""
+    core.client.shutdown(timeout=grace_s)
+    core.inputs.renderer.shutdown()
+
+
+def _start(plan: Plan, cores: list[int]) -> Core:
+    from vllm.platforms import current_platform
+    from vllm.renderers import renderer_from_config
+    from vllm.v1.engine.core_client import EngineCoreClient
+    from vllm.v1.engine.input_processor import InputProcessor
+    from vllm.v1.executor import Executor
+
+    endpoint = f"ipc://{tempfile.gettempdir()}/pdmesh-kv-{uuid.uuid4().hex}"
+    on_cpu = bool(current_platform.is_cpu())
+    config = _build_config(plan, on_cpu, endpoint)
+    inputs = InputProcessor(config, renderer_from_config(config))
+    with cpu.engine_process(config, cores) if on_cpu else _unchanged():
+        client = EngineCoreClient.make_async_mp_client(config, Executor.get_class(config), log_stats=True)
+    return Core(config, client, inputs, on_cpu, endpoint)
+
+
+def _build_config(plan: Plan, on_cpu: bool, kv_events_endpoint: str) -> Any:
+    from vllm.config import KVEventsConfig, KVTransferConfig
+    from vllm.usage.usage_lib import UsageContext
+
+    given = plan.arguments.settings()
+    defaults = {"scheduling_policy": "priority"}
+    if on_cpu:
+        defaults |= cpu.default_arguments(given["tensor_parallel_size"])
+    args = parse(defaults | given | {"model": plan.model})
+    args.served_model_name = [plan.served_model_name]
+    args.disable_log_stats = False
+    args.worker_extension_cls = "services.common.engine.vllm.connector.WorkerCalls"
+    args.kv_transfer_config = KVTransferConfig(
+        kv_connector="NixlConnector",
+        kv_connector_module_path="services.common.engine.vllm.connector",
+        kv_role=_KV_ROLE[plan.role],
+        kv_load_failure_policy="fail",
+        kv_connector_extra_config={
+            "kv_lease_duration": plan.arguments.handoff_lease_ms / 1_000,
+            "mesh_margin_ms": plan.arguments.handoff_margin_ms,
+        },
+    )
+    args.kv_events_config = KVEventsConfig(
+        enable_kv_cache_events=args.enable_prefix_caching is not False,
+        publisher="zmq" if args.enable_prefix_caching is not False else "null",
+        endpoint=kv_events_endpoint,
+    )
+    return args.create_engine_config(UsageContext.ENGINE_CONTEXT)
+
+
+def _prepare_environment(plan: Plan) -> list[int]:
+    """Set variables that are read at import; those that the operator has set stay, except cores and port."""
+    cores = cpu.parse_cores(plan.cores)
+    cpu.prepare_environment(cores)
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", plan.arguments.log_level)
+    os.environ.setdefault("NIXL_LOG_LEVEL", "WARN")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    os.environ.setdefault("VLLM_HOST_IP", "127.0.0.1")
+    os.environ.setdefault("VLLM_NIXL_SIDE_CHANNEL_HOST", os.environ["VLLM_HOST_IP"])
+    os.environ["VLLM_NIXL_SIDE_CHANNEL_PORT"] = str(plan.side_channel_port or _free_port())
+    if os.environ["VLLM_NIXL_SIDE_CHANNEL_HOST"] == "127.0.0.1":
+        os.environ.setdefault("UCX_NET_DEVICES", "lo")
+    logging.getLogger("vllm").setLevel(os.environ["VLLM_LOGGING_LEVEL"])
+    return cores
+
+
+def _free_port() -> int:
+    """A port below the ephemeral range that nobody listens on."""
+    for port in range(20_000 + os.getpid() % 10_000, 32_768):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise EngineStartFailed("no free port for NIXL's side channel below 32768")
+
+
+class _unchanged:  # noqa: N801 - reads as a statement
+    def __enter__(self) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
+
+
+def _one_line(error: BaseException) -> str:
+    """The last line that says something: vLLM and pydantic put the reason there."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

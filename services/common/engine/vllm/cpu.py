@@ -1,0 +1,83 @@
+"""What a vLLM engine needs on a CPU and not on a GPU."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from services.common.errors import BadSetting
+
+KV_CACHE_SIZE_BYTES = 256 * 1024 * 1024
+"""KV cache of a CPU engine unless set; vLLM's own default is most of the machine's memory."""
+
+
+def parse_cores(cores: str) -> list[int]:
+    """Core numbers of "0", "2-5" or "0,2"; all that the process may use for "". Raises `BadSetting`."""
+    allowed = os.sched_getaffinity(0)
+    if not cores:
+        return sorted(allowed)
+    try:
+        chosen = {core for part in cores.split(",") for core in _range(part)}
+    except ValueError:
+        raise BadSetting(f"cores {cores!r} is not a list of core numbers, such as 0 or 2-5") from None
+    if not chosen or not chosen <= allowed:
+        raise BadSetting(
+            f"cores {cores!r} are not all among those that this process may use: {sorted(allowed)}"
+        )
+    return sorted(chosen)
+
+
+def _range(part: str) -> range:
+    first, _, last = part.partition("-")
+    return range(int(first), int(last or first) + 1)
+
+
+def prepare_environment(cores: list[int]) -> None:
+    """Set what torch and vLLM read when they are imported, so that one process runs on these cores."""
+    os.environ["OMP_NUM_THREADS"] = str(len(cores))
+    os.environ["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, cores))
+    os.environ["VLLM_CPU_NUM_OF_RESERVED_CPU"] = "0"
+    # vLLM's own choice, a process for the executor too, starts three times slower.
+    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+
+
+def default_arguments(tensor_parallel_size: str) -> dict[str, str]:
+    """vLLM arguments that suit a CPU; what is given explicitly wins."""
+    chosen = {"kv_cache_memory_bytes": str(KV_CACHE_SIZE_BYTES), "enforce_eager": "true"}
+    return chosen | ({"distributed_executor_backend": "uni"} if tensor_parallel_size == "1" else {})
+
+
+@contextlib.contextmanager
+def engine_process(vllm_config: Any, cores: list[int]) -> Iterator[None]:
+    """While the engine's process is started from this thread: fork it where possible, pin it to its cores.
+
+    A forked process inherits the imports (13 CPU-seconds), this thread's cores and torch's thread count.
+    """
+    import torch
+
+    before = os.sched_getaffinity(0)
+    if vllm_config.parallel_config.distributed_executor_backend == "uni":
+        # vLLM resets this while it builds the configuration, so it is set after that.
+        os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
+    torch.set_num_threads(len(cores))
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def instruction_set(vllm_config: Any) -> str:
+    """The name under which vLLM's CPU attention packs a KV block, for example "x86_64-avx2-vec"."""
+    import platform
+
+    import torch
+    from vllm.v1.attention.backends.cpu_attn import _get_attn_isa
+
+    packing = _get_attn_isa(
+        vllm_config.model_config.dtype,
+        vllm_config.cache_config.block_size,
+        vllm_config.model_config.get_head_size(),
+        vllm_config.cache_config.cache_dtype,
+    )
+    return "-".join((platform.machine(), torch.backends.cpu.get_cpu_capability().lower(), packing))

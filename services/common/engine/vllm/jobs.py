@@ -1,0 +1,111 @@
+"""Jobs in the engine: built into vLLM requests, kept while they live."""
+
+import asyncio
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from services.common.domain import HandoffTicket, Job, JobKind
+from services.common.engine.vllm.sampling import to_vllm, transfer_params
+
+PULL_DEADLINE = "mesh_pull_deadline"
+"""Key in a request's kv_transfer_params: `time.monotonic()` before which its pull must begin."""
+
+_TICKET_KEYS = (
+    "remote_block_ids",
+    "remote_engine_id",
+    "remote_request_id",
+    "remote_host",
+    "remote_port",
+    "remote_num_tokens",
+    "tp_size",
+    "dcp_size",
+    "pp_size",
+    "transfer_mode",
+)
+
+
+class BadTicket(ValueError):
+    """A handoff's ticket does not fit the job or this engine."""
+
+
+@dataclass(slots=True)
+class LiveJob:
+    """One job that the engine holds."""
+
+    job: Job
+    request_id: str
+    offers: bool
+    """A prefill whose KV is to be offered."""
+    text_tokens: int
+    """Prompt and delivered tokens."""
+    started: bool = False
+    """Has generated a token."""
+    pulling: bool = False
+    adopted: bool = False
+    cached_tokens: int = 0
+    expiry: asyncio.TimerHandle | None = None
+
+    def settle(self) -> None:
+        """Stop the ticket's clock."""
+        if self.expiry is not None:
+            self.expiry.cancel()
+            self.expiry = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestBuilder:
+    """Makes vLLM requests with vLLM's own input processor."""
+
+    inputs: Any
+    block_size_tokens: int
+    max_model_len_tokens: int
+
+    def build(self, job: Job, request_id: str) -> tuple[LiveJob, Any]:
+        """The job's entry and its EngineCoreRequest.
+
+        Raises `BadTicket`, or ValueError for what vLLM refuses.
+        """
+        text = job.prompt + job.delivered
+        offers = self._offers(job, len(text))
+        connector_params = self._connector_params(job.handoff, len(text)) if job.kind is JobKind.ADOPT else {}
+        params = to_vllm(
+            job.sampling,
+            delivered_tokens=len(job.delivered),
+            one_token=job.kind is JobKind.PREFILL,
+            extra_args=transfer_params(job, offer=offers, connector_params=connector_params),
+        )
+        prompt = {"type": "token", "prompt_token_ids": text.tolist(), "cache_salt": job.cache_salt or None}
+        request = self.inputs.process_inputs(
+            request_id, prompt, params, supported_tasks=("generate",), priority=job.priority
+        )
+        return LiveJob(job=job, request_id=request_id, offers=offers, text_tokens=len(text)), request
+
+    def _offers(self, job: Job, text_tokens: int) -> bool:
+        """Whether anything is left to generate after a prefill's token."""
+        room = text_tokens + 1 < self.max_model_len_tokens
+        return job.kind is JobKind.PREFILL and job.tokens_left > 1 and room
+
+    def _connector_params(self, ticket: HandoffTicket | None, text_tokens: int) -> dict[str, Any]:
+        if ticket is None:
+            raise BadTicket("an ADOPT job without a ticket")
+        if ticket.kv_tokens != text_tokens - 1:
+            raise BadTicket(f"the ticket covers {ticket.kv_tokens} tokens, the job needs {text_tokens - 1}")
+        if ticket.expires_in_ms <= 0:
+            raise BadTicket("the ticket has expired")
+        params = _parse_params(ticket.connector_params)
+        blocks = -(-ticket.kv_tokens // self.block_size_tokens)
+        # vLLM's decode side dies on a block list of another length.
+        if max((len(group) for group in params["remote_block_ids"]), default=0) != blocks:
+            raise BadTicket(f"the ticket does not name the {blocks} blocks of {ticket.kv_tokens} tokens")
+        deadline = time.monotonic() + ticket.expires_in_ms / 1_000
+        return params | {"do_remote_prefill": True, "do_remote_decode": False, PULL_DEADLINE: deadline}
+
+
+def _parse_params(encoded: bytes) -> dict[str, Any]:
+    try:
+        given = json.loads(encoded)
+        return {key: given[key] for key in _TICKET_KEYS}
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadTicket(f"the ticket's connector parameters are not NIXL's: {error!r}") from error

@@ -1,0 +1,47 @@
+"""A job as vLLM's request."""
+
+from typing import Any
+
+from services.common.domain import Job, JobKind, Sampling
+
+
+def to_vllm(
+    sampling: Sampling, *, delivered_tokens: int, one_token: bool, extra_args: dict[str, Any] | None
+) -> Any:
+    """vLLM's SamplingParams for what is still to generate; absent values are vLLM's neutral ones.
+
+    `one_token` is for a prefill: one token, whatever is left. Raises ValueError where vLLM refuses a value.
+    """
+    from vllm.sampling_params import RequestOutputKind, SamplingParams
+
+    left = 1 if one_token else sampling.max_tokens - delivered_tokens
+    given = {
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "top_k": sampling.top_k,
+        "min_p": sampling.min_p,
+        "presence_penalty": sampling.presence_penalty,
+        "frequency_penalty": sampling.frequency_penalty,
+        "repetition_penalty": sampling.repetition_penalty,
+        "seed": sampling.seed,
+    }
+    return SamplingParams(
+        max_tokens=left,
+        min_tokens=min(left, max(0, sampling.min_tokens - delivered_tokens)),
+        stop_token_ids=list(sampling.stop_token_ids),
+        ignore_eos=sampling.ignore_eos,
+        logit_bias=dict(sampling.logit_bias) or None,
+        detokenize=False,
+        output_kind=RequestOutputKind.DELTA,
+        extra_args=extra_args,
+        **{name: value for name, value in given.items() if value is not None},
+    )
+
+
+def transfer_params(job: Job, *, offer: bool, connector_params: dict[str, Any]) -> dict[str, Any] | None:
+    """What the KV connector is told of a job, as vLLM's `extra_args`."""
+    if job.kind is JobKind.PREFILL and offer:
+        return {"kv_transfer_params": {"do_remote_decode": True, "do_remote_prefill": False}}
+    if job.kind is JobKind.ADOPT:
+        return {"kv_transfer_params": connector_params}
+    return None
