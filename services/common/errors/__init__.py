@@ -28,6 +28,7 @@
     ├── Startup                  a process cannot start; exit code 2, one line
     │   ├── BadSetting, ModelMissing, PortInUse, StoreUnavailable, ComponentMissing
     │   ├── EngineStartFailed
+    │   ├── CrashLoop            a process of the mesh died too often to be started again
     │   └── RegistrationRefused  fingerprints that do not fit the fleet
     ├── EngineUnhealthy
     ├── ProtocolViolation        a peer broke the wire's rules; its session ends
@@ -43,6 +44,7 @@ from services.common.errors.tree import (
     Cancelled,
     Code,
     ComponentMissing,
+    CrashLoop,
     DeadlinePassed,
     DuplicateRequest,
     Ended,
@@ -84,6 +86,7 @@ __all__ = [
     "Cancelled",
     "Code",
     "ComponentMissing",
+    "CrashLoop",
     "DeadlinePassed",
     "DuplicateRequest",
     "Ended",

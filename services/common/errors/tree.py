@@ -255,6 +255,12 @@ class EngineStartFailed(Startup):
     reason = "engine_start_failed"
 
 
+class CrashLoop(Startup):
+    """A process of the mesh died too often to be started again."""
+
+    reason = "crash_loop"
+
+
 class RegistrationRefused(Startup):
     """The router refused this worker, its fingerprint does not fit the fleet."""
 

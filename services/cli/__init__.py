@@ -1,0 +1,1 @@
+"""The `pdmesh` command: `up`, `serve`, `chat`, `demo`, `version`."""

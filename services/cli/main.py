@@ -1,0 +1,57 @@
+"""Entry point: finds the command, and turns a `Startup` error into one line and exit code 2."""
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import TextIO
+
+from services.common.errors import Startup
+from services.common.settings import unknown
+
+COMMANDS = {
+    "up": "start a whole mesh on this host",
+    "serve": "run one service: gateway, router, prefill or decode",
+    "chat": "talk to a mesh in the terminal",
+    "demo": "start a small mesh, ask it a question, show answer and receipt",
+    "version": "print the version",
+}
+"""Each is a module of this package with `run(arguments) -> exit code`, imported only when asked for."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 on success, 2 when something could not start, with one line on stderr."""
+    try:
+        return dispatch(sys.argv[1:] if arguments is None else arguments)
+    except Startup as error:
+        print(f"pdmesh: {error.reason}: {error.message}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader of our output has left, `pdmesh chat hi | head -1`
+        close_quietly(sys.stdout)
+        return 141
+
+
+def dispatch(arguments: Sequence[str]) -> int:
+    """Run the named command; raises `BadSetting` for one that does not exist."""
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(usage())
+        return 0
+    if arguments[0] == "--version":
+        arguments = ["version"]
+    name, rest = arguments[0], arguments[1:]
+    if name not in COMMANDS:
+        raise unknown("flag" if name.startswith("-") else "command", name, COMMANDS)
+    return int(importlib.import_module(f"services.cli.{name}").run(rest))
+
+
+def usage() -> str:
+    """What `pdmesh --help` prints."""
+    lines = [f"  {name:<9}{text}" for name, text in COMMANDS.items()]
+    return "\n".join(["usage: pdmesh COMMAND [--help]", "", *lines])
+
+
+def close_quietly(stream: TextIO) -> None:
+    """Point a broken stream's descriptor elsewhere, so that the interpreter's last flush does not fail."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -1,0 +1,70 @@
+"""The mesh's REST API as the terminal uses it: standard library only, blocking."""
+
+import http.client
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any
+
+from services.common.errors import MeshError, RouterUnavailable, by_reason
+
+TIMEOUT_S = 600.0
+"""Silence of the mesh that is taken for its end."""
+
+
+def get_json(url: str, timeout_s: float = 5.0) -> Any:
+    """The JSON body of a GET; raises as `open_url` does."""
+    with open_url(urllib.request.Request(url), timeout_s) as answer:
+        return json.load(answer)
+
+
+def models_served(url: str) -> list[str]:
+    """Names of the models that the mesh at `url` serves at the moment."""
+    return [model["id"] for model in get_json(f"{url}/v1/models")["data"]]
+
+
+def stream_events(url: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """POST `body` and yield the JSON of each server-sent event until `[DONE]`; raises `MeshError`.
+
+    Leaving the iterator closes the connection, which cancels the request.
+    """
+    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with open_url(request, TIMEOUT_S) as answer:
+        for line in answer:
+            if not line.startswith(b"data:"):
+                continue
+            data = line[len(b"data:") :].strip()
+            if data == b"[DONE]":
+                return
+            event = json.loads(data)
+            if "error" in event:
+                raise mesh_error(event)
+            yield event
+
+
+def open_url(request: urllib.request.Request, timeout_s: float) -> http.client.HTTPResponse:
+    """Open a request; raises `MeshError` in the mesh's own words, `RouterUnavailable` when none answers."""
+    try:
+        answer: http.client.HTTPResponse = urllib.request.urlopen(request, timeout=timeout_s)
+        return answer
+    except urllib.error.HTTPError as refused:
+        with refused:
+            raise mesh_error(_json_or_none(refused.read())) from None
+    except (OSError, http.client.HTTPException) as error:
+        why = getattr(error, "reason", error)
+        raise RouterUnavailable(f"no mesh answers at {request.full_url}: {why}") from None
+
+
+def mesh_error(body: Any) -> MeshError:
+    """The error of an OpenAI-style error body."""
+    error = body.get("error", {}) if isinstance(body, dict) else {}
+    kind = by_reason(error.get("code") or "")
+    return kind(error.get("message") or "the mesh answered with an error", field=error.get("param") or "")
+
+
+def _json_or_none(body: bytes) -> Any:
+    try:
+        return json.loads(body)
+    except ValueError:
+        return None

@@ -1,0 +1,78 @@
+"""What `pdmesh up` writes: its own lines, its processes' lines, and one live line on a terminal."""
+
+import sys
+from pathlib import Path
+from typing import TextIO
+
+from services.common.clock import Clock
+from services.common.errors import BadSetting
+
+
+class Output:
+    """Writes to standard output; processes' lines go to one file each when `log_dir` is given."""
+
+    def __init__(self, clock: Clock, log_dir: Path | None = None, stream: TextIO = sys.stdout) -> None:
+        self._clock = clock
+        self._started_ms = clock.now_ms()
+        self._log_dir = log_dir
+        self._stream = stream
+        self._is_live = stream.isatty()
+        self._width = 0
+        self._states: dict[str, str] = {}
+        self._files: dict[str, TextIO] = {}
+        self._live_shown = False
+
+    def open_logs(self, names: list[str]) -> None:
+        """Open every process's log file; raises `BadSetting` when the directory does not allow it."""
+        self._width = max(map(len, names), default=0)
+        if self._log_dir is None:
+            return
+        try:
+            self._log_dir.mkdir(parents=True, exist_ok=True)
+            self._files = {name: (self._log_dir / f"{name}.log").open("a", buffering=1) for name in names}
+        except OSError as error:
+            raise BadSetting(f"--log-dir: {error.filename}: {error.strerror}") from None
+
+    def say(self, text: str) -> None:
+        """One line about the mesh itself."""
+        self._erase_live()
+        print(text, file=self._stream, flush=True)
+        self.refresh()
+
+    def child_line(self, name: str, text: str) -> None:
+        """One line that a process wrote."""
+        if name in self._files:
+            self._files[name].write(text + "\n")
+        else:
+            self.say(f"{name:<{self._width}} | {text}")
+
+    def state(self, name: str, state: str) -> None:
+        """What a process is doing; shown live on a terminal, as a line elsewhere."""
+        self._states[name] = state
+        if self._is_live:
+            self.refresh()
+        else:
+            self.say(f"[{self._elapsed_s():6.1f} s] {name}: {state}")
+
+    def refresh(self) -> None:
+        """Draw the live line again, while something is not ready yet."""
+        waiting = [f"{name} {state}" for name, state in self._states.items() if state != "ready"]
+        if not self._is_live or not waiting:
+            return
+        self._erase_live()
+        print(f"[{self._elapsed_s():6.1f} s] {', '.join(waiting)}", end="", file=self._stream, flush=True)
+        self._live_shown = True
+
+    def close(self) -> None:
+        """Close the log files."""
+        self._erase_live()
+        for file in self._files.values():
+            file.close()
+
+    def _elapsed_s(self) -> float:
+        return (self._clock.now_ms() - self._started_ms) / 1000.0
+
+    def _erase_live(self) -> None:
+        if self._live_shown:
+            print("\r\x1b[K", end="", file=self._stream)
+            self._live_shown = False

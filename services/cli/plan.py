@@ -1,0 +1,102 @@
+"""Which processes make up a mesh, and with what arguments: a pure function of the settings."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from services.cli.cores import share_cores
+from services.cli.up_settings import UpSettings
+
+DRAIN_ORDER = (("gateway",), ("prefill", "decode"), ("router",))
+"""Services in the order in which a mesh stops: no new requests, then the workers, then their owner."""
+LOCAL = "127.0.0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSpec:
+    """One process to run and keep running."""
+
+    name: str
+    service: str
+    command: tuple[str, ...]
+    """Program and arguments; `Child` adds the two flags by which it keeps in touch."""
+    environ: dict[str, str] = field(default_factory=dict)
+    """Variables on top of the parent's own."""
+    cores: tuple[int, ...] = ()
+    """Cores to bind to; empty is no binding."""
+
+
+def plan(settings: UpSettings, ports: Iterator[int], cores: Sequence[int]) -> list[ChildSpec]:
+    """The mesh's processes. Ports are fixed here, so that a restarted process is found where it was."""
+    router = f"{LOCAL}:{next(ports)}"
+    return [
+        _router(settings, router),
+        *_workers(settings, router, ports, cores),
+        _gateway(settings, router, ports),
+    ]
+
+
+def _router(settings: UpSettings, address: str) -> ChildSpec:
+    own = _listen(address) + _shared(settings, _rest_grace_ms(settings))
+    return ChildSpec("router", "router", _command("router", own))
+
+
+def _gateway(settings: UpSettings, router: str, ports: Iterator[int]) -> ChildSpec:
+    address = f"{settings.host}:{settings.port or next(ports)}"
+    grace_ms = settings.grace_ms - _rest_grace_ms(settings)
+    own = (*_listen(address), *_shared(settings, grace_ms), "--router", router, *_model(settings))
+    return ChildSpec("gateway", "gateway", _command("gateway", own))
+
+
+def _workers(
+    settings: UpSettings, router: str, ports: Iterator[int], cores: Sequence[int]
+) -> Iterator[ChildSpec]:
+    names = [("prefill", i) for i in range(1, settings.prefill + 1)]
+    names += [("decode", i) for i in range(1, settings.decode + 1)]
+    for (role, number), share in zip(names, share_cores(cores, len(names)), strict=True):
+        name = f"{role}-{number}"
+        arguments = (
+            *_listen(f"{LOCAL}:{next(ports)}"),
+            *_shared(settings, _rest_grace_ms(settings)),
+            *("--routers", router, "--worker-id", name, "--engine", settings.engine),
+            *_model(settings),
+            *(part for pair in settings.engine_args(role) for part in ("--engine-arg", pair)),
+        )
+        bound = share if settings.engine == "vllm" else ()
+        yield ChildSpec(name, role, _command(role, arguments), _core_variables(bound), bound)
+
+
+def _rest_grace_ms(settings: UpSettings) -> int:
+    """A quarter of the grace time is kept for what stops after the gateway."""
+    return settings.grace_ms // 4
+
+
+def _command(service: str, arguments: tuple[str, ...]) -> tuple[str, ...]:
+    return (sys.executable, "-m", "services.cli", "serve", service, *arguments)
+
+
+def _listen(address: str) -> tuple[str, ...]:
+    host, _, port = address.rpartition(":")
+    return ("--host", host, "--port", port)
+
+
+def _shared(settings: UpSettings, grace_ms: int) -> tuple[str, ...]:
+    redis = ("--redis-url", settings.redis_url) if settings.redis_url else ()
+    return ("--grace-ms", str(grace_ms), "--log-level", settings.log_level, *redis)
+
+
+def _model(settings: UpSettings) -> tuple[str, ...]:
+    name = ("--served-model-name", settings.served_model_name) if settings.served_model_name else ()
+    return ("--model", settings.model, *name)
+
+
+def _core_variables(cores: tuple[int, ...]) -> dict[str, str]:
+    """vLLM's CPU backend takes its OpenMP cores from variables."""
+    if not cores:
+        return {}
+    bind = ",".join(map(str, cores))
+    return {
+        "VLLM_CPU_OMP_THREADS_BIND": bind,
+        "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+        "OMP_NUM_THREADS": str(len(cores)),
+    }

@@ -1,0 +1,38 @@
+"""The file that tells other programs where the mesh is."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from services.cli.child import Child
+from services.common.errors import BadSetting
+
+
+class ReadyFile:
+    """JSON: `url` of the REST API, `urls` and `pids` by process name; it exists while the mesh serves."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path) if path else None
+
+    def clear(self) -> None:
+        """Remove it; raises `BadSetting` when its directory does not exist or does not allow it."""
+        if self._path is None:
+            return
+        if not self._path.parent.is_dir():
+            raise BadSetting(f"--ready-file: {self._path.parent} is no directory")
+        self._path.unlink(missing_ok=True)
+
+    def write(self, children: Mapping[str, Child]) -> None:
+        """Replace it in one step, so that a reader never sees half of it."""
+        if self._path is None:
+            return
+        facts = {name: child.facts or {} for name, child in children.items()}
+        content = {
+            "url": facts.get("gateway", {}).get("url", ""),
+            "urls": {name: fact.get("url", "") for name, fact in facts.items()},
+            "pids": {name: child.pid for name, child in children.items()},
+        }
+        scratch = self._path.with_name(f".{self._path.name}.{os.getpid()}")
+        scratch.write_text(json.dumps(content, indent=2) + "\n")
+        scratch.replace(self._path)

@@ -1,0 +1,125 @@
+"""Keeps a set of processes running until told to stop, then stops them in order."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from services.cli.child import Child, Exit
+from services.cli.output import Output
+from services.cli.plan import DRAIN_ORDER, ChildSpec
+from services.cli.restarts import RestartPolicy
+from services.cli.startup import startup_unwrapped
+from services.common.clock import Clock
+from services.common.errors import CrashLoop, Startup, by_reason
+
+CONFIGURATION_EXIT_CODE = 2
+
+
+class Supervisor:
+    """Owns the mesh's processes. Raises `Startup` when the mesh cannot be kept up."""
+
+    def __init__(
+        self,
+        specs: Sequence[ChildSpec],
+        output: Output,
+        clock: Clock,
+        grace_ms: int,
+        restart_policy: Callable[[], RestartPolicy] = RestartPolicy,
+    ) -> None:
+        """`restart_policy` makes one policy per process."""
+        self._specs = specs
+        self._output = output
+        self._clock = clock
+        self._grace_ms = grace_ms
+        self._restart_policy = restart_policy
+        self._children: dict[str, Child] = {}
+        self._stopping = asyncio.Event()
+        self.all_ready = asyncio.Event()
+        """Set once every process has been ready."""
+        self.on_change: Callable[[], None] = lambda: None
+        """Called whenever a process has become ready."""
+
+    @property
+    def ready(self) -> dict[str, Child]:
+        """The processes that serve, by name."""
+        return {name: child for name, child in self._children.items() if child.facts is not None}
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Start everything, restart what dies, and drain when `stop` is set."""
+        with startup_unwrapped():
+            async with asyncio.TaskGroup() as tasks:
+                for spec in self._specs:
+                    tasks.create_task(self._keep(spec))
+                await stop.wait()
+                await self._drain()
+
+    def kill(self) -> None:
+        """End every process at once."""
+        self._stopping.set()
+        for child in self._children.values():
+            child.kill()
+
+    async def _keep(self, spec: ChildSpec) -> None:
+        """Run one process again and again."""
+        policy, was_ready = self._restart_policy(), False
+        while not self._stopping.is_set():
+            child = Child(spec, partial(self._output.child_line, spec.name))
+            self._children[spec.name] = child
+            self._output.state(spec.name, "starting")
+            end = await child.run(self._on_ready)
+            was_ready = was_ready or child.facts is not None
+            child.facts = None
+            if not self._stopping.is_set():
+                await self._before_restart(spec.name, end, policy, was_ready)
+
+    def _on_ready(self, child: Child) -> None:
+        self._output.state(child.spec.name, "ready")
+        if len(self.ready) == len(self._specs):
+            self.all_ready.set()
+        self.on_change()
+
+    async def _before_restart(self, name: str, end: Exit, policy: RestartPolicy, was_ready: bool) -> None:
+        """Say that a process died, and wait as long as its policy wants; raises `Startup` to give up."""
+        if end.code == CONFIGURATION_EXIT_CODE and not was_ready:
+            raise refusal(name, end)
+        delay_ms = policy.delay_ms(self._clock.now_ms())
+        if delay_ms is None:
+            raise CrashLoop(
+                f"{name} died {policy.deaths_max + 1} times in {policy.window_ms / 1000:.0f} s: {end}"
+            )
+        self._output.say(f"{name} died ({end}); starting it again in {delay_ms / 1000:.1f} s")
+        try:
+            async with asyncio.timeout(delay_ms / 1000.0):
+                await self._stopping.wait()
+        except TimeoutError:
+            return
+
+    async def _drain(self) -> None:
+        """Stop tier after tier; what has not ended when the grace time is over is killed."""
+        self._stopping.set()
+        try:
+            async with asyncio.timeout(self._grace_ms / 1000.0):
+                for tier in DRAIN_ORDER:
+                    await self._end_tier(tier)
+        except TimeoutError:
+            left = [name for name, child in self._children.items() if not child.ended.is_set()]
+            self._output.say(
+                f"killing what did not drain in {self._grace_ms / 1000:.0f} s: {', '.join(left)}"
+            )
+            self.kill()
+
+    async def _end_tier(self, services: Sequence[str]) -> None:
+        tier = [child for child in self._children.values() if child.spec.service in services]
+        for child in tier:
+            child.terminate()
+        for child in tier:
+            await child.ended.wait()
+
+
+def refusal(name: str, end: Exit) -> Startup:
+    """A process's own reason for not starting, with its name in front."""
+    reason, _, message = end.last_words.partition(": ")
+    kind = by_reason(reason)
+    if issubclass(kind, Startup):
+        return kind(f"{name}: {message}")
+    return Startup(f"{name}: {end}")

@@ -1,0 +1,115 @@
+"""`pdmesh up`: a whole mesh on this host, kept running until Ctrl-C."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from services.cli import configuration
+from services.cli.mesh_client import models_served
+from services.cli.output import Output
+from services.cli.plan import plan
+from services.cli.ports import free_ports
+from services.cli.ready_file import ReadyFile
+from services.cli.supervisor import Supervisor
+from services.cli.up_settings import UpSettings
+from services.common.clock import MonotonicClock
+from services.common.errors import MeshError, ModelMissing
+from services.common.settings import StrictParser
+
+DESCRIPTION = """\
+Start router, gateway and workers on this host and keep them running. Engine arguments without a prefix
+are for both tiers; those with --prefill- or --decode- are for one tier, and win."""
+REDRAW_S = 0.25
+PROBE_S = 0.1
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Start the mesh and supervise it; 0 after a drain, raises `Startup` when it cannot be kept up."""
+    settings = parse(arguments)
+    asyncio.run(Mesh(settings).run())
+    return 0
+
+
+def parse(arguments: Sequence[str]) -> UpSettings:
+    """The settings of `pdmesh up`; raises `BadSetting` and `ModelMissing`."""
+    settings, _ = configuration.read(
+        StrictParser(prog="pdmesh up", description=DESCRIPTION), UpSettings, "up", arguments
+    )
+    check_model(settings.model)
+    return settings
+
+
+def check_model(model: str) -> None:
+    """Raise `ModelMissing` for what is neither a directory nor could be a name on the hub."""
+    if Path(model).is_dir():
+        return
+    if model.startswith((".", "/", "~")) or model.count("/") != 1:
+        raise ModelMissing(f"{model} is no directory")
+
+
+class Mesh:
+    """All processes of one `pdmesh up`."""
+
+    def __init__(self, settings: UpSettings, on_ready: Callable[[str], None] | None = None) -> None:
+        """`on_ready` is called once with the REST API's URL."""
+        clock = MonotonicClock()
+        specs = plan(settings, free_ports(), sorted(os.sched_getaffinity(0)))
+        self._settings = settings
+        self._output = Output(clock, Path(settings.log_dir) if settings.log_dir else None)
+        self._output.open_logs([spec.name for spec in specs])
+        self._ready_file = ReadyFile(settings.ready_file)
+        self._supervisor = Supervisor(specs, self._output, clock, settings.grace_ms)
+        self._on_ready = on_ready
+        self.stop = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until `stop` or a signal; raises `Startup`."""
+        self._ready_file.clear()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                side = [tasks.create_task(self._announce()), tasks.create_task(self._redraw())]
+                await self._supervisor.run(self.stop)
+                for task in side:
+                    task.cancel()
+        finally:
+            self._ready_file.clear()
+            self._output.close()
+
+    def _on_signal(self) -> None:
+        if self.stop.is_set():
+            self._supervisor.kill()
+        else:
+            self._output.say("draining; Ctrl-C again to kill")
+            self.stop.set()
+
+    async def _announce(self) -> None:
+        """Wait until the mesh serves a model, then say where; keep the ready file right ever after."""
+        await self._supervisor.all_ready.wait()
+        ready = self._supervisor.ready
+        url = (ready["gateway"].facts or {})["url"]
+        while not await self._serves(url):  # noqa: ASYNC110 - another process sets no event of ours
+            await asyncio.sleep(PROBE_S)
+        self._supervisor.on_change = self._write_ready_file
+        self._write_ready_file()
+        self._output.say(f"ready: {url}/v1 (metrics {url}/metrics), Ctrl-C to stop")
+        if self._on_ready:
+            self._on_ready(url)
+
+    async def _serves(self, url: str) -> bool:
+        try:
+            return bool(await asyncio.to_thread(models_served, url))
+        except MeshError:
+            return False
+
+    def _write_ready_file(self) -> None:
+        self._ready_file.write(self._supervisor.ready)
+
+    async def _redraw(self) -> None:
+        """Keep the live line's clock going."""
+        while not self._supervisor.all_ready.is_set():
+            self._output.refresh()
+            await asyncio.sleep(REDRAW_S)

@@ -1,0 +1,39 @@
+"""Settings of `pdmesh up`."""
+
+from dataclasses import dataclass
+
+from services.cli.engine_arguments import EngineArguments
+from services.common.limits import DEFAULTS
+from services.common.settings import group, setting
+
+
+@dataclass(frozen=True, slots=True)
+class UpSettings:
+    """A whole mesh on one host."""
+
+    model: str = setting("", "Model: a directory, or a name on the Hugging Face hub")
+    served_model_name: str = setting("", "Name that requests use; the directory's or hub's own where not set")
+    engine: str = setting("vllm", "Engine of the workers", choices=("vllm", "sim"))
+    prefill: int = setting(1, "Prefill workers")
+    decode: int = setting(1, "Decode workers")
+    host: str = setting("127.0.0.1", "Address on which the REST API listens")
+    port: int = setting(8000, "Port of the REST API; 0 picks a free one")
+    redis_url: str = setting("", "Redis for state that processes share; none: each keeps its own")
+    ready_file: str = setting("", "File to write when the mesh serves: URLs, process ids, ports, as JSON")
+    log_dir: str = setting("", "Directory for one log file per process; none: logs go to the terminal")
+    log_level: str = setting("info", "Least level logged", choices=("debug", "info", "warning", "error"))
+    grace_ms: int = setting(DEFAULTS.shutdown_grace_ms, "Time to finish what is in flight after Ctrl-C")
+    both: EngineArguments = group(EngineArguments)
+    prefill_only: EngineArguments = group(EngineArguments, "prefill_")
+    decode_only: EngineArguments = group(EngineArguments, "decode_")
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            raise ValueError("--model is needed: a directory, or a name on the Hugging Face hub")
+        if self.prefill < 0 or self.decode < 1:
+            raise ValueError("a mesh needs at least one decode worker, and no negative number of any")
+
+    def engine_args(self, role: str) -> list[str]:
+        """KEY=VALUE engine arguments of one tier: those for both, then the tier's own, so that they win."""
+        own = self.prefill_only if role == "prefill" else self.decode_only
+        return [*self.both.pairs(), *own.pairs()]

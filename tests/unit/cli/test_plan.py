@@ -1,0 +1,78 @@
+"""Which processes a mesh has, and how engine arguments reach each tier."""
+
+from collections.abc import Iterator
+from itertools import count
+
+import pytest
+
+from services.cli.cores import share_cores
+from services.cli.engine_arguments import EngineArguments
+from services.cli.plan import ChildSpec, plan
+from services.cli.ports import FIRST, LAST, free_ports
+from services.cli.up_settings import UpSettings
+
+
+@pytest.fixture
+def ports() -> Iterator[int]:
+    return count(21_000)
+
+
+def named(specs: list[ChildSpec]) -> dict[str, ChildSpec]:
+    return {spec.name: spec for spec in specs}
+
+
+def values(spec: ChildSpec, flag: str) -> list[str]:
+    """All values that a command line gives to a flag."""
+    return [spec.command[i + 1] for i, part in enumerate(spec.command) if part == flag]
+
+
+def test_every_process_has_its_own_port_and_knows_the_router(ports: Iterator[int]) -> None:
+    specs = named(plan(UpSettings(model="m", prefill=2, decode=1, port=0), ports, [0, 1]))
+    assert list(specs) == ["router", "prefill-1", "prefill-2", "decode-1", "gateway"]
+    assert len({values(spec, "--port")[0] for spec in specs.values()}) == 5
+    router = "127.0.0.1:" + values(specs["router"], "--port")[0]
+    assert values(specs["gateway"], "--router") == [router]
+    assert values(specs["decode-1"], "--routers") == [router]
+
+
+def test_the_tiers_own_engine_arguments_come_last(ports: Iterator[int]) -> None:
+    settings = UpSettings(
+        model="m",
+        both=EngineArguments(dtype="float32", enable_prefix_caching=False, engine_arg=("max-num-seqs=64",)),
+        prefill_only=EngineArguments(max_num_batched_tokens=4096, dtype="half"),
+    )
+    specs = named(plan(settings, ports, [0]))
+    own = ["dtype=half", "max-num-batched-tokens=4096"]
+    common = ["dtype=float32", "enable-prefix-caching=false", "max-num-seqs=64"]
+    assert values(specs["decode-1"], "--engine-arg") == common
+    assert values(specs["prefill-1"], "--engine-arg") == [
+        *common,
+        *own,
+    ]
+
+
+def test_vllm_workers_get_their_own_cores_when_there_are_enough(ports: Iterator[int]) -> None:
+    specs = named(plan(UpSettings(model="m"), ports, [4, 5]))
+    assert specs["prefill-1"].cores == (4,)
+    assert specs["decode-1"].environ["VLLM_CPU_OMP_THREADS_BIND"] == "5"
+    assert specs["gateway"].cores == ()
+    assert named(plan(UpSettings(model="m", decode=3), ports, [0, 1]))["decode-1"].cores == ()
+    assert named(plan(UpSettings(model="m", engine="sim"), ports, [0, 1]))["decode-1"].cores == ()
+
+
+def test_shares_of_cores_are_equal_and_disjoint() -> None:
+    assert share_cores([0, 1, 2, 3, 4], 2) == [(0, 1), (2, 3)]
+    assert share_cores([0], 2) == [(), ()]
+    assert share_cores([0], 0) == []
+
+
+def test_grace_is_split_between_the_gateway_and_the_rest(ports: Iterator[int]) -> None:
+    specs = named(plan(UpSettings(model="m", grace_ms=8_000), ports, [0]))
+    assert values(specs["gateway"], "--grace-ms") == ["6000"]
+    assert values(specs["decode-1"], "--grace-ms") == ["2000"]
+
+
+def test_free_ports_are_below_the_ephemeral_range_and_differ() -> None:
+    found = [port for port, _ in zip(free_ports(), range(50), strict=False)]
+    assert len(set(found)) == 50
+    assert all(FIRST <= port <= LAST < 32_768 for port in found)

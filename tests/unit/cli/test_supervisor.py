@@ -1,0 +1,186 @@
+"""Processes are kept running, and stopped in order; the children here are small scripts."""
+
+import asyncio
+import io
+import os
+import signal
+import sys
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from services.cli.child import Child
+from services.cli.output import Output
+from services.cli.plan import ChildSpec
+from services.cli.restarts import RestartPolicy
+from services.cli.supervisor import Supervisor
+from services.common.clock import MonotonicClock
+from services.common.errors import CrashLoop, PortInUse, Startup
+
+READY = """
+import argparse, json, os, signal, sys, time
+parser = argparse.ArgumentParser()
+parser.add_argument("--ready-fd", type=int)
+parser.add_argument("--parent-pid", type=int)
+fd = parser.parse_args().ready_fd
+def ready():
+    with os.fdopen(fd, "w") as pipe:
+        pipe.write(json.dumps({"url": "here"}) + "\\n")
+"""
+SERVES = READY + "print('hello', flush=True); ready(); time.sleep(60)"
+LEAVES_IN_ORDER = (
+    READY
+    + """
+def leave(*_):
+    with open(os.environ["TRACE"], "a") as trace:
+        trace.write(os.environ["NAME"] + "\\n")
+    sys.exit(0)
+signal.signal(signal.SIGTERM, leave)
+ready()
+time.sleep(60)
+"""
+)
+STUBBORN = READY + "signal.signal(signal.SIGTERM, signal.SIG_IGN); ready(); time.sleep(60)"
+DIES_AT_ONCE = "import sys; sys.exit(7)"
+CANNOT_START = "import sys; print('pdmesh: port_in_use: cannot listen', file=sys.stderr); sys.exit(2)"
+CANNOT_SAY_WHY = "import sys; sys.exit(2)"
+LEAVES_A_CHILD = READY + (
+    "import subprocess; p = subprocess.Popen(['sleep', '60'], start_new_session=False);"
+    "print(p.pid, flush=True); ready(); os._exit(1)"
+)
+LONG_LINE = "import sys; sys.stdout.buffer.write(b'x' * 70_000 + b'\\xff')"
+
+
+class Mesh:
+    """A supervisor in a task, and what it printed."""
+
+    def __init__(self, *specs: ChildSpec, grace_ms: int = 5_000, deaths_max: int = 5) -> None:
+        self._stream = io.StringIO()
+        clock = MonotonicClock()
+        output = Output(clock, stream=self._stream)
+        self.supervisor = Supervisor(specs, output, clock, grace_ms, partial(RestartPolicy, deaths_max))
+        self.stop = asyncio.Event()
+        self.task = asyncio.create_task(self.supervisor.run(self.stop))
+
+    @property
+    def said(self) -> str:
+        return self._stream.getvalue()
+
+    async def ready(self) -> dict[str, Child]:
+        waiting = asyncio.create_task(self.supervisor.all_ready.wait())
+        await asyncio.wait([waiting, self.task], return_when=asyncio.FIRST_COMPLETED)
+        waiting.cancel()
+        if self.task.done():
+            self.task.result()
+        return self.supervisor.ready
+
+    async def end(self) -> None:
+        self.stop.set()
+        await self.task
+
+
+def script(name: str, text: str, service: str = "", **environ: str) -> ChildSpec:
+    return ChildSpec(name, service or name, (sys.executable, "-c", text), environ)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+
+
+async def test_output_is_prefixed_and_facts_are_kept() -> None:
+    mesh = Mesh(script("router", SERVES))
+    ready = await mesh.ready()
+    assert ready["router"].facts == {"url": "here"}
+    pid = ready["router"].pid
+    await mesh.end()
+    assert "router | hello\n" in mesh.said
+    assert not is_alive(pid)
+
+
+async def test_a_dead_process_is_started_again_and_said() -> None:
+    mesh = Mesh(script("router", SERVES))
+    first = (await mesh.ready())["router"].pid
+    changed = asyncio.Event()
+    mesh.supervisor.on_change = changed.set
+    os.kill(first, signal.SIGKILL)
+    await changed.wait()
+    second = mesh.supervisor.ready["router"].pid
+    assert second != first
+    assert is_alive(second)
+    await mesh.end()
+    assert "router died (SIGKILL); starting it again in 0.2 s" in mesh.said
+
+
+async def test_a_crash_loop_ends_the_mesh() -> None:
+    mesh = Mesh(script("gateway", SERVES), script("router", DIES_AT_ONCE), deaths_max=2)
+    with pytest.raises(CrashLoop, match="router died 3 times in 60 s: exit code 7"):
+        await mesh.task
+    assert not is_alive(mesh.supervisor._children["gateway"].pid)
+
+
+async def test_what_cannot_start_ends_the_mesh_in_its_own_words() -> None:
+    mesh = Mesh(script("gateway", SERVES), script("router", CANNOT_START))
+    with pytest.raises(PortInUse, match=r"^router: cannot listen$"):
+        await mesh.task
+    assert "cannot listen" not in mesh.said
+    assert not is_alive(mesh.supervisor._children["gateway"].pid)
+
+
+async def test_exit_code_2_without_words_is_still_one_line() -> None:
+    mesh = Mesh(script("router", CANNOT_SAY_WHY))
+    with pytest.raises(Startup, match=r"^router: exit code 2$"):
+        await mesh.task
+
+
+async def test_tiers_stop_one_after_another(tmp_path: Path) -> None:
+    trace = tmp_path / "trace"
+    names = ["router", "decode", "gateway"]
+    mesh = Mesh(*(script(name, LEAVES_IN_ORDER, TRACE=str(trace), NAME=name) for name in names))
+    await mesh.ready()
+    await mesh.end()
+    assert trace.read_text().split() == ["gateway", "decode", "router"]
+
+
+async def test_what_does_not_drain_in_time_is_killed() -> None:
+    mesh = Mesh(script("decode-1", STUBBORN, "decode"), grace_ms=100)
+    pid = (await mesh.ready())["decode-1"].pid
+    await mesh.end()
+    assert not is_alive(pid)
+    assert "killing what did not drain in 0 s: decode-1" in mesh.said
+
+
+async def test_what_a_dead_process_had_started_dies_too() -> None:
+    lines: list[str] = []
+    child = Child(script("decode-1", LEAVES_A_CHILD), lines.append)
+    end = await child.run(lambda _: None)
+    assert end.code == 1
+    grandchild = int(lines[0])
+    while is_alive(grandchild):
+        await asyncio.sleep(0.01)
+
+
+async def test_the_log_directory_gets_one_file_per_process(tmp_path: Path) -> None:
+    output = Output(MonotonicClock(), tmp_path / "logs", io.StringIO())
+    output.open_logs(["router"])
+    lines: list[str] = []
+    child = Child(script("router", LONG_LINE), lines.append)
+    await child.run(lambda _: None)
+    for text in lines:
+        output.child_line("router", text)
+    output.close()
+    assert (tmp_path / "logs" / "router.log").read_text().replace("\n", "").startswith("x" * 70_000)
+
+
+def test_restarts_wait_longer_each_time_and_end() -> None:
+    policy = RestartPolicy(deaths_max=3, window_ms=1_000.0)
+    assert [policy.delay_ms(float(at)) for at in (0, 10, 20, 30)] == [200.0, 400.0, 800.0, None]
+
+
+def test_old_deaths_are_forgotten() -> None:
+    policy = RestartPolicy(deaths_max=1, window_ms=1_000.0)
+    assert [policy.delay_ms(float(at)) for at in (0, 1_000, 2_000)] == [200.0, 200.0, 200.0]
