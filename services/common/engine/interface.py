@@ -52,6 +52,9 @@ class Engine(Protocol):
     def load(self) -> LoadReport:
         """What the engine holds at the moment; cheap."""
 
+    def stats(self) -> dict[str, float]:
+        """Numbers of this kind of engine alone, for metrics: running totals, and gauges, by name."""
+
     async def check(self) -> None:
         """Deep health: really generate a few tokens; raises `EngineUnhealthy`."""
 

@@ -65,11 +65,12 @@ async def test_more_jobs_than_slots_wait_by_priority() -> None:
 
 async def test_too_little_kv_preempts_and_every_stream_still_ends_right() -> None:
     async with running(Role.DECODE, "kv-blocks=40", "max-model-len=160") as (engine, sink):
-        for stream in range(1, 11):
-            engine.submit(job(stream, max_tokens=100))
+        jobs = [job(stream, prompt_tokens=10 + stream, max_tokens=100) for stream in range(1, 11)]
+        for each in jobs:
+            engine.submit(each)
         await sink.ended(*range(1, 11))
-        for stream in range(1, 11):
-            assert sink.tokens[stream] == expected_tokens(job(stream).prompt, 100)
+        for each in jobs:
+            assert sink.tokens[each.stream] == expected_tokens(each.prompt, 100)
         assert engine.load().kv_blocks_free == 40
 
 
@@ -113,6 +114,15 @@ async def test_a_job_that_cannot_run_fails(fields: dict[str, object], kind: Fail
         engine.submit(job(1, **fields))  # type: ignore[arg-type]
         await sink.ended(1)
         assert sink.failed[1].kind is kind
+
+
+async def test_nothing_is_said_of_a_job_that_was_aborted_before_it_failed() -> None:
+    async with running(Role.DECODE) as (engine, sink):
+        engine.submit(job(1, prompt=tokens()))
+        engine.abort([1])
+        engine.submit(job(2))
+        await sink.ended(2)
+        assert not sink.failed
 
 
 async def test_a_full_queue_fails_new_jobs() -> None:

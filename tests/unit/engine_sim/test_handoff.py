@@ -105,7 +105,7 @@ async def test_release_frees_once_and_later_pulls_fail() -> None:
 
 
 async def test_an_expired_lease_frees_and_says_so() -> None:
-    async with running(Role.PREFILL, "lease-ms=30") as (prefiller, offers):
+    async with running(Role.PREFILL, "handoff-lease-ms=30") as (prefiller, offers):
         offered = await offer(prefiller, offers, job(1, JobKind.PREFILL))
         await offers.until(lambda: bool(offers.released))
         assert offers.released == [HandoffReleased(offered.handoff_id, expired=True)]
@@ -113,7 +113,7 @@ async def test_an_expired_lease_frees_and_says_so() -> None:
 
 
 async def test_kv_that_expires_on_the_way_is_not_used() -> None:
-    arguments = ("lease-ms=30", "handoff-latency-ms=150")
+    arguments = ("handoff-lease-ms=30", "handoff-latency-ms=150")
     async with (
         running(Role.PREFILL, *arguments) as (prefiller, offers),
         running(Role.DECODE) as (decoder, sink),
@@ -143,6 +143,23 @@ async def test_abort_during_the_pull_frees_both_sides() -> None:
         assert prefiller.load().kv_blocks_free == 256
         assert not sink.adopted
         assert not sink.failed
+        await asyncio.sleep(0)
+        assert not [task for task in asyncio.all_tasks() if task.get_name() == "sim-pull"]
+
+
+async def test_an_adopted_stream_can_be_preempted() -> None:
+    async with (
+        running(Role.PREFILL) as (prefiller, offers),
+        running(Role.DECODE, "kv-blocks=40", "max-model-len=160") as (decoder, sink),
+    ):
+        jobs = [job(n, JobKind.PREFILL, prompt_tokens=10 + n, max_tokens=100) for n in range(1, 9)]
+        for prefill in jobs:
+            decoder.submit(adoption_of(await offer(prefiller, offers, prefill), prefill, prefill.stream))
+        await sink.ended(*range(1, 9))
+        assert not sink.failed
+        for prefill in jobs:
+            first = offers.offered[prefill.stream].token_ids
+            assert first + sink.tokens[prefill.stream] == expected_tokens(prefill.prompt, 100)
 
 
 async def test_abort_before_the_pull_drops_the_handoff() -> None:
@@ -178,15 +195,15 @@ async def test_kv_of_another_text_is_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prefill_faults", "decode_faults"),
+    ("prefill_faults", "decode_faults", "words"),
     [
-        (Faults(corrupt_handoff_every=1), Faults()),
-        (Faults(refuse_pulls=True), Faults()),
-        (Faults(), Faults(fail_handoff_every=1)),
+        (Faults(corrupt_handoff_every=1), Faults(), "damaged"),
+        (Faults(refuse_pulls=True), Faults(), "did not arrive"),
+        (Faults(), Faults(fail_handoff_every=1), "told to fail"),
     ],
 )
 async def test_faults_end_in_a_failed_handoff_and_never_in_tokens(
-    prefill_faults: Faults, decode_faults: Faults
+    prefill_faults: Faults, decode_faults: Faults, words: str
 ) -> None:
     async with running(Role.PREFILL) as (prefiller, offers), running(Role.DECODE) as (decoder, sink):
         prefiller.set_faults(prefill_faults)
@@ -196,6 +213,7 @@ async def test_faults_end_in_a_failed_handoff_and_never_in_tokens(
         decoder.submit(adoption_of(offered, prefill, 2))
         await sink.ended(2)
         assert sink.failed[2].kind is FailureKind.HANDOFF
+        assert words in sink.failed[2].message
         assert sink.tokens[2] == tokens()
         assert decoder.load().kv_blocks_free == 256
         await offers.until(lambda: bool(offers.released))

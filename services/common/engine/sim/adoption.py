@@ -39,7 +39,7 @@ class Adoptions:
         """Pull the KV of a sequence that has its blocks; every `fail_every`th pull fails (0: none)."""
         self._begun += 1
         told_to_fail = is_nth(fail_every, self._begun)
-        self._pulls[sequence] = _task(self._pull(sequence, told_to_fail))
+        self._pulls[sequence] = _task(self._pull(sequence, told_to_fail), "sim-pull")
 
     def turn_down(self, sequence: Sequence) -> None:
         """Stop pulling, if that is under way, and let the prefill side free the KV."""
@@ -52,7 +52,7 @@ class Adoptions:
             peer = Peer.parse(sequence.job.handoff.connector_params)
         except HandoffFailed:
             return  # nobody to tell
-        drop = _task(self._drop(peer))
+        drop = _task(self._drop(peer), "sim-drop")
         self._drops.add(drop)
         drop.add_done_callback(self._drops.discard)
 
@@ -105,5 +105,5 @@ def is_nth(every: int, number: int) -> bool:
     return every > 0 and number % every == 0
 
 
-def _task(work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-    return asyncio.get_running_loop().create_task(work, name="sim-handoff")
+def _task(work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None]":
+    return asyncio.get_running_loop().create_task(work, name=name)

@@ -77,7 +77,7 @@ class SimEngine:
             chunked=shape.enable_chunked_prefill,
         )
         self._offers = Offers(
-            self._pool, lease_ms=shape.lease_ms, kv_block_size_bytes=self.capacity.kv_block_size_bytes
+            self._pool, lease_ms=shape.handoff_lease_ms, kv_block_size_bytes=self.capacity.kv_block_size_bytes
         )
         self._handoffs = HandoffServer(self._offers, self, timeout_ms=shape.handoff_timeout_ms)
         self._adoptions = Adoptions(

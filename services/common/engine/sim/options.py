@@ -33,7 +33,7 @@ class Shape:
     enable_chunked_prefill: bool = True
     tensor_parallel_size: int = 1
     kv_cache_dtype: str = "auto"
-    lease_ms: int = DEFAULTS.handoff_lease_ms
+    handoff_lease_ms: int = DEFAULTS.handoff_lease_ms
     """How long an offered KV is kept."""
     handoff_timeout_ms: int = 10_000
     """A pull that takes longer has failed."""
@@ -127,7 +127,7 @@ def _validated(options: Options) -> Options:
         "max_model_len",
         "max_num_seqs",
         "max_num_batched_tokens",
-        "lease_ms",
+        "handoff_lease_ms",
     ):
         if getattr(shape, name) < 1:
             raise BadSetting(

@@ -96,9 +96,8 @@ class HandoffServer:
 
     async def _send(self, offer: Offer, skip_blocks: int, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(self._rules.transfer_ms(max(offer.holding.blocks - skip_blocks, 0)) / 1e3)
-        if (
-            self._offers.find(offer.handoff_id) is not offer
-        ):  # released or expired on the way: blocks may be reused
+        if self._offers.find(offer.handoff_id) is not offer:
+            # Released or expired on the way: the blocks may be another's by now.
             writer.write(_encode({"status": "gone"}))
         else:
             content = offer.content
