@@ -9,14 +9,16 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import make_dataclass
 from typing import Any
 
 from services.cli import configuration
 from services.cli.parent import die_with_parent
+from services.cli.presence_record import PresenceRecord
+from services.cli.process_settings import ProcessSettings
 from services.cli.startup import startup_unwrapped
-from services.common.errors import BadSetting
-from services.common.settings import StrictParser, unknown
+from services.common.settings import StrictParser, group, unknown
 
 SERVED = {
     "gateway": "the REST edge: tokens, text, streaming",
@@ -24,7 +26,6 @@ SERVED = {
     "prefill": "a worker that runs prompts and hands their KV over",
     "decode": "a worker that takes KV over and generates",
 }
-LOG_LEVELS = ("debug", "info", "warning", "error")
 THREAD_SWITCH_S = 0.0005
 """A busy engine thread would otherwise hold the interpreter for 5 ms at a time before the event loop runs."""
 
@@ -39,44 +40,44 @@ def run(arguments: Sequence[str]) -> int:
     if service not in SERVED:
         raise unknown("service", service, SERVED)
     settings_class = importlib.import_module(f"services.{service}.settings").Settings
-    settings, options = parse(service, settings_class, rest)
-    if options["parent_pid"]:
-        die_with_parent(options["parent_pid"])
-    return run_process(service, settings, options)
+    settings, told = parse(service, settings_class, rest)
+    if told["parent_pid"]:
+        die_with_parent(told["parent_pid"])
+    return run_process(service, settings, told["ready_fd"])
 
 
 def parse(service: str, settings_class: type[Any], arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
-    """The service's settings and the process's own options; raises `BadSetting`."""
-    parser = StrictParser(prog=f"pdmesh serve {service}", description=f"Run {SERVED[service]}.")
-    levels = ", ".join(LOG_LEVELS)
-    parser.add_argument(
-        "--log-level", metavar="TEXT", default="info", help=f"Least level logged, one of {levels} [info]"
+    """The settings of process and service, and what `pdmesh up` tells it; raises `BadSetting`."""
+    parser = StrictParser(
+        prog=f"pdmesh serve {service}", description=f"Runs the {service}: {SERVED[service]}."
     )
     # How `pdmesh up` learns that this process serves, and that it never outlives it.
     parser.add_argument("--ready-fd", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--parent-pid", type=int, default=0, help=argparse.SUPPRESS)
-    settings, options = configuration.read(parser, settings_class, service, arguments)
-    if options["log_level"] not in LOG_LEVELS:
-        raise BadSetting(f"--log-level: {options['log_level']!r} is not one of {levels}")
-    return settings, options
+    return configuration.read(parser, with_process(settings_class), service, arguments)
 
 
-def run_process(service: str, settings: Any, options: dict[str, Any]) -> int:
-    """Everything a process does around its service: event loop, signals, logs, metrics."""
+def with_process(settings_class: type[Any]) -> type[Any]:
+    """A settings class that holds a service's settings beside the process's own."""
+    parts = [("process", ProcessSettings), ("service", settings_class)]
+    return make_dataclass("Served", [(name, kind, group(kind)) for name, kind in parts], frozen=True)
+
+
+def run_process(service: str, settings: Any, ready_fd: int) -> int:
+    """Everything a process does around its service: logs, event loop, signals, presence."""
     import uvloop
 
-    from services.common.telemetry import configure_logging, serve_metrics
+    from services.common.telemetry import configure_logging
 
-    configure_logging(service, options["log_level"])
+    configure_logging(service, settings.process.log_level)
     sys.setswitchinterval(THREAD_SWITCH_S)
-    serve = importlib.import_module(f"services.{service}.main").serve
-    with startup_unwrapped(), serve_metrics(settings.metrics_port):
-        uvloop.run(until_stopped(serve, settings, options["ready_fd"]))
+    with startup_unwrapped():
+        uvloop.run(until_stopped(service, settings, ready_fd))
     return 0
 
 
-async def until_stopped(serve: Callable[..., Any], settings: Any, ready_fd: int) -> None:
-    """Run `serve` with signals wired to its stop event; a second signal ends the process at once."""
+async def until_stopped(service: str, settings: Any, ready_fd: int) -> None:
+    """Serve with signals wired to the stop event; a second signal ends the process at once."""
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
 
     def on_signal() -> None:
@@ -86,10 +87,17 @@ async def until_stopped(serve: Callable[..., Any], settings: Any, ready_fd: int)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
-    await serve(settings, stop, lambda facts: on_ready(facts, ready_fd))
+    serve = importlib.import_module(f"services.{service}.main").serve
+    async with PresenceRecord(service, settings.process.redis_url) as presence:
+
+        def on_ready(facts: dict[str, str]) -> None:
+            say_ready(facts, ready_fd)
+            presence.begin(facts)
+
+        await serve(settings.service, stop, on_ready)
 
 
-def on_ready(facts: dict[str, str], ready_fd: int) -> None:
+def say_ready(facts: dict[str, str], ready_fd: int) -> None:
     """Tell the parent, and keep what start-up left in memory out of every later collection."""
     gc.collect()
     gc.freeze()

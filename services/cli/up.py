@@ -19,8 +19,9 @@ from services.common.errors import MeshError, ModelMissing
 from services.common.settings import StrictParser
 
 DESCRIPTION = """\
-Start router, gateway and workers on this host and keep them running. Engine arguments without a prefix
-are for both tiers; those with --prefill- or --decode- are for one tier, and win."""
+Start router, gateway and workers on this host and keep them running. Engine arguments
+(--tensor-parallel-size and all after it) are for both tiers; with prefill- or decode- in front, as in
+--prefill-max-num-batched-tokens or --decode-engine-arg, they are for one tier, and win."""
 REDRAW_S = 0.25
 PROBE_S = 0.1
 

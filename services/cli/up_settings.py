@@ -24,8 +24,8 @@ class UpSettings:
     log_level: str = setting("info", "Least level logged", choices=("debug", "info", "warning", "error"))
     grace_ms: int = setting(DEFAULTS.shutdown_grace_ms, "Time to finish what is in flight after Ctrl-C")
     both: EngineArguments = group(EngineArguments)
-    prefill_only: EngineArguments = group(EngineArguments, "prefill_")
-    decode_only: EngineArguments = group(EngineArguments, "decode_")
+    prefill_only: EngineArguments = group(EngineArguments, "prefill_", in_help=False)
+    decode_only: EngineArguments = group(EngineArguments, "decode_", in_help=False)
 
     def __post_init__(self) -> None:
         if not self.model:

@@ -13,10 +13,10 @@ def setting(default: Any, help_text: str, *, choices: tuple[str, ...] = ()) -> A
     return dataclasses.field(default=default, metadata={"help": help_text, "choices": choices})
 
 
-def group(kind: type[Any], prefix: str = "") -> Any:
+def group(kind: type[Any], prefix: str = "", *, in_help: bool = True) -> Any:
     """A dataclass field that holds another settings class, whose names get `prefix` in front.
 
     The group's fields are flags, variables and keys of the service like any other; composing the same
-    class twice needs two prefixes.
+    class twice needs two prefixes. With `in_help` False, `--help` leaves them out.
     """
-    return dataclasses.field(default_factory=kind, metadata={"prefix": prefix})
+    return dataclasses.field(default_factory=kind, metadata={"prefix": prefix, "in_help": in_help})

@@ -14,6 +14,7 @@ class StrictParser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, formatter_class=_Help, **options)
+        self.usage = options.get("usage", f"{self.prog} [flags]")
 
     def error(self, message: str) -> NoReturn:
         """Refuse; argparse would print its usage and exit by itself."""
@@ -30,7 +31,8 @@ class _Help(argparse.HelpFormatter):
 def add_flags(parser: argparse.ArgumentParser, cls: type[Any], service: str) -> None:
     """Give `parser` a flag for every setting of `cls`; flags that are not given leave no trace."""
     for leaf in leaves(cls):
-        options: dict[str, Any] = {"help": _help(leaf, service), "default": argparse.SUPPRESS}
+        text = _help(leaf, service) if leaf.in_help else argparse.SUPPRESS
+        options: dict[str, Any] = {"help": text, "default": argparse.SUPPRESS}
         if leaf.kind is bool:
             options["action"] = argparse.BooleanOptionalAction
         else:

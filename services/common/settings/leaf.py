@@ -22,6 +22,7 @@ class Leaf:
     default: Any
     help_text: str
     choices: tuple[str, ...]
+    in_help: bool
 
     @property
     def flag(self) -> str:
@@ -33,7 +34,7 @@ class Leaf:
         return f"PDMESH_{service}_{self.name}".upper()
 
 
-def leaves(cls: type[Any], prefix: str = "") -> list[Leaf]:
+def leaves(cls: type[Any], prefix: str = "", in_help: bool = True) -> list[Leaf]:
     """All settings of a settings class, groups opened, in the order of declaration.
 
     Raises TypeError when the class declares something that has no flag: a programming error.
@@ -42,15 +43,16 @@ def leaves(cls: type[Any], prefix: str = "") -> list[Leaf]:
     found: list[Leaf] = []
     for field in dataclasses.fields(cls):
         if "prefix" in field.metadata:
-            found += leaves(hints[field.name], prefix + field.metadata["prefix"])
+            inside = prefix + field.metadata["prefix"]
+            found += leaves(hints[field.name], inside, in_help and field.metadata["in_help"])
         elif "help" in field.metadata:
-            found.append(_leaf(field, hints[field.name], prefix))
+            found.append(_leaf(field, hints[field.name], prefix, in_help))
         else:
             raise TypeError(f"{cls.__name__}.{field.name} is declared with neither setting() nor group()")
     return found
 
 
-def _leaf(field: "dataclasses.Field[Any]", annotation: Any, prefix: str) -> Leaf:
+def _leaf(field: "dataclasses.Field[Any]", annotation: Any, prefix: str, in_help: bool) -> Leaf:
     kind, optional = _kind(annotation, field.name)
     return Leaf(
         name=prefix + field.name,
@@ -59,6 +61,7 @@ def _leaf(field: "dataclasses.Field[Any]", annotation: Any, prefix: str) -> Leaf
         default=field.default,
         help_text=field.metadata["help"],
         choices=field.metadata["choices"],
+        in_help=in_help,
     )
 
 
