@@ -1,0 +1,92 @@
+"""What the core wants done, in order. The shell does it and decides nothing."""
+
+from dataclasses import dataclass
+
+from services.common.domain import FinishReason, Job, Path, Receipt, TokenColumns
+from services.common.errors import MeshError
+
+
+@dataclass(frozen=True, slots=True)
+class StartJob:
+    """Send a job to a worker; `job.stream` is the worker's stream number."""
+
+    session: int
+    job: Job
+
+
+@dataclass(frozen=True, slots=True)
+class AbortJob:
+    """Tell a worker to end a job."""
+
+    session: int
+    stream: int
+
+
+@dataclass(frozen=True, slots=True)
+class ReleaseHandoff:
+    """Tell a prefill worker that nobody will adopt an offer."""
+
+    session: int
+    handoff_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseWorker:
+    """End a worker's session with an error."""
+
+    session: int
+    error: MeshError
+
+
+@dataclass(frozen=True, slots=True)
+class SendPlaced:
+    """Tell a gateway where a stream runs; before its first token."""
+
+    session: int
+    stream: int
+    path: Path
+    path_reason: str
+    prefill_worker: str
+    decode_worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendTokens:
+    """Send a gateway tokens of many streams."""
+
+    session: int
+    columns: TokenColumns
+
+
+@dataclass(frozen=True, slots=True)
+class EndStream:
+    """Tell a gateway a stream's only outcome; `error` is set when the reason is ERROR."""
+
+    session: int
+    stream: int
+    reason: FinishReason
+    receipt: Receipt
+    error: MeshError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """One model that the fleet serves."""
+
+    name: str
+    max_model_len_tokens: int
+    prefill_workers: int
+    decode_workers: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendModels:
+    """Tell a gateway what is served; `session` None means all gateways."""
+
+    session: int | None
+    models: tuple[ModelInfo, ...]
+
+
+Action = (
+    StartJob | AbortJob | ReleaseHandoff | RefuseWorker | SendPlaced | SendTokens | EndStream | SendModels
+)

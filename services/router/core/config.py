@@ -1,0 +1,24 @@
+"""What the core can be told."""
+
+from dataclasses import dataclass, field
+
+from services.common.limits import DEFAULTS, Limits
+
+
+@dataclass(frozen=True, slots=True)
+class CoreConfig:
+    """Bounds and policy parameters."""
+
+    limits: Limits = field(default_factory=lambda: DEFAULTS)
+    local_prompt_tokens_max: int = 64
+    """Prompts up to this many tokens take the local path: a handoff would cost more than it saves."""
+    expected_output_tokens: int = 256
+    """KV room is reserved for this many generated tokens, or for `max_tokens` when that is less."""
+    prefill_batches_ahead: int = 2
+    """A prefill worker is given up to this many full batches of tokens at once; the rest waits here."""
+    prefill_timeout_ms: int = 60_000
+    """A prefill job without an offer after this has failed."""
+    adoption_grace_ms: int = 2_000
+    """A decode worker that has not adopted this long after the ticket's end has lost the handoff."""
+    stall_timeout_ms: int = 60_000
+    """A worker with jobs that has sent nothing for them for this long is stuck."""

@@ -1,0 +1,175 @@
+"""The core's one door."""
+
+from services.common.domain import Registration, Role
+from services.common.errors import DeadlinePassed, MeshError, RegistrationRefused
+from services.router.core.actions import Action, ModelInfo, RefuseWorker, SendModels
+from services.router.core.config import CoreConfig
+from services.router.core.ending import Ending
+from services.router.core.events import (
+    CancelRequested,
+    Event,
+    GatewayAttached,
+    GatewayDetached,
+    Submitted,
+    Tick,
+    WorkerAttached,
+    WorkerDetached,
+    WorkerDraining,
+    WorkerLoad,
+    WorkerStep,
+)
+from services.router.core.fleet import Fleet, Pool, Worker
+from services.router.core.intake import Intake
+from services.router.core.placement import Policies
+from services.router.core.placing import Placing
+from services.router.core.progress import Progress
+from services.router.core.recovery import Recovery
+from services.router.core.state import State
+from services.router.core.timers import Timer, TimerKind
+
+
+class RouterCore:
+    """The state machine. Not thread-safe; one event at a time."""
+
+    def __init__(self, config: CoreConfig | None = None, policies: Policies | None = None) -> None:
+        config = config or CoreConfig()
+        fleet = Fleet(config.limits.queue_requests_max, config.limits.queue_tokens_max)
+        self.state = State(config, fleet, policies or Policies.of(config))
+        self._ending = Ending(self.state)
+        self._placing = Placing(self.state, self._ending)
+        self._recovery = Recovery(self.state, self._placing, self._ending)
+        self._progress = Progress(self.state, self._placing, self._recovery, self._ending)
+        self._intake = Intake(self.state, self._placing, self._ending)
+
+    def on_event(self, event: Event, now_ms: float) -> list[Action]:
+        """Take an event in; returns what is to be done, in order.
+
+        Raises ProtocolViolation, with nothing changed, when the sender broke the rules of the wire:
+        its session is to be ended, and that told as a detach. News from unknown sessions is ignored.
+        """
+        self._take(event, now_ms)
+        self._placing.place_waiting(now_ms)
+        actions, self.state.actions = self.state.actions, []
+        return actions
+
+    @property
+    def next_due_ms(self) -> float | None:
+        """When the next `Tick` is needed at the latest; `None` when nothing waits for time."""
+        return self.state.timers.next_due_ms
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """What is served at the moment."""
+        served = (_model_info(pool) for pool in self.state.fleet.pools.values())
+        return tuple(m for m in served if m.decode_workers)
+
+    def _take(self, event: Event, now_ms: float) -> None:
+        match event:
+            case WorkerStep(session, step):
+                worker = self.state.fleet.workers.get(session)
+                if worker is not None:
+                    self._progress.step(worker, step, now_ms)
+            case Submitted(session, stream, request):
+                self._intake.submit(session, stream, request, now_ms)
+            case CancelRequested(session, stream):
+                self._intake.cancel(session, stream, now_ms)
+            case Tick():
+                self._tick(now_ms)
+            case GatewayAttached(session):
+                self._intake.gateway_attached(session)
+                self.state.do(SendModels(session, self.models()))
+            case GatewayDetached(session):
+                self._intake.gateway_detached(session, now_ms)
+            case _:
+                self._take_fleet_news(event, now_ms)
+
+    def _take_fleet_news(self, event: Event, now_ms: float) -> None:
+        match event:
+            case WorkerAttached(session, registration):
+                self._attach(session, registration, now_ms)
+            case WorkerDetached(session):
+                self._detach(session, now_ms)
+            case WorkerDraining(session):
+                self._drain(session)
+            case WorkerLoad(session, load):
+                if (worker := self.state.fleet.workers.get(session)) is not None:
+                    worker.load = load
+
+    def _attach(self, session: int, registration: Registration, now_ms: float) -> None:
+        refusal = self._registration_refusal(registration)
+        if refusal is not None:
+            self.state.do(RefuseWorker(session, refusal))
+            return
+        self._replace(registration.worker_id, now_ms)
+        worker = Worker(session, registration, now_ms)
+        self.state.fleet.attach(worker)
+        self.state.room_changed(worker)
+        self.state.do(SendModels(None, self.models()))
+
+    def _replace(self, worker_id: str, now_ms: float) -> None:
+        """A worker that comes back before its old session is found dead takes its own place."""
+        workers = self.state.fleet.workers.values()
+        for old in [w for w in workers if w.worker_id == worker_id]:
+            self._detach(old.session, now_ms)
+            error = RegistrationRefused(f"another session registered as {worker_id}")
+            self.state.do(RefuseWorker(old.session, error))
+
+    def _registration_refusal(self, registration: Registration) -> MeshError | None:
+        capacity, block_tokens = registration.capacity, registration.fingerprint.block_size_tokens
+        if min(capacity.kv_blocks, capacity.max_running_requests, capacity.max_batched_tokens) < 1:
+            return RegistrationRefused(f"{registration.worker_id} has no capacity: {capacity}")
+        if block_tokens < 1 or capacity.max_model_len_tokens < 1:
+            return RegistrationRefused(f"{registration.worker_id} has no block size or model length")
+        if len(self.state.fleet.workers) >= self.state.config.limits.workers_max:
+            return RegistrationRefused(f"{len(self.state.fleet.workers)} workers are attached already")
+        return self._misfit(registration)
+
+    def _misfit(self, registration: Registration) -> MeshError | None:
+        pool = self.state.fleet.pools.get(registration.fingerprint.model)
+        for other in pool.workers.values() if pool is not None else ():
+            theirs = other.registration.fingerprint
+            if other.worker_id == registration.worker_id:
+                continue
+            if differences := registration.fingerprint.differences(theirs):
+                return RegistrationRefused(
+                    f"{registration.worker_id} does not fit {other.worker_id}: {'; '.join(differences)}"
+                )
+        return None
+
+    def _detach(self, session: int, now_ms: float) -> None:
+        worker = self.state.fleet.detach(session)
+        if worker is not None:
+            self._recovery.worker_gone(worker, "the worker is gone", now_ms)
+            self.state.do(SendModels(None, self.models()))
+
+    def _drain(self, session: int) -> None:
+        worker = self.state.fleet.workers.get(session)
+        if worker is not None and not worker.draining:
+            worker.draining = True
+            self.state.do(SendModels(None, self.models()))
+
+    def _tick(self, now_ms: float) -> None:
+        for timer in self.state.timers.due(now_ms):
+            self._on_timer(timer, now_ms)
+        stall_ms = self.state.config.stall_timeout_ms
+        for worker in self.state.fleet.workers.values():
+            if worker.jobs and now_ms - worker.heard_ms > stall_ms:
+                self._recovery.stalled(worker, now_ms)
+
+    def _on_timer(self, timer: Timer, now_ms: float) -> None:
+        flight = self.state.flights.get((timer.gateway, timer.stream))
+        if flight is None:
+            return
+        match timer.kind:
+            case TimerKind.QUEUE_WAIT:
+                self._intake.waited_too_long(flight, now_ms)
+            case TimerKind.DEADLINE:
+                self._ending.fail(flight, DeadlinePassed("the request's deadline has passed"), now_ms)
+            case TimerKind.PROGRESS:
+                if flight.job_number == timer.job_number:
+                    self._recovery.overdue(flight, now_ms)
+
+
+def _model_info(pool: Pool) -> ModelInfo:
+    prefill = sum(1 for w in pool.prefill_workers() if w.role is not Role.BOTH)
+    decode = sum(1 for _ in pool.decode_workers())
+    return ModelInfo(pool.model, pool.max_model_len_tokens, prefill, decode)

@@ -1,0 +1,88 @@
+"""The end of a flight: exactly one outcome, everything closed, whatever phase it was in."""
+
+from services.common.domain import FinishReason
+from services.common.errors import MeshError
+from services.router.core.actions import AbortJob, EndStream, ReleaseHandoff
+from services.router.core.fleet import Seat
+from services.router.core.flight import Flight, Phase
+from services.router.core.handoffs import HandoffState
+from services.router.core.state import State
+
+
+class Ending:
+    """Closes flights and the parts of flights."""
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+
+    def finish(self, flight: Flight, reason: FinishReason, now_ms: float) -> None:
+        """End with an answer, or cancelled."""
+        self._close(flight, now_ms)
+        self._say(flight, reason, None)
+
+    def fail(self, flight: Flight, error: MeshError, now_ms: float) -> None:
+        """End with an error."""
+        self._close(flight, now_ms)
+        self._say(flight, FinishReason.ERROR, error)
+
+    def vanish(self, flight: Flight, now_ms: float) -> None:
+        """End with nobody left to tell."""
+        self._close(flight, now_ms)
+
+    def _say(self, flight: Flight, reason: FinishReason, error: MeshError | None) -> None:
+        self._state.do(EndStream(flight.gateway, flight.stream, reason, flight.receipt, error))
+
+    def _close(self, flight: Flight, now_ms: float) -> None:
+        if flight.decode_since_ms:
+            flight.receipt.decode_ms += now_ms - flight.decode_since_ms
+        flight.receipt.generated_tokens = len(flight.delivered)
+        self.leave_queue(flight, now_ms)
+        self.stop_job(flight, abort=True)
+        self.drop_handoff(flight)
+        self.leave_seats(flight)
+        flight.phase = Phase.ENDED
+        del self._state.flights[flight.gateway, flight.stream]
+        self._state.streams_of.get(flight.gateway, set()).discard(flight.stream)
+
+    def leave_queue(self, flight: Flight, now_ms: float) -> None:
+        """Stop waiting, if it waits."""
+        pool = flight.pool
+        if pool.prefill_queue.remove(flight) or pool.decode_queue.remove(flight):
+            flight.receipt.queue_ms += now_ms - flight.waiting_since_ms
+            self._state.dirty_pools[pool.model] = pool
+
+    def stop_job(self, flight: Flight, *, abort: bool) -> None:
+        """Forget the current job, and tell its worker if it may still run."""
+        worker = flight.worker
+        if worker is None:
+            return
+        flight.worker = None
+        if worker.jobs.pop(flight.job_stream, None) is not None and abort:
+            self._state.do(AbortJob(worker.session, flight.job_stream))
+
+    def drop_handoff(self, flight: Flight) -> None:
+        """Give the offer up; the ledger keeps it until the prefill worker confirms.
+
+        An adopted handoff is the decode worker's: aborting the job frees it there. Telling the
+        prefill worker once more is harmless, so an adoption whose news is on its way is covered too.
+        """
+        handoff, flight.handoff = flight.handoff, None
+        if handoff is not None and handoff.state is HandoffState.OFFERED:
+            handoff.state = HandoffState.DROPPED
+            self._state.do(ReleaseHandoff(handoff.worker.session, handoff.handoff_id))
+
+    def leave_seats(self, flight: Flight) -> None:
+        """Give back what is reserved. An offer's blocks stay with the ledger."""
+        self.leave_decode_seat(flight)
+        seat, flight.prefill_seat = flight.prefill_seat, None
+        self._leave(seat)
+
+    def leave_decode_seat(self, flight: Flight) -> None:
+        """Give the decode worker's room back."""
+        seat, flight.decode_seat = flight.decode_seat, None
+        self._leave(seat)
+
+    def _leave(self, seat: Seat | None) -> None:
+        if seat is not None:
+            seat.leave()
+            self._state.room_changed(seat.worker)

@@ -1,0 +1,153 @@
+"""The fleet: workers, what they hold, and the pools that they form."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from services.common.domain import Capacity, LoadReport, Registration, Role
+from services.router.core.flight import Flight
+from services.router.core.queues import WaitQueue
+
+
+class Worker:
+    """One attached worker and what the router has given it.
+
+    The counts are the router's own (seats taken and left), not the worker's reports: a report is always late.
+    """
+
+    def __init__(self, session: int, registration: Registration, now_ms: float) -> None:
+        self.session = session
+        self.registration = registration
+        self.load = LoadReport()
+        self.draining = False
+        self.jobs: dict[int, Flight] = {}
+        self.heard_ms = now_ms
+        """When it last sent news of a job, or got one while it had none."""
+        self.slots_taken = 0
+        self.blocks_taken = 0
+        self.prefill_tokens_taken = 0
+        self._last_stream = 0
+
+    @property
+    def worker_id(self) -> str:
+        """The worker's own name."""
+        return self.registration.worker_id
+
+    @property
+    def role(self) -> Role:
+        """What it does."""
+        return self.registration.role
+
+    @property
+    def capacity(self) -> Capacity:
+        """What it can hold, as registered."""
+        return self.registration.capacity
+
+    def blocks_for(self, text_tokens: int) -> int:
+        """KV blocks that a text of this length fills."""
+        return -(-text_tokens // self.registration.fingerprint.block_size_tokens)
+
+    def has_room(self, blocks: int) -> bool:
+        """Whether so many more KV blocks fit beside what it holds; an empty worker takes anything."""
+        if self.slots_taken == 0 and self.blocks_taken == 0:
+            return True
+        return (
+            self.slots_taken < self.capacity.max_running_requests
+            and self.blocks_taken + blocks <= self.capacity.kv_blocks
+        )
+
+    def start(self, flight: Flight, now_ms: float) -> int:
+        """Make the flight's current job this worker's; returns the job's stream number."""
+        if not self.jobs:
+            self.heard_ms = now_ms
+        self._last_stream += 1
+        self.jobs[self._last_stream] = flight
+        flight.worker, flight.job_stream = self, self._last_stream
+        flight.job_number += 1
+        return self._last_stream
+
+
+class Seat:
+    """A hold on part of a worker's capacity; left exactly once however often `leave` is called."""
+
+    __slots__ = ("_blocks", "_prefill_tokens", "_slots", "worker")
+
+    def __init__(self, worker: Worker, blocks: int, prefill_tokens: int = 0) -> None:
+        self.worker = worker
+        self._slots, self._blocks, self._prefill_tokens = 1, blocks, prefill_tokens
+        worker.slots_taken += 1
+        worker.blocks_taken += blocks
+        worker.prefill_tokens_taken += prefill_tokens
+
+    def stop_running(self) -> None:
+        """Keep only the KV blocks: the job is done and its KV waits."""
+        self.worker.slots_taken -= self._slots
+        self.worker.prefill_tokens_taken -= self._prefill_tokens
+        self._slots = self._prefill_tokens = 0
+
+    def leave(self) -> None:
+        """Give everything back."""
+        self.stop_running()
+        self.worker.blocks_taken -= self._blocks
+        self._blocks = 0
+
+
+@dataclass(slots=True, eq=False)
+class Pool:
+    """The workers of one model and the two queues before them."""
+
+    model: str
+    prefill_queue: WaitQueue
+    decode_queue: WaitQueue
+    workers: dict[int, Worker] = field(default_factory=dict)
+    waits_for_decode: bool = False
+    """Whether the oldest waiting request lacks a decode worker, whichever queue it is in."""
+
+    def waiting(self, role: Role) -> tuple[int, int]:
+        """Requests and tokens that wait for more workers of this role: the tier's scaling signal.
+
+        A long prompt waits in the prefill queue, but while no decode worker can take the oldest
+        request, more prefill workers would not help it.
+        """
+        counted = [self.decode_queue] if role is Role.DECODE else []
+        if (role is Role.DECODE) == self.waits_for_decode:
+            counted.append(self.prefill_queue)
+        return sum(len(q) for q in counted), sum(q.tokens for q in counted)
+
+    def prefill_workers(self) -> Iterator[Worker]:
+        """Those that offer handoffs and take work."""
+        return (w for w in self.workers.values() if w.role.can_prefill_for_others() and not w.draining)
+
+    def decode_workers(self) -> Iterator[Worker]:
+        """Those that generate and take work."""
+        return (w for w in self.workers.values() if w.role.can_decode() and not w.draining)
+
+    @property
+    def max_model_len_tokens(self) -> int:
+        """The longest text that every worker can hold; 0 without workers."""
+        return min((w.capacity.max_model_len_tokens for w in self.workers.values()), default=0)
+
+
+class Fleet:
+    """All workers by session, all pools by model. A pool outlives its last worker: one may come back."""
+
+    def __init__(self, queue_requests_max: int, queue_tokens_max: int) -> None:
+        self.workers: dict[int, Worker] = {}
+        self.pools: dict[str, Pool] = {}
+        self._queue_bounds = (queue_requests_max, queue_tokens_max)
+
+    def attach(self, worker: Worker) -> Pool:
+        """Add a worker to its model's pool."""
+        model = worker.registration.fingerprint.model
+        pool = self.pools.get(model)
+        if pool is None:
+            pool = Pool(model, WaitQueue(*self._queue_bounds), WaitQueue(*self._queue_bounds))
+            self.pools[model] = pool
+        self.workers[worker.session] = pool.workers[worker.session] = worker
+        return pool
+
+    def detach(self, session: int) -> Worker | None:
+        """Remove a worker; `None` when it is unknown."""
+        worker = self.workers.pop(session, None)
+        if worker is not None:
+            del self.pools[worker.registration.fingerprint.model].workers[session]
+        return worker

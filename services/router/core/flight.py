@@ -1,0 +1,68 @@
+"""A flight: one request's life in the router."""
+
+from array import array
+from dataclasses import dataclass, field
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from services.common.domain import Path, Receipt, Request
+
+if TYPE_CHECKING:
+    from services.router.core.fleet import Pool, Seat, Worker
+    from services.router.core.handoffs import Handoff
+
+
+class Phase(IntEnum):
+    """Where a flight is."""
+
+    WAITING = 1
+    PREFILLING = 2
+    """A prefill worker runs the prompt; a decode worker is reserved."""
+    ADOPTING = 3
+    """The decode worker pulls the KV."""
+    DECODING = 4
+    """The decode worker generates, or runs the prompt itself."""
+    ENDED = 5
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """One request from admission to its only outcome."""
+
+    gateway: int
+    stream: int
+    request: Request
+    pool: "Pool"
+    receipt: Receipt
+    delivered: "array[int]"
+    """All tokens that have left for the client, those from before a resubmission included."""
+    submitted_ms: float
+    phase: Phase = Phase.WAITING
+    path: Path = Path.LOCAL
+    announced: bool = False
+    """Whether the gateway knows the placement."""
+    worker: "Worker | None" = None
+    """Who runs the current job."""
+    job_stream: int = 0
+    job_number: int = 0
+    """Jobs started for this flight; tells a timer whether the job that it watches is still the one."""
+    prefill_seat: "Seat | None" = None
+    decode_seat: "Seat | None" = None
+    handoff: "Handoff | None" = None
+    """The offer that this flight may still adopt or is adopting."""
+    avoided_workers: set[int] = field(default_factory=set)
+    """Sessions that failed this flight."""
+    waiting_since_ms: float = 0.0
+    dispatched_ms: float = 0.0
+    decode_since_ms: float = 0.0
+    failures: int = 0
+
+    @property
+    def text_tokens(self) -> int:
+        """Length of the text so far: prompt and what was generated."""
+        return len(self.request.prompt) + len(self.delivered)
+
+    @property
+    def may_move(self) -> bool:
+        """Whether another engine can take over exactly."""
+        return not self.delivered or self.request.sampling.continues_exactly

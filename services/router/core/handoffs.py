@@ -1,0 +1,72 @@
+"""The handoff ledger: every offered KV has one owner until the prefill worker says that it is released."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from services.common.domain import HandoffOffered
+from services.router.core.fleet import Seat, Worker
+
+
+class HandoffState(IntEnum):
+    """Who owns the KV."""
+
+    OFFERED = 1
+    """The prefill worker, under a lease."""
+    ADOPTED = 2
+    """The decode worker; the prefill worker's release is on its way."""
+    DROPPED = 3
+    """Nobody will adopt it; the prefill worker has been told."""
+
+
+@dataclass(slots=True, eq=False)
+class Handoff:
+    """One request's KV on its way."""
+
+    offer: HandoffOffered
+    worker: Worker
+    seat: Seat
+    offered_ms: float
+    state: HandoffState = HandoffState.OFFERED
+
+    @property
+    def handoff_id(self) -> str:
+        """The prefill worker's name for it."""
+        return self.offer.handoff_id
+
+
+class HandoffLedger:
+    """All handoffs whose release the prefill worker has not yet confirmed."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[int, str], Handoff] = {}
+        self.expired = 0
+        """Leases that ran out before anybody settled them: a fault, wherever it is."""
+        self.settled = 0
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def open(self, handoff: Handoff) -> None:
+        """Enter an offer."""
+        self._open[handoff.worker.session, handoff.handoff_id] = handoff
+
+    def release(self, session: int, handoff_id: str, *, expired: bool) -> Handoff | None:
+        """The prefill worker has freed the blocks; `None` when that was known already."""
+        handoff = self._open.pop((session, handoff_id), None)
+        if handoff is not None:
+            handoff.seat.leave()
+            self.settled += 1
+            self.expired += expired
+        return handoff
+
+    def lose(self, session: int) -> list[Handoff]:
+        """A prefill worker is gone, and all that it offered with it."""
+        lost = [h for (owner, _), h in self._open.items() if owner == session]
+        for handoff in lost:
+            self.release(session, handoff.handoff_id, expired=False)
+        return lost
+
+    def stranded_block_seconds(self, now_ms: float) -> float:
+        """KV blocks held by open offers x their age in seconds; zero at rest."""
+        held = (h.offer.kv_blocks * (now_ms - h.offered_ms) for h in self._open.values())
+        return sum(held) / 1000.0

@@ -1,0 +1,122 @@
+"""Intake: checks and admits a request, or refuses it at once; and the caller's second thoughts."""
+
+from services.common.domain import FinishReason, Path, Receipt, Request
+from services.common.errors import (
+    InvalidField,
+    MeshError,
+    ModelNotFound,
+    NotResumable,
+    NoWorkers,
+    PathUnavailable,
+    PromptTooLong,
+    ProtocolViolation,
+    QueueFull,
+    QueueWaitExceeded,
+)
+from services.router.core.actions import EndStream
+from services.router.core.ending import Ending
+from services.router.core.fleet import Pool
+from services.router.core.flight import Flight, Phase
+from services.router.core.placing import Placing
+from services.router.core.state import State
+from services.router.core.timers import Timer, TimerKind
+
+
+class Intake:
+    """What gateways ask for."""
+
+    def __init__(self, state: State, placing: Placing, ending: Ending) -> None:
+        self._state, self._placing, self._ending = state, placing, ending
+
+    def submit(self, gateway: int, stream: int, request: Request, now_ms: float) -> None:
+        """Take a request in. Raises ProtocolViolation when the stream number is in use."""
+        if (gateway, stream) in self._state.flights:
+            raise ProtocolViolation(f"stream {stream} is in use")
+        streams = self._state.streams_of.get(gateway)
+        if streams is None:
+            return
+        receipt = Receipt(request.request_id, prompt_tokens=len(request.prompt))
+        refusal = self._refusal(request, len(streams), now_ms)
+        if refusal is not None:
+            self._state.do(EndStream(gateway, stream, FinishReason.ERROR, receipt, refusal))
+        elif len(request.delivered) >= request.sampling.max_tokens:
+            receipt.generated_tokens = len(request.delivered)
+            self._state.do(EndStream(gateway, stream, FinishReason.LENGTH, receipt))
+        else:
+            streams.add(stream)
+            self._admit(gateway, stream, request, receipt, now_ms)
+
+    def _admit(self, gateway: int, stream: int, request: Request, receipt: Receipt, now_ms: float) -> None:
+        pool = self._state.fleet.pools[request.model]
+        flight = Flight(gateway, stream, request, pool, receipt, request.delivered[:], now_ms)
+        self._state.flights[gateway, stream] = flight
+        if request.deadline_ms is not None:
+            due_ms = now_ms + request.deadline_ms
+            self._state.timers.at(due_ms, Timer(TimerKind.DEADLINE, gateway, stream))
+        self._placing.enqueue(flight, now_ms)
+
+    def _refusal(self, request: Request, open_streams: int, now_ms: float) -> MeshError | None:
+        pool = self._state.fleet.pools.get(request.model)
+        if pool is None:
+            return ModelNotFound(f"the model '{request.model}' is not served here", field="model")
+        return _misfit(request, pool) or self._overload(request, pool, open_streams, now_ms)
+
+    def _overload(self, request: Request, pool: Pool, open_streams: int, now_ms: float) -> MeshError | None:
+        text_tokens = len(request.prompt) + len(request.delivered)
+        path = self._state.policies.path.choose(request, text_tokens).path
+        queue = pool.prefill_queue if path is Path.DISAGGREGATED else pool.decode_queue
+        streams_max = self._state.config.limits.streams_per_gateway_max
+        if queue.has_room_for(text_tokens) and open_streams < streams_max:
+            return None
+        retry_after_ms = self._state.drain[pool.model].retry_after_ms(len(queue), now_ms)
+        return QueueFull(f"{len(queue)} requests wait for {pool.model}", retry_after_ms=retry_after_ms)
+
+    def cancel(self, gateway: int, stream: int, now_ms: float) -> None:
+        """The caller has gone; unknown streams are ignored, because the end may have crossed the cancel."""
+        flight = self._state.flights.get((gateway, stream))
+        if flight is not None:
+            self._ending.finish(flight, FinishReason.CANCELLED, now_ms)
+
+    def gateway_attached(self, gateway: int) -> None:
+        """Take requests from this session."""
+        self._state.streams_of[gateway] = set()
+
+    def gateway_detached(self, gateway: int, now_ms: float) -> None:
+        """Nobody waits for these requests any more."""
+        for stream in sorted(self._state.streams_of.pop(gateway, ())):
+            self._ending.vanish(self._state.flights[gateway, stream], now_ms)
+
+    def waited_too_long(self, flight: Flight, now_ms: float) -> None:
+        """End a flight whose allowance of waiting is used up; one placed meanwhile is left alone."""
+        wait_ms = self._state.config.limits.queue_wait_ms_max
+        if flight.phase is not Phase.WAITING or now_ms - flight.waiting_since_ms < wait_ms:
+            return
+        pool = flight.pool
+        waiting = len(pool.prefill_queue) + len(pool.decode_queue)
+        retry_after_ms = self._state.drain[pool.model].retry_after_ms(waiting, now_ms)
+        kind: type[MeshError] = QueueWaitExceeded
+        message = f"not placed within {wait_ms} ms"
+        if next(pool.decode_workers(), None) is None:
+            kind = NoWorkers
+            message = f"no decode worker serves {pool.model}"
+        self._ending.fail(flight, kind(message, retry_after_ms=retry_after_ms), now_ms)
+
+
+def _misfit(request: Request, pool: Pool) -> MeshError | None:
+    sampling = request.sampling
+    if not request.prompt:
+        return InvalidField("the prompt is empty", field="prompt")
+    if sampling.max_tokens < 1:
+        return InvalidField("max_tokens must be at least 1", field="max_tokens")
+    total, most = len(request.prompt) + sampling.max_tokens, pool.max_model_len_tokens
+    if most and total > most:
+        return PromptTooLong(
+            f"the model holds {most} tokens; the prompt has {len(request.prompt)} and max_tokens is "
+            f"{sampling.max_tokens}",
+            field="max_tokens" if len(request.prompt) < most else "prompt",
+        )
+    if request.delivered and not sampling.continues_exactly:
+        return NotResumable("penalties and seeds cannot be continued on another engine")
+    if request.strict_disaggregation and not sampling.continues_exactly:
+        return PathUnavailable("penalties and seeds need the local path")
+    return None

@@ -1,0 +1,187 @@
+"""Placing: late binding of waiting flights to workers that have room."""
+
+from enum import IntEnum
+
+from services.common.domain import HandoffTicket, Job, JobKind, Path
+from services.common.errors import PathUnavailable
+from services.router.core.actions import SendPlaced, StartJob
+from services.router.core.ending import Ending
+from services.router.core.fleet import Pool, Seat, Worker
+from services.router.core.flight import Flight, Phase
+from services.router.core.handoffs import Handoff, HandoffState
+from services.router.core.state import State
+from services.router.core.timers import Timer, TimerKind
+
+
+class Outcome(IntEnum):
+    """What came of trying to place a flight."""
+
+    LEFT_QUEUE = 1
+    NEEDS_DECODE = 2
+    NEEDS_PREFILL = 3
+
+
+class Placing:
+    """Takes flights out of the queues, oldest first, as long as there is room for them."""
+
+    def __init__(self, state: State, ending: Ending) -> None:
+        self._state, self._ending = state, ending
+
+    def enqueue(self, flight: Flight, now_ms: float, *, returned: bool = False) -> None:
+        """Choose the path and wait in its tier's queue."""
+        if flight.handoff is None:
+            choice = self._state.policies.path.choose(flight.request, flight.text_tokens)
+            flight.path, flight.receipt.path_reason = choice.path, choice.reason
+        flight.phase, flight.waiting_since_ms = Phase.WAITING, now_ms
+        needs_prefill = flight.path is Path.DISAGGREGATED and flight.handoff is None
+        queue = flight.pool.prefill_queue if needs_prefill else flight.pool.decode_queue
+        (queue.put_back if returned else queue.append)(flight)
+        self._state.dirty_pools[flight.pool.model] = flight.pool
+        due_ms = now_ms + self._state.config.limits.queue_wait_ms_max
+        self._state.timers.at(due_ms, Timer(TimerKind.QUEUE_WAIT, flight.gateway, flight.stream))
+
+    def place_waiting(self, now_ms: float) -> None:
+        """Place what can be placed in every pool where something changed."""
+        while self._state.dirty_pools:
+            _, pool = self._state.dirty_pools.popitem()
+            self._place_pool(pool, now_ms)
+
+    def _place_pool(self, pool: Pool, now_ms: float) -> None:
+        prefill_has_room = True
+        while (flight := _oldest_head(pool, with_prefill=prefill_has_room)) is not None:
+            outcome = self._try(flight, now_ms)
+            if outcome is Outcome.NEEDS_DECODE:
+                pool.waits_for_decode = True
+                return
+            prefill_has_room &= outcome is Outcome.LEFT_QUEUE
+        pool.waits_for_decode = False
+
+    def _try(self, flight: Flight, now_ms: float) -> Outcome:
+        decode = self._state.policies.decode.pick(flight, flight.pool.decode_workers())
+        if decode is None:
+            return Outcome.NEEDS_DECODE
+        if flight.handoff is not None:
+            self.start_adopting(flight, self._leave_for(flight, decode, now_ms), now_ms)
+        elif flight.path is Path.LOCAL:
+            self.start_local(flight, self._leave_for(flight, decode, now_ms), now_ms)
+        else:
+            return self._try_disaggregated(flight, decode, now_ms)
+        return Outcome.LEFT_QUEUE
+
+    def _try_disaggregated(self, flight: Flight, decode: Worker, now_ms: float) -> Outcome:
+        others = [w for w in flight.pool.prefill_workers() if w is not decode]
+        if not others:
+            self._go_without_prefill(flight, decode, now_ms)
+            return Outcome.LEFT_QUEUE
+        prefill = self._state.policies.prefill.pick(flight, others)
+        if prefill is None:
+            return Outcome.NEEDS_PREFILL
+        self._leave_for(flight, decode, now_ms)
+        self._start_prefill(flight, prefill, now_ms)
+        return Outcome.LEFT_QUEUE
+
+    def _go_without_prefill(self, flight: Flight, decode: Worker, now_ms: float) -> None:
+        if flight.request.strict_disaggregation:
+            self._ending.fail(flight, PathUnavailable("no prefill worker is there"), now_ms)
+            return
+        flight.path, flight.receipt.path_reason = Path.LOCAL, "no_prefill_worker"
+        self.start_local(flight, self._leave_for(flight, decode, now_ms), now_ms)
+
+    def _leave_for(self, flight: Flight, decode: Worker, now_ms: float) -> Seat:
+        self._ending.leave_queue(flight, now_ms)
+        self._state.drain[flight.pool.model].count(now_ms)
+        flight.receipt.path = flight.path
+        flight.decode_seat = seat = Seat(decode, self._state.policies.decode.blocks(flight, decode))
+        flight.receipt.decode_worker = decode.worker_id
+        return seat
+
+    def _start_prefill(self, flight: Flight, prefill: Worker, now_ms: float) -> None:
+        text_tokens = flight.text_tokens
+        flight.prefill_seat = Seat(prefill, prefill.blocks_for(text_tokens), text_tokens)
+        flight.receipt.prefill_worker = prefill.worker_id
+        flight.phase, flight.dispatched_ms = Phase.PREFILLING, now_ms
+        self._start(flight, prefill, JobKind.PREFILL, now_ms)
+        self._expect_progress(flight, now_ms + self._state.config.prefill_timeout_ms)
+
+    def start_adopting(self, flight: Flight, seat: Seat, now_ms: float) -> None:
+        """Have the reserved decode worker adopt the flight's offer, or run the text itself when too late."""
+        handoff = flight.handoff
+        expires_in_ms = self._ticket_ms(handoff, now_ms) if handoff is not None else 0
+        if handoff is None or expires_in_ms <= 0:
+            self.fall_back(flight, seat, "handoff_expired", now_ms)
+            return
+        offer = handoff.offer
+        ticket = HandoffTicket(
+            offer.handoff_id, handoff.worker.worker_id, offer.connector_params, offer.kv_tokens, expires_in_ms
+        )
+        flight.phase = Phase.ADOPTING
+        self._start(flight, seat.worker, JobKind.ADOPT, now_ms, ticket)
+        self._expect_progress(flight, now_ms + expires_in_ms + self._state.config.adoption_grace_ms)
+
+    def _ticket_ms(self, handoff: Handoff, now_ms: float) -> int:
+        if handoff.state is not HandoffState.OFFERED:
+            return 0
+        safe_ms = handoff.offer.lease_ms - self._state.config.limits.handoff_margin_ms
+        return int(handoff.offered_ms + safe_ms - now_ms)
+
+    def fall_back(self, flight: Flight, seat: Seat, reason: str, now_ms: float) -> None:
+        """Run the text on the reserved decode worker; an error where disaggregation was demanded."""
+        if flight.request.strict_disaggregation:
+            self._ending.fail(flight, PathUnavailable(f"the handoff failed: {reason}"), now_ms)
+            return
+        self._ending.drop_handoff(flight)
+        flight.path = flight.receipt.path = Path.LOCAL
+        flight.receipt.path_reason = reason
+        self.start_local(flight, seat, now_ms)
+
+    def start_local(self, flight: Flight, seat: Seat, now_ms: float) -> None:
+        """Have the reserved decode worker run the text and generate."""
+        flight.phase, flight.dispatched_ms = Phase.DECODING, now_ms
+        self._start(flight, seat.worker, JobKind.LOCAL, now_ms)
+
+    def _start(
+        self,
+        flight: Flight,
+        worker: Worker,
+        kind: JobKind,
+        now_ms: float,
+        ticket: HandoffTicket | None = None,
+    ) -> None:
+        request = flight.request
+        job = Job(
+            stream=worker.start(flight, now_ms),
+            kind=kind,
+            request_id=request.request_id,
+            prompt=request.prompt,
+            sampling=request.sampling,
+            delivered=flight.delivered[:],
+            cache_salt=request.cache_salt,
+            priority=int(request.service_class),
+            handoff=ticket,
+        )
+        self._state.do(StartJob(worker.session, job))
+
+    def _expect_progress(self, flight: Flight, due_ms: float) -> None:
+        timer = Timer(TimerKind.PROGRESS, flight.gateway, flight.stream, flight.job_number)
+        self._state.timers.at(due_ms, timer)
+
+    def announce(self, flight: Flight) -> None:
+        """Tell the gateway where the stream runs, once."""
+        if flight.announced:
+            return
+        flight.announced, receipt = True, flight.receipt
+        self._state.do(
+            SendPlaced(
+                flight.gateway,
+                flight.stream,
+                flight.path,
+                receipt.path_reason,
+                receipt.prefill_worker,
+                receipt.decode_worker,
+            )
+        )
+
+
+def _oldest_head(pool: Pool, *, with_prefill: bool) -> Flight | None:
+    heads = [pool.decode_queue.head(), pool.prefill_queue.head() if with_prefill else None]
+    return min((h for h in heads if h is not None), key=lambda f: f.submitted_ms, default=None)

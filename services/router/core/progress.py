@@ -1,0 +1,148 @@
+"""Progress: what workers report of their jobs. The token path is here, so it is written for speed."""
+
+from array import array
+
+from services.common.domain import (
+    FinishReason,
+    HandoffAdopted,
+    HandoffOffered,
+    HandoffReleased,
+    JobFinished,
+    Path,
+    StepOutput,
+    TokenColumns,
+)
+from services.common.domain.tokens import tokens
+from services.router.core.actions import ReleaseHandoff, SendTokens
+from services.router.core.ending import Ending
+from services.router.core.fleet import Worker
+from services.router.core.flight import Flight, Phase
+from services.router.core.handoffs import Handoff, HandoffState
+from services.router.core.placing import Placing
+from services.router.core.recovery import Recovery
+from services.router.core.state import State
+
+
+class Progress:
+    """Takes engine steps in."""
+
+    def __init__(self, state: State, placing: Placing, recovery: Recovery, ending: Ending) -> None:
+        self._state, self._placing = state, placing
+        self._recovery, self._ending = recovery, ending
+
+    def step(self, worker: Worker, step: StepOutput, now_ms: float) -> None:
+        """Take one step's news in, part by part. News of jobs that have ended is late, and dropped."""
+        worker.heard_ms = now_ms
+        for offered in step.offered:
+            self._offered(worker, offered, now_ms)
+        for adopted in step.adopted:
+            self._adopted(worker, adopted, now_ms)
+        if step.tokens.streams:
+            self._tokens(worker, step.tokens, now_ms)
+        for finished in step.finished:
+            self._finished(worker, finished, now_ms)
+        for failed in step.failed:
+            self._recovery.job_failed(worker, failed, now_ms)
+        for released in step.released:
+            self._released(worker, released)
+
+    def _tokens(self, worker: Worker, columns: TokenColumns, now_ms: float) -> None:
+        jobs, ids = worker.jobs, columns.token_ids
+        by_gateway: dict[int, TokenColumns] = {}
+        too_long: list[Flight] = []
+        begin = 0
+        for stream, count in zip(columns.streams, columns.counts, strict=True):
+            end = begin + count
+            flight = jobs.get(stream)
+            if flight is not None:
+                piece = ids[begin:end]
+                flight.delivered.extend(piece)
+                if not flight.decode_since_ms:
+                    self._decoding(flight, now_ms)
+                over = len(flight.delivered) - flight.request.sampling.max_tokens
+                if over > 0:
+                    piece = _cut(flight, piece, over)
+                    too_long.append(flight)
+                out = by_gateway.get(flight.gateway)
+                if out is None:
+                    out = by_gateway[flight.gateway] = TokenColumns()
+                out.add(flight.stream, piece)
+            begin = end
+        for gateway, out in by_gateway.items():
+            self._state.do(SendTokens(gateway, out))
+        for flight in too_long:
+            self._ending.finish(flight, FinishReason.LENGTH, now_ms)
+
+    def _decoding(self, flight: Flight, now_ms: float) -> None:
+        if flight.dispatched_ms:
+            flight.receipt.prefill_ms += now_ms - flight.dispatched_ms
+            flight.dispatched_ms = 0.0
+        flight.phase, flight.decode_since_ms = Phase.DECODING, now_ms
+        self._placing.announce(flight)
+
+    def _offered(self, worker: Worker, offer: HandoffOffered, now_ms: float) -> None:
+        flight = worker.jobs.get(offer.stream)
+        if flight is None or flight.phase is not Phase.PREFILLING or flight.prefill_seat is None:
+            self._state.do(ReleaseHandoff(worker.session, offer.handoff_id))
+            return
+        self._ending.stop_job(flight, abort=False)
+        self._enter(flight, worker, offer, now_ms)
+        self._placing.announce(flight)
+        self._first_tokens(flight, offer)
+        if len(flight.delivered) >= flight.request.sampling.max_tokens:
+            self._ending.finish(flight, FinishReason.LENGTH, now_ms)
+        elif flight.decode_seat is None:
+            self._placing.enqueue(flight, now_ms, returned=True)
+        else:
+            self._placing.start_adopting(flight, flight.decode_seat, now_ms)
+
+    def _enter(self, flight: Flight, worker: Worker, offer: HandoffOffered, now_ms: float) -> None:
+        seat, flight.prefill_seat = flight.prefill_seat, None
+        if seat is None:
+            return
+        seat.stop_running()
+        self._state.room_changed(worker)
+        flight.handoff = Handoff(offer, worker, seat, now_ms)
+        self._state.ledger.open(flight.handoff)
+        receipt = flight.receipt
+        receipt.prefill_ms += now_ms - flight.dispatched_ms
+        receipt.cached_tokens, receipt.kv_size_bytes = offer.cached_tokens, offer.kv_size_bytes
+        flight.dispatched_ms = 0.0
+
+    def _first_tokens(self, flight: Flight, offer: HandoffOffered) -> None:
+        left = flight.request.sampling.max_tokens - len(flight.delivered)
+        ids = offer.token_ids[:left]
+        flight.delivered.extend(ids)
+        columns = TokenColumns(tokens([flight.stream]), tokens([len(ids)]), ids)
+        self._state.do(SendTokens(flight.gateway, columns))
+
+    def _adopted(self, worker: Worker, adopted: HandoffAdopted, now_ms: float) -> None:
+        flight = worker.jobs.get(adopted.stream)
+        if flight is None or flight.handoff is None or flight.handoff.handoff_id != adopted.handoff_id:
+            return
+        handoff = flight.handoff
+        handoff.state = HandoffState.ADOPTED
+        flight.receipt.handoff_ms += now_ms - handoff.offered_ms
+        flight.receipt.kv_size_bytes = adopted.kv_size_bytes or flight.receipt.kv_size_bytes
+        flight.phase, flight.decode_since_ms = Phase.DECODING, now_ms
+
+    def _finished(self, worker: Worker, finished: JobFinished, now_ms: float) -> None:
+        flight = worker.jobs.get(finished.stream)
+        if flight is None:
+            return
+        self._ending.stop_job(flight, abort=False)
+        if flight.path is Path.LOCAL:
+            flight.receipt.cached_tokens = finished.cached_tokens
+        self._placing.announce(flight)
+        self._ending.finish(flight, finished.reason, now_ms)
+
+    def _released(self, worker: Worker, released: HandoffReleased) -> None:
+        ledger = self._state.ledger
+        if ledger.release(worker.session, released.handoff_id, expired=released.expired) is not None:
+            self._state.room_changed(worker)
+
+
+def _cut(flight: Flight, piece: "array[int]", over: int) -> "array[int]":
+    """Take back what a worker sent beyond max_tokens."""
+    del flight.delivered[len(flight.delivered) - over :]
+    return piece[: len(piece) - over]

@@ -1,0 +1,97 @@
+"""Recovery: what a worker's failure, death or silence turns into. The client sees only time."""
+
+from services.common.domain import FailureKind, FinishReason, JobFailed
+from services.common.errors import InvalidField, NotResumable, RetriesExhausted
+from services.router.core.actions import ReleaseHandoff
+from services.router.core.ending import Ending
+from services.router.core.fleet import Worker
+from services.router.core.flight import Flight, Phase
+from services.router.core.handoffs import HandoffState
+from services.router.core.placing import Placing
+from services.router.core.state import State
+
+
+class Recovery:
+    """Places a flight again whose worker failed it, within bounds."""
+
+    def __init__(self, state: State, placing: Placing, ending: Ending) -> None:
+        self._state, self._placing, self._ending = state, placing, ending
+
+    def job_failed(self, worker: Worker, failed: JobFailed, now_ms: float) -> None:
+        """A worker gives a job up."""
+        flight = worker.jobs.get(failed.stream)
+        if flight is None:
+            return
+        self._ending.stop_job(flight, abort=False)
+        if failed.kind is FailureKind.INVALID:
+            self._ending.fail(flight, InvalidField(failed.message), now_ms)
+        elif failed.kind is FailureKind.HANDOFF and flight.phase is Phase.ADOPTING:
+            self._handoff_failed(flight, "handoff_failed", now_ms)
+        else:
+            self._place_again(flight, worker, failed.message, now_ms)
+
+    def worker_gone(self, worker: Worker, why: str, now_ms: float) -> None:
+        """A worker's session has ended: its jobs go elsewhere, its offers are lost."""
+        for handoff in self._state.ledger.lose(worker.session):
+            handoff.state = HandoffState.DROPPED
+        for flight in list(worker.jobs.values()):
+            self._ending.stop_job(flight, abort=False)
+            self._place_again(flight, worker, why, now_ms)
+        for flight in self._reserved_on(worker):
+            self._ending.leave_decode_seat(flight)
+
+    def _reserved_on(self, worker: Worker) -> list[Flight]:
+        """Flights prefilled elsewhere for this decode worker; they find another when the offer comes."""
+        flights = self._state.flights.values()
+        return [f for f in flights if f.decode_seat is not None and f.decode_seat.worker is worker]
+
+    def overdue(self, flight: Flight, now_ms: float) -> None:
+        """A prefill worker has not offered, or a decode worker not adopted, in time."""
+        worker = flight.worker
+        if worker is None or flight.phase not in (Phase.PREFILLING, Phase.ADOPTING):
+            return
+        self._ending.stop_job(flight, abort=True)
+        if flight.phase is Phase.ADOPTING:
+            self._handoff_failed(flight, "handoff_timeout", now_ms)
+        else:
+            self._place_again(flight, worker, "the prefill took too long", now_ms)
+
+    def stalled(self, worker: Worker, now_ms: float) -> None:
+        """A worker sends nothing for its jobs: they go elsewhere."""
+        for flight in list(worker.jobs.values()):
+            self._ending.stop_job(flight, abort=True)
+            self._place_again(flight, worker, "the engine is stuck", now_ms)
+        worker.heard_ms = now_ms
+
+    def _handoff_failed(self, flight: Flight, reason: str, now_ms: float) -> None:
+        handoff, seat = flight.handoff, flight.decode_seat
+        if handoff is not None and handoff.state is HandoffState.ADOPTED:
+            self._state.do(ReleaseHandoff(handoff.worker.session, handoff.handoff_id))
+        if seat is None or self._is_out_of_retries(flight, reason, now_ms):
+            return
+        self._placing.fall_back(flight, seat, reason, now_ms)
+
+    def _place_again(self, flight: Flight, worker: Worker, why: str, now_ms: float) -> None:
+        if self._is_out_of_retries(flight, why, now_ms):
+            return
+        if not flight.may_move:
+            self._ending.fail(flight, NotResumable(f"{worker.worker_id}: {why}"), now_ms)
+            return
+        if len(flight.delivered) >= flight.request.sampling.max_tokens:
+            self._ending.finish(flight, FinishReason.LENGTH, now_ms)
+            return
+        flight.avoided_workers.add(worker.session)
+        self._ending.drop_handoff(flight)
+        self._ending.leave_seats(flight)
+        if flight.decode_since_ms:
+            flight.receipt.decode_ms += now_ms - flight.decode_since_ms
+            flight.decode_since_ms = 0.0
+        self._placing.enqueue(flight, now_ms, returned=True)
+
+    def _is_out_of_retries(self, flight: Flight, why: str, now_ms: float) -> bool:
+        flight.receipt.retries += 1
+        most = self._state.config.limits.retries_per_request_max
+        if flight.receipt.retries <= most:
+            return False
+        self._ending.fail(flight, RetriesExhausted(f"failed {most + 1} times, at last: {why}"), now_ms)
+        return True

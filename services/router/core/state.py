@@ -1,0 +1,45 @@
+"""What the core knows, shared by the modules that tell a request's life."""
+
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from services.router.core.actions import Action
+from services.router.core.config import CoreConfig
+from services.router.core.drain import DrainRate
+from services.router.core.fleet import Fleet, Pool, Worker
+from services.router.core.flight import Flight
+from services.router.core.handoffs import HandoffLedger
+from services.router.core.placement import Policies
+from services.router.core.timers import Timers
+
+FlightKey = tuple[int, int]
+"""Gateway session and stream."""
+
+
+@dataclass(slots=True)
+class State:
+    """All of the core's memory, and the actions of the event at hand."""
+
+    config: CoreConfig
+    fleet: Fleet
+    policies: Policies
+    flights: dict[FlightKey, Flight] = field(default_factory=dict)
+    streams_of: dict[int, set[int]] = field(default_factory=dict)
+    """Open streams of each attached gateway."""
+    ledger: HandoffLedger = field(default_factory=HandoffLedger)
+    timers: Timers = field(default_factory=Timers)
+    drain: dict[str, DrainRate] = field(default_factory=lambda: defaultdict(DrainRate))
+    """Drain rate by model."""
+    dirty_pools: dict[str, Pool] = field(default_factory=dict)
+    """Pools whose queues may have become placeable."""
+    actions: list[Action] = field(default_factory=list)
+
+    def do(self, action: Action) -> None:
+        """Want something done."""
+        self.actions.append(action)
+
+    def room_changed(self, worker: Worker | None) -> None:
+        """A worker has more room than before."""
+        if worker is not None:
+            model = worker.registration.fingerprint.model
+            self.dirty_pools[model] = self.fleet.pools[model]

@@ -1,0 +1,82 @@
+"""One router process."""
+
+import asyncio
+import contextlib
+import os
+import socket
+from collections.abc import Callable
+from dataclasses import replace
+
+from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+
+from pdmesh.fleet.v1 import fleet_pb2_grpc
+from pdmesh.router.v1 import router_pb2_grpc
+from services.common.clock import MonotonicClock
+from services.common.limits import DEFAULTS, Limits
+from services.common.rpc import RpcServer
+from services.common.version import VERSION
+from services.router.core import CoreConfig, RouterCore
+from services.router.gateways import GatewayServicer
+from services.router.metrics import Metrics, StateCollector
+from services.router.settings import Settings
+from services.router.shell import Shell
+from services.router.workers import WorkerServicer
+
+SERVICES = ("pdmesh.router.v1.RouterService", "pdmesh.fleet.v1.FleetService")
+Ready = Callable[[dict[str, str]], None]
+
+
+def core_config(settings: Settings) -> CoreConfig:
+    """The core's configuration from the process's."""
+    limits = replace(
+        DEFAULTS,
+        queue_requests_max=settings.queue_requests_max,
+        queue_wait_ms_max=settings.queue_wait_ms_max,
+        retries_per_request_max=settings.retries_per_request_max,
+    )
+    return CoreConfig(
+        limits=limits,
+        local_prompt_tokens_max=settings.local_prompt_tokens_max,
+        expected_output_tokens=settings.expected_output_tokens,
+        prefill_timeout_ms=settings.prefill_timeout_ms,
+        stall_timeout_ms=settings.stall_timeout_ms,
+    )
+
+
+async def serve(
+    settings: Settings, stop: asyncio.Event, ready: Ready, registry: CollectorRegistry = REGISTRY
+) -> None:
+    """Run a router until `stop`, then let what is in flight end within the grace time."""
+    config, clock = core_config(settings), MonotonicClock()
+    shell = Shell(RouterCore(config), clock, Metrics(registry))
+    registry.register(StateCollector(shell.core.state, clock.now_ms))
+    server = _server(shell, settings, config.limits, clock)
+    port = await server.start(settings.host, settings.port)
+    if settings.metrics_port:
+        start_http_server(settings.metrics_port, settings.host, registry)
+    ticking = asyncio.create_task(shell.tick())
+    try:
+        await server.set_serving(True)
+        ready({"address": f"{settings.host}:{port}"})
+        await stop.wait()
+        await server.set_serving(False)
+        await _drain(shell, settings.grace_ms)
+    finally:
+        ticking.cancel()
+        await server.stop(grace_ms=0)
+
+
+def _server(shell: Shell, settings: Settings, limits: Limits, clock: MonotonicClock) -> RpcServer:
+    router_id = settings.router_id or f"router-{socket.gethostname()}-{os.getpid()}"
+    server = RpcServer(SERVICES, limits)
+    gateways = GatewayServicer(shell, router_id, VERSION, limits, clock)
+    router_pb2_grpc.add_RouterServiceServicer_to_server(gateways, server.server)
+    workers = WorkerServicer(shell, router_id, limits)
+    fleet_pb2_grpc.add_FleetServiceServicer_to_server(workers, server.server)
+    return server
+
+
+async def _drain(shell: Shell, grace_ms: float) -> None:
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(grace_ms / 1000.0):
+            await shell.idle.wait()

@@ -1,0 +1,105 @@
+"""The router's Prometheus metrics."""
+
+from collections.abc import Callable, Iterator
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from services.common.domain import Role
+from services.router.core.actions import EndStream, SendPlaced
+from services.router.core.state import State
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class Metrics:
+    """Counters and histograms of what the core decided."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.tokens = Counter("pdmesh_router_tokens", "Tokens sent to gateways", registry=registry)
+        self._placed = Counter(
+            "pdmesh_router_placements", "Placements by path and reason", ["path", "reason"], registry=registry
+        )
+        self._ended = Counter(
+            "pdmesh_router_requests",
+            "Requests by outcome and error reason",
+            ["outcome", "reason"],
+            registry=registry,
+        )
+        self._retries = Counter("pdmesh_router_retries", "Placements after a failure", registry=registry)
+        self._phase = Histogram(
+            "pdmesh_router_phase_seconds",
+            "Time of a request in each phase",
+            ["phase"],
+            buckets=SECONDS,
+            registry=registry,
+        )
+
+    def count(self, action: SendPlaced | EndStream) -> None:
+        """Count a placement or an outcome. Reasons come from fixed tables, so the labels are bounded."""
+        if isinstance(action, SendPlaced):
+            self._placed.labels(action.path.name.lower(), action.path_reason).inc()
+            return
+        reason = action.error.reason if action.error is not None else ""
+        self._ended.labels(action.reason.name.lower(), reason).inc()
+        receipt = action.receipt
+        self._retries.inc(receipt.retries)
+        for phase in ("queue", "prefill", "handoff", "decode"):
+            self._phase.labels(phase).observe(getattr(receipt, f"{phase}_ms") / 1000.0)
+
+
+class StateCollector(Collector):
+    """Gauges read from the core's state when scraped."""
+
+    def __init__(self, state: State, now_ms: Callable[[], float]) -> None:
+        self._state, self._now_ms = state, now_ms
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """All gauges, at this moment."""
+        state = self._state
+        yield GaugeMetricFamily("pdmesh_router_open_requests", "Requests in flight", len(state.flights))
+        yield GaugeMetricFamily(
+            "pdmesh_router_open_handoffs", "Offers not yet confirmed as released", len(state.ledger)
+        )
+        yield GaugeMetricFamily(
+            "pdmesh_router_stranded_block_seconds",
+            "KV blocks of open offers times their age; zero at rest",
+            state.ledger.stranded_block_seconds(self._now_ms()),
+        )
+        yield GaugeMetricFamily(
+            "pdmesh_router_expired_handoffs", "Leases that ran out unsettled", state.ledger.expired
+        )
+        yield from self._tiers()
+        yield self._workers()
+
+    def _tiers(self) -> Iterator[GaugeMetricFamily]:
+        requests = GaugeMetricFamily(
+            "pdmesh_router_queue_requests", "Requests waiting for a tier", labels=["model", "tier"]
+        )
+        tokens = GaugeMetricFamily(
+            "pdmesh_router_queue_tokens", "Tokens waiting for a tier", labels=["model", "tier"]
+        )
+        for pool in self._state.fleet.pools.values():
+            for role in (Role.PREFILL, Role.DECODE):
+                waiting, waiting_tokens = pool.waiting(role)
+                requests.add_metric([pool.model, role.name.lower()], waiting)
+                tokens.add_metric([pool.model, role.name.lower()], waiting_tokens)
+        yield requests
+        yield tokens
+
+    def _workers(self) -> GaugeMetricFamily:
+        workers = GaugeMetricFamily(
+            "pdmesh_router_workers", "Attached workers", labels=["model", "role", "state"]
+        )
+        counted: dict[tuple[str, str, str], int] = {}
+        for worker in self._state.fleet.workers.values():
+            key = (
+                worker.registration.fingerprint.model,
+                worker.role.name.lower(),
+                "draining" if worker.draining else "serving",
+            )
+            counted[key] = counted.get(key, 0) + 1
+        for key, number in counted.items():
+            workers.add_metric(key, number)
+        return workers

@@ -1,0 +1,23 @@
+"""What the router can be told."""
+
+from dataclasses import dataclass
+
+from services.common.settings import setting
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of one router process."""
+
+    host: str = setting("127.0.0.1", "address to listen on for gateways and workers")
+    port: int = setting(9000, "gRPC port; 0 picks a free one")
+    metrics_port: int = setting(0, "port for Prometheus; 0 is off")
+    router_id: str = setting("", "name of this router; made up from host and process id when empty")
+    local_prompt_tokens_max: int = setting(64, "prompts up to this many tokens skip the handoff")
+    expected_output_tokens: int = setting(256, "KV room reserved for the answer of a request, in tokens")
+    queue_requests_max: int = setting(2_048, "requests that may wait per pool and tier")
+    queue_wait_ms_max: int = setting(10_000, "time that a request may wait to be placed")
+    retries_per_request_max: int = setting(3, "times that a request may be placed again")
+    prefill_timeout_ms: int = setting(60_000, "a prefill without an offer after this has failed")
+    stall_timeout_ms: int = setting(60_000, "a worker with jobs and no news for this long is stuck")
+    grace_ms: int = setting(20_000, "time to finish what is in flight after SIGTERM")

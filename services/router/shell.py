@@ -1,0 +1,157 @@
+"""The thin shell: feeds the core with what arrives, and does what it wants done."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from itertools import count
+from typing import Any
+
+from pdmesh.router.v1 import router_pb2
+from services.common.clock import Clock
+from services.common.errors import MeshError
+from services.common.rpc import Link
+from services.common.rpc.convert import error_to_wire, job_to_wire, receipt_to_wire, wire_enum
+from services.common.rpc.frames import AnswerDraft, CommandDraft
+from services.router.core import RouterCore
+from services.router.core.actions import (
+    AbortJob,
+    Action,
+    EndStream,
+    ModelInfo,
+    RefuseWorker,
+    ReleaseHandoff,
+    SendModels,
+    SendPlaced,
+    SendTokens,
+    StartJob,
+)
+from services.router.core.events import Event, Tick
+from services.router.metrics import Metrics
+
+log = logging.getLogger("pdmesh.router")
+
+TICK_MS_MAX = 250.0
+"""A timer set between two ticks is late by this much at most."""
+TICK_MS_MIN = 5.0
+
+
+class GatewayPeer:
+    """A connected gateway: what waits for it, and its link."""
+
+    def __init__(self, context: Any) -> None:
+        self.draft = AnswerDraft()
+        self.link: Link[router_pb2.ConnectRequest, router_pb2.ConnectResponse] = Link(context, self.draft)
+
+
+class WorkerPeer:
+    """An attached worker: what waits for it, and its link."""
+
+    def __init__(self, context: Any) -> None:
+        self.draft = CommandDraft()
+        self.link: Link[Any, Any] = Link(context, self.draft)
+        self.refusal: MeshError | None = None
+
+
+class Shell:
+    """Connects one core with its gateways and workers. All calls come from one event loop."""
+
+    def __init__(self, core: RouterCore, clock: Clock, metrics: Metrics) -> None:
+        self.core = core
+        self.gateways: dict[int, GatewayPeer] = {}
+        self.workers: dict[int, WorkerPeer] = {}
+        self.idle = asyncio.Event()
+        """Set while no request is in flight."""
+        self.idle.set()
+        self._clock, self._metrics = clock, metrics
+        self._sessions = count(1)
+
+    def new_session(self) -> int:
+        """A number for a new connection."""
+        return next(self._sessions)
+
+    def feed(self, event: Event) -> None:
+        """Tell the core, then do what it wants. Raises ProtocolViolation as the core does."""
+        for action in self.core.on_event(event, self._clock.now_ms()):
+            self._perform(action)
+        if self.core.state.flights:
+            self.idle.clear()
+        else:
+            self.idle.set()
+
+    def _perform(self, action: Action) -> None:
+        match action:
+            case SendTokens(session, columns):
+                if (gateway := self.gateways.get(session)) is not None:
+                    gateway.draft.add_columns(columns)
+                    gateway.link.wake()
+                self._metrics.tokens.inc(len(columns.token_ids))
+            case StartJob() | AbortJob() | ReleaseHandoff() | RefuseWorker():
+                if (worker := self.workers.get(action.session)) is not None:
+                    _command(worker, action)
+                    worker.link.wake()
+            case SendPlaced() | EndStream():
+                self._metrics.count(action)
+                if (gateway := self.gateways.get(action.session)) is not None:
+                    _answer(gateway, action)
+                    gateway.link.wake()
+            case SendModels(session, models):
+                self._send_models(session, models)
+
+    def _send_models(self, session: int | None, models: Iterable[ModelInfo]) -> None:
+        wire = router_pb2.ModelList(models=[_model(m) for m in models])
+        for gateway in self.gateways.values() if session is None else [self.gateways[session]]:
+            gateway.draft.set_models(wire)
+            gateway.link.wake()
+
+    async def tick(self) -> None:
+        """Tell the core of time passing, for ever."""
+        while True:
+            due_ms = self.core.next_due_ms
+            wait_ms = TICK_MS_MAX if due_ms is None else due_ms - self._clock.now_ms()
+            await asyncio.sleep(min(max(wait_ms, TICK_MS_MIN), TICK_MS_MAX) / 1000.0)
+            self.feed(Tick())
+
+
+def _command(worker: WorkerPeer, action: StartJob | AbortJob | ReleaseHandoff | RefuseWorker) -> None:
+    match action:
+        case StartJob(_, job):
+            worker.draft.add_job(job_to_wire(job))
+        case AbortJob(_, stream):
+            worker.draft.abort(stream)
+        case ReleaseHandoff(_, handoff_id):
+            worker.draft.release(handoff_id)
+        case RefuseWorker(_, error):
+            worker.refusal = error
+            worker.link.close()
+
+
+def _answer(gateway: GatewayPeer, action: SendPlaced | EndStream) -> None:
+    match action:
+        case SendPlaced():
+            gateway.draft.place(
+                router_pb2.StreamPlaced(
+                    stream=action.stream,
+                    path=wire_enum(action.path),
+                    path_reason=action.path_reason,
+                    prefill_worker=action.prefill_worker,
+                    decode_worker=action.decode_worker,
+                )
+            )
+        case EndStream():
+            ended = router_pb2.StreamEnded(
+                stream=action.stream,
+                reason=wire_enum(action.reason),
+                receipt=receipt_to_wire(action.receipt),
+            )
+            if action.error is not None:
+                ended.error.CopyFrom(error_to_wire(action.error))
+            gateway.draft.end(ended)
+
+
+def _model(info: ModelInfo) -> router_pb2.Model:
+    return router_pb2.Model(
+        name=info.name,
+        max_model_len=info.max_model_len_tokens,
+        prefill_workers=info.prefill_workers,
+        decode_workers=info.decode_workers,
+    )

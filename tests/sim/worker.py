@@ -1,0 +1,172 @@
+"""A simulated worker: what an engine does, in virtual time, with every fault on request."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from services.common.domain import (
+    FailureKind,
+    FinishReason,
+    HandoffAdopted,
+    HandoffOffered,
+    HandoffReleased,
+    Job,
+    JobFailed,
+    JobFinished,
+    JobKind,
+    Registration,
+    StepOutput,
+)
+from services.common.domain.tokens import tokens
+from services.router.core.events import WorkerDetached, WorkerStep
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+
+LEASE_MS = 8_000
+
+
+@dataclass
+class Faults:
+    """What goes wrong at this worker."""
+
+    offer_never: bool = False
+    adopt_fails: bool = False
+    adopt_never: bool = False
+    job_fails: FailureKind | None = None
+    stuck: bool = False
+    too_many_tokens: bool = False
+    repeats_finish: bool = False
+    slow: float = 1.0
+
+
+@dataclass
+class SimWorker:
+    """One worker's engine and session."""
+
+    world: "World"
+    session: int
+    registration: Registration
+    faults: Faults = field(default_factory=Faults)
+    jobs: dict[int, Job] = field(default_factory=dict)
+    offers: dict[str, Job] = field(default_factory=dict)
+    generated: dict[int, int] = field(default_factory=dict)
+    jobs_started: int = 0
+    alive: bool = True
+    most_blocks: int = 0
+
+    def send(self, step: StepOutput) -> None:
+        """Send a step over the link, unless dead or stuck."""
+        if not self.faults.stuck:
+            self.world.over_link("up", self.session, lambda: self._deliver(step))
+
+    def _deliver(self, step: StepOutput) -> None:
+        if self.alive:
+            self.world.feed(WorkerStep(self.session, step))
+
+    def die(self) -> None:
+        """Vanish at once, with all that is on the way."""
+        self.alive = False
+        self.world.workers.pop(self.session, None)
+        self.jobs.clear()
+        self.offers.clear()
+        self.world.feed(WorkerDetached(self.session))
+
+    def start(self, job: Job) -> None:
+        """Take a job."""
+        self.jobs_started += 1
+        self.jobs[job.stream] = job
+        self.generated[job.stream] = 0
+        if self.faults.job_fails is not None:
+            self._later(5.0, lambda: self._fail(job, self.faults.job_fails or FailureKind.ENGINE))
+        elif job.kind is JobKind.PREFILL:
+            self._later(20.0 + len(job.prompt) * 0.2, lambda: self._offer(job))
+        elif job.kind is JobKind.ADOPT:
+            self._later(5.0, lambda: self._adopt(job))
+        else:
+            self._later(20.0 + len(job.prompt) * 0.4, lambda: self._generate(job))
+
+    def _later(self, delay_ms: float, call) -> None:
+        self.world.at(delay_ms * self.faults.slow * self.world.random.uniform(0.7, 1.3), call)
+
+    def _is_live(self, job: Job) -> bool:
+        return self.alive and self.jobs.get(job.stream) is job
+
+    def _fail(self, job: Job, kind: FailureKind) -> None:
+        if self._is_live(job):
+            del self.jobs[job.stream]
+            self.send(StepOutput(failed=[JobFailed(job.stream, kind, "told to")]))
+
+    def _offer(self, job: Job) -> None:
+        if not self._is_live(job) or self.faults.offer_never:
+            return
+        del self.jobs[job.stream]
+        handoff_id = f"{self.session}/{job.stream}"
+        self.offers[handoff_id] = job
+        text = len(job.prompt) + len(job.delivered)
+        blocks = -(-text // self.registration.fingerprint.block_size_tokens)
+        offer = HandoffOffered(
+            job.stream,
+            handoff_id,
+            b"{}",
+            text,
+            blocks,
+            blocks * 1_000,
+            LEASE_MS,
+            tokens([self._next_token(job, 0)]),
+        )
+        self.send(StepOutput(offered=[offer]))
+        self.world.at(LEASE_MS, lambda: self._settle(handoff_id, expired=True))
+
+    def _settle(self, handoff_id: str, *, expired: bool = False) -> None:
+        if self.alive and self.offers.pop(handoff_id, None) is not None:
+            self.world.expired += expired
+            self.send(StepOutput(released=[HandoffReleased(handoff_id, expired)]))
+
+    def release(self, handoff_id: str) -> None:
+        """Free an offer."""
+        self._settle(handoff_id)
+
+    def _adopt(self, job: Job) -> None:
+        if not self._is_live(job) or self.faults.adopt_never:
+            return
+        ticket = job.handoff
+        owner = next((w for w in self.world.workers.values() if ticket.handoff_id in w.offers), None)
+        if owner is None or self.faults.adopt_fails:
+            self._fail(job, FailureKind.HANDOFF)
+            return
+        owner._settle(ticket.handoff_id)
+        self.send(StepOutput(adopted=[HandoffAdopted(job.stream, ticket.handoff_id, 1_000, 3.0)]))
+        self._later(10.0, lambda: self._generate(job))
+
+    def _next_token(self, job: Job, already: int) -> int:
+        from tests.sim.world import expected_token
+
+        return expected_token(job.prompt, len(job.delivered) + already)
+
+    def _generate(self, job: Job) -> None:
+        if not self._is_live(job):
+            return
+        already = self.generated[job.stream]
+        wanted = min(self.world.random.choice([1, 1, 1, 3]), job.tokens_left - already)
+        step = StepOutput()
+        ids = [self._next_token(job, already + i) for i in range(wanted)]
+        self.generated[job.stream] += wanted
+        done = self.generated[job.stream] >= job.tokens_left
+        if done and self.faults.too_many_tokens:
+            ids.append(99)
+        step.tokens.add(job.stream, tokens(ids))
+        if done:
+            del self.jobs[job.stream]
+            step.finished.append(JobFinished(job.stream, FinishReason.LENGTH))
+            if self.faults.repeats_finish:
+                step.finished.append(step.finished[0])
+        self.send(step)
+        if not done:
+            self._later(10.0, lambda: self._generate(job))
+
+    def abort(self, stream: int) -> None:
+        """End a job; an adoption not yet done drops the handoff."""
+        job = self.jobs.pop(stream, None)
+        if job is not None and job.handoff is not None:
+            for worker in list(self.world.workers.values()):
+                worker._settle(job.handoff.handoff_id)

@@ -1,0 +1,183 @@
+"""A simulated mesh around the real core: virtual time, simulated workers and gateways, injected faults.
+
+Everything happens in one heap of timed calls, ordered by virtual time, so a seed replays exactly.
+Messages of one link keep their order; each takes a random time.
+"""
+
+import heapq
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from itertools import count
+
+from services.common.domain import Capacity, Fingerprint, Registration, Request, Role, Sampling
+from services.common.domain.tokens import tokens
+from services.common.limits import DEFAULTS
+from services.router.core import CoreConfig, RouterCore
+from services.router.core.actions import (
+    AbortJob,
+    EndStream,
+    RefuseWorker,
+    ReleaseHandoff,
+    SendPlaced,
+    SendTokens,
+    StartJob,
+)
+from services.router.core.events import (
+    CancelRequested,
+    Event,
+    GatewayAttached,
+    GatewayDetached,
+    Submitted,
+    Tick,
+    WorkerAttached,
+)
+from tests.sim.worker import SimWorker
+
+LIMITS = replace(DEFAULTS, queue_wait_ms_max=4_000, queue_requests_max=40)
+CONFIG = CoreConfig(
+    limits=LIMITS, local_prompt_tokens_max=16, prefill_timeout_ms=2_000, stall_timeout_ms=3_000
+)
+VOCABULARY = 50_000
+
+
+def expected_token(prompt: "tokens", position: int) -> int:
+    """The token that every honest engine generates at a position after a prompt."""
+    return hash((prompt[0], len(prompt), position)) % VOCABULARY
+
+
+@dataclass
+class Caller:
+    """What one submitted request has seen."""
+
+    request: Request
+    session: int
+    got: list[int] = field(default_factory=list)
+    outcomes: list[EndStream] = field(default_factory=list)
+    placed: int = 0
+    cancelled: bool = False
+    orphaned: bool = False
+
+
+class World:
+    """The core, its workers and its callers."""
+
+    def __init__(self, seed: int, config: CoreConfig = CONFIG) -> None:
+        self.random = random.Random(seed)
+        self.core = RouterCore(config)
+        self.now_ms = 0.0
+        self.workers: dict[int, SimWorker] = {}
+        self.callers: dict[tuple[int, int], Caller] = {}
+        self.refused: list[RefuseWorker] = []
+        self.expired = 0
+        self.log: list[tuple[float, object]] = []
+        """Every event, and after it every action that it led to, with its virtual time."""
+        self._calls: list[tuple[float, int, Callable[[], None]]] = []
+        self._order, self._sessions, self._streams = count(), count(1), count(1)
+        self._link_ready_ms: dict[tuple[str, int], float] = {}
+        self._tick()
+
+    def at(self, delay_ms: float, call: Callable[[], None]) -> None:
+        """Call something later."""
+        heapq.heappush(self._calls, (self.now_ms + delay_ms, next(self._order), call))
+
+    def over_link(self, direction: str, session: int, call: Callable[[], None]) -> None:
+        """Deliver a message after a random time, in order within its link."""
+        ready = max(
+            self.now_ms + self.random.uniform(0.1, 3.0), self._link_ready_ms.get((direction, session), 0.0)
+        )
+        self._link_ready_ms[direction, session] = ready
+        self.at(ready - self.now_ms, call)
+
+    def run(self, until_ms: float) -> None:
+        """Let virtual time pass."""
+        while self._calls and self._calls[0][0] <= until_ms:
+            self.now_ms, _, call = heapq.heappop(self._calls)
+            call()
+        self.now_ms = until_ms
+
+    def _tick(self) -> None:
+        self.feed(Tick())
+        self.at(20.0, self._tick)
+
+    def feed(self, event: Event) -> None:
+        """Tell the core and do what it wants."""
+        self.log.append((self.now_ms, event))
+        for action in self.core.on_event(event, self.now_ms):
+            self.log.append((self.now_ms, action))
+            self._perform(action)
+
+    def _perform(self, action: object) -> None:
+        match action:
+            case StartJob(session, job):
+                self.over_link("down", session, lambda: self._worker(session, "start", job))
+            case AbortJob(session, stream):
+                self.over_link("down", session, lambda: self._worker(session, "abort", stream))
+            case ReleaseHandoff(session, handoff_id):
+                self.over_link("down", session, lambda: self._worker(session, "release", handoff_id))
+            case RefuseWorker():
+                self.refused.append(action)
+                self.workers.pop(action.session, None)
+            case SendPlaced(session, stream):
+                self.callers[session, stream].placed += 1
+            case SendTokens(session, columns):
+                begin = 0
+                for stream, number in zip(columns.streams, columns.counts, strict=True):
+                    self.callers[session, stream].got.extend(columns.token_ids[begin : begin + number])
+                    begin += number
+            case EndStream(session, stream):
+                self.callers[session, stream].outcomes.append(action)
+
+    def _worker(self, session: int, method: str, argument: object) -> None:
+        worker = self.workers.get(session)
+        if worker is not None:
+            getattr(worker, method)(argument)
+
+    def add_worker(self, role: Role, name: str = "", **shape: int) -> SimWorker:
+        """Attach a worker."""
+        session = next(self._sessions)
+        capacity = Capacity(
+            kv_blocks=shape.get("kv_blocks", 200),
+            kv_block_size_bytes=1_000,
+            max_running_requests=shape.get("max_running_requests", 8),
+            max_batched_tokens=shape.get("max_batched_tokens", 512),
+            max_model_len_tokens=shape.get("max_model_len_tokens", 1_000),
+        )
+        fingerprint = Fingerprint(
+            "m", "d", "f32", "f32", shape.get("block_size_tokens", 16), 1, "sim", "1", "sim"
+        )
+        registration = Registration(name or f"{role.name.lower()}-{session}", role, fingerprint, capacity)
+        worker = SimWorker(self, session, registration)
+        self.workers[session] = worker
+        self.feed(WorkerAttached(session, registration))
+        return worker
+
+    def add_gateway(self) -> int:
+        """Connect a gateway; returns its session."""
+        session = next(self._sessions)
+        self.feed(GatewayAttached(session))
+        return session
+
+    def lose_gateway(self, session: int) -> None:
+        """Cut a gateway off."""
+        for (owner, _), caller in self.callers.items():
+            if owner == session and not caller.outcomes:
+                caller.orphaned = True
+        self.feed(GatewayDetached(session))
+
+    def submit(self, session: int, prompt_tokens: int, max_tokens: int, **more: object) -> Caller:
+        """Submit a request; its tokens are checkable by `expected_token`."""
+        stream = next(self._streams)
+        prompt = tokens([stream, *[7] * (prompt_tokens - 1)])
+        sampling = Sampling(max_tokens=max_tokens, seed=more.pop("seed", None))
+        request = Request(f"r{stream}", "m", prompt, sampling, **more)
+        caller = Caller(request, session, list(request.delivered))
+        self.callers[session, stream] = caller
+        self.feed(Submitted(session, stream, request))
+        return caller
+
+    def cancel(self, caller: Caller) -> None:
+        """Have a caller go away."""
+        caller.cancelled = True
+        stream = next(s for (_, s), c in self.callers.items() if c is caller)
+        self.feed(CancelRequested(caller.session, stream))
