@@ -18,14 +18,20 @@ def _ignore_writable() -> None:
     """What `on_writable` does until somebody cares."""
 
 
+def _ignore_end(_: "Exchange") -> None:
+    """What `on_end` does until somebody cares."""
+
+
 class Exchange:
     """What a handler gets: the request, and the one answer to it.
 
-    Either `respond` once, or `start`, any number of `write`, then `finish` (or `abort`). Whoever keeps the
+    Either `respond` once, or `start`, any number of `write`, then `finish` (or `drop`). Whoever keeps the
     exchange sets `on_gone`, called at most once when the client is gone before the answer's end, and
     `on_writable`, called when a client that was behind has caught up. While `is_behind`, every byte written
     stays in this process's memory: a writer holds its text back, within a bound, until `on_writable`.
-    Writing to a client that is gone does nothing.
+    Writing to a client that is gone does nothing. `on_end` is called once, when it is over either way.
+
+    `headers` go out with whatever answer is given; `notes` collect what the request's log line is to say.
     """
 
     __slots__ = (
@@ -34,8 +40,11 @@ class Exchange:
         "_head",
         "_is_chunked",
         "_send",
+        "headers",
         "is_open",
         "is_started",
+        "notes",
+        "on_end",
         "on_gone",
         "on_writable",
         "request",
@@ -46,6 +55,9 @@ class Exchange:
         self.request = request
         self.on_gone: Callable[[MeshError], None] = _ignore_gone
         self.on_writable: Callable[[], None] = _ignore_writable
+        self.on_end: Callable[[Exchange], None] = _ignore_end
+        self.headers: tuple[Header, ...] = ()
+        self.notes: dict[str, object] = {}
         self.status = 0
         self.is_open = True
         self.is_started = False
@@ -106,17 +118,19 @@ class Exchange:
         self._head = b""
         self._end()
 
-    def abort(self) -> None:
+    def drop(self, why: MeshError) -> None:
         """Cut the connection, so that the client cannot take a part for the whole."""
         if self.is_open:
-            self.is_open = False
+            self.lose(why)
             self._connection.abort()
 
     def lose(self, why: MeshError) -> None:
         """Take notice that the client is gone; called by the connection."""
         if self.is_open:
             self.is_open = False
+            self.notes["error"] = why.reason
             self.on_gone(why)
+            self.on_end(self)
 
     def _begin(self, status: int) -> bool:
         if not self.is_open:
@@ -129,8 +143,10 @@ class Exchange:
         return True
 
     def _own_headers(self) -> list[Header]:
-        return [("date", self._connection.date), ("connection", "close" if self._closes else "keep-alive")]
+        connection = "close" if self._closes else "keep-alive"
+        return [("date", self._connection.date), ("connection", connection), *self.headers]
 
     def _end(self) -> None:
         self.is_open = False
+        self.on_end(self)
         self._connection.exchange_ended(closes=self._closes or self._connection.is_draining)

@@ -62,12 +62,18 @@ class HttpServer:
             connection.abort()
         if self._ticker is not None:
             self._ticker.cancel()
-        await self._tasks.__aexit__(*exc)
+        # Not told of the block's own exception, which would come out wrapped in a group.
+        await self._tasks.__aexit__(None, None, None)
 
     @property
     def connection_count(self) -> int:
         """Open connections."""
         return len(self._connections)
+
+    @property
+    def paused_count(self) -> int:
+        """Connections whose client does not read as fast as it is written to."""
+        return sum(connection.is_paused for connection in self._connections)
 
     async def listen(self, host: str, port: int, *, reuse_port: bool = False) -> int:
         """Accept connections; returns the port (chosen by the system for 0). Raises `PortInUse`."""
@@ -128,7 +134,7 @@ class HttpServer:
             _log.error("%s %s failed", exchange.request.method, exchange.request.path, exc_info=error)
             error = Internal("internal error")
         if exchange.is_started:
-            exchange.abort()
+            exchange.drop(error)
         else:
             exchange.respond(self.error_response(error))
 

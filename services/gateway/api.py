@@ -1,0 +1,121 @@
+"""The REST API: which URL does what, and the one log line of each request."""
+
+import logging
+import re
+import uuid
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from services.common.clock import Clock
+from services.common.errors import InvalidField, ModelNotFound, NoWorkers, RouterUnavailable
+from services.common.limits import Limits
+from services.common.version import VERSION
+from services.gateway.generate import Generator
+from services.gateway.http import Exchange, HttpResponse, Routes
+from services.gateway.metrics import Metrics
+from services.gateway.models import Models
+from services.gateway.openai.chat import parse_chat
+from services.gateway.openai.completion import parse_completion
+from services.gateway.openai.format import ChatFormat, CompletionFormat
+
+_log = logging.getLogger("pdmesh.request")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:@/+=-]+")
+_UNLOGGED = ("/health", "/ready", "/metrics")
+
+
+class Api:
+    """Answers every request (a `Handler`)."""
+
+    def __init__(
+        self, generator: Generator, models: Models, metrics: Metrics, limits: Limits, clock: Clock
+    ) -> None:
+        self.is_leaving = False
+        """True once the process is to end: no longer ready."""
+        self._models = models
+        self._metrics = metrics
+        self._limits = limits
+        self._clock = clock
+        self._routes = Routes()
+        add = self._routes.add
+        add("POST", "/v1/chat/completions", lambda x: generator.answer(x, parse_chat, ChatFormat))
+        add("POST", "/v1/completions", lambda x: generator.answer(x, parse_completion, CompletionFormat))
+        add("GET", "/v1/models", self._list_models)
+        add("GET", "/v1/models/*", self._describe_model)
+        add("GET", "/health", self._health)
+        add("GET", "/ready", self._ready)
+        add("GET", "/metrics", self._show_metrics)
+
+    def __call__(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
+        """Give the request its id, see to its log line, and let its route answer."""
+        exchange.on_end = self._ended
+        request_id = exchange.request.headers.get("x-request-id", "")
+        exchange.notes["request_id"] = request_id or uuid.uuid4().hex
+        if request_id:
+            self._check_request_id(exchange, request_id)
+        exchange.headers = (("x-request-id", str(exchange.notes["request_id"])),)
+        return self._routes(exchange)
+
+    def _check_request_id(self, exchange: Exchange, request_id: str) -> None:
+        chars_max = self._limits.request_id_chars_max
+        if len(request_id) > chars_max or not _REQUEST_ID.fullmatch(request_id):
+            exchange.notes["request_id"] = uuid.uuid4().hex
+            raise InvalidField(
+                f"x-request-id: at most {chars_max} letters, digits and ._:@/+=-", field="x-request-id"
+            )
+
+    def _ended(self, exchange: Exchange) -> None:
+        """Count and log a request; `notes` carry what its handlers found out."""
+        request = exchange.request
+        took_ms = self._clock.now_ms() - request.received_ms
+        self._metrics.count(self._routes.pattern(request.path) or "none", exchange.status or 499, took_ms)
+        if request.path in _UNLOGGED and exchange.status == 200:
+            return
+        fields = {
+            "method": request.method,
+            "path": request.path[:200],
+            "status": exchange.status or 499,
+            "took_ms": round(took_ms, 3),
+            **exchange.notes,
+        }
+        _log.info("request", extra=fields)
+
+    def _list_models(self, exchange: Exchange) -> None:
+        data = [self._model_json(name) for name in sorted(self._models.served())]
+        _respond_json(exchange, {"object": "list", "data": data})
+
+    def _describe_model(self, exchange: Exchange) -> None:
+        name = exchange.request.path.removeprefix("/v1/models/")
+        if name not in self._models.served():
+            raise ModelNotFound(f"The model {name[:200]!r} does not exist", field="model")
+        _respond_json(exchange, self._model_json(name))
+
+    def _model_json(self, name: str) -> dict[str, object]:
+        return {
+            "id": name,
+            "object": "model",
+            "created": self._models.created_s,
+            "owned_by": "pdmesh",
+            "max_model_len": self._models.served()[name],
+        }
+
+    def _health(self, exchange: Exchange) -> None:
+        _respond_json(exchange, {"status": "ok", "version": VERSION})
+
+    def _ready(self, exchange: Exchange) -> None:
+        if self.is_leaving or not self._models.is_attached:
+            raise RouterUnavailable("no router is connected, or this gateway is leaving", retry_after_ms=1000)
+        if not self._models.served():
+            raise NoWorkers("no model is served", retry_after_ms=1000)
+        _respond_json(exchange, {"status": "ready", "models": sorted(self._models.served())})
+
+    def _show_metrics(self, exchange: Exchange) -> None:
+        body = generate_latest(self._metrics.registry)
+        exchange.respond(HttpResponse(200, body, CONTENT_TYPE_PLAIN_0_0_4))
+
+
+def _respond_json(exchange: Exchange, value: object) -> None:
+    exchange.respond(HttpResponse(200, msgspec.json.encode(value)))

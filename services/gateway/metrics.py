@@ -1,0 +1,76 @@
+"""The gateway's Prometheus metrics."""
+
+from collections.abc import Callable
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+FROM_REQUEST_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
+PER_TOKEN_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)
+
+
+class Metrics:
+    """Counters, gauges and histograms; none is touched once per token."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._requests = Counter(
+            "pdmesh_gateway_requests",
+            "HTTP requests by route and status",
+            ["route", "status"],
+            registry=registry,
+        )
+        self._seconds = Histogram(
+            "pdmesh_gateway_request_seconds",
+            "From a request's last byte to its answer's last",
+            ["route"],
+            buckets=FROM_REQUEST_S,
+            registry=registry,
+        )
+        self.ttft_seconds = Histogram(
+            "pdmesh_gateway_ttft_seconds",
+            "From a request's last byte to the first token",
+            buckets=FROM_REQUEST_S,
+            registry=registry,
+        )
+        self.tpot_seconds = Histogram(
+            "pdmesh_gateway_tpot_seconds",
+            "Mean time between an answer's tokens, one observation per answer",
+            buckets=PER_TOKEN_S,
+            registry=registry,
+        )
+        self.prompt_tokens = Counter("pdmesh_gateway_prompt_tokens", "Prompt tokens", registry=registry)
+        self.generated_tokens = Counter(
+            "pdmesh_gateway_generated_tokens", "Tokens received from the router", registry=registry
+        )
+        self.slow_readers = Counter(
+            "pdmesh_gateway_slow_readers", "Clients cut off because they did not read", registry=registry
+        )
+        self._open_streams = Gauge(
+            "pdmesh_gateway_open_streams", "Requests in flight at the router", registry=registry
+        )
+        self._paused_clients = Gauge(
+            "pdmesh_gateway_paused_clients", "Connections held back for a slow client", registry=registry
+        )
+        self._connections = Gauge("pdmesh_gateway_connections", "Open HTTP connections", registry=registry)
+        self._router_attached = Gauge(
+            "pdmesh_gateway_router_attached", "1 while a router is connected", registry=registry
+        )
+
+    def watch(
+        self,
+        *,
+        streams: Callable[[], float],
+        connections: Callable[[], float],
+        paused: Callable[[], float],
+        attached: Callable[[], float],
+    ) -> None:
+        """Read the gauges of what others count when scraped."""
+        self._open_streams.set_function(streams)
+        self._connections.set_function(connections)
+        self._paused_clients.set_function(paused)
+        self._router_attached.set_function(attached)
+
+    def count(self, route: str, status: int, took_ms: float) -> None:
+        """Count one request. Routes come from the routing table, so the labels are bounded."""
+        self._requests.labels(route, str(status)).inc()
+        self._seconds.labels(route).observe(took_ms / 1000.0)

@@ -1,0 +1,1 @@
+"""OpenAI's API in data: bodies in, bodies and server-sent events out. No I/O."""

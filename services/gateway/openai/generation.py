@@ -1,0 +1,114 @@
+"""What an API call asks for, however it was put."""
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from services.common.domain import Sampling
+from services.common.errors import InvalidField, PromptTooLong
+from services.gateway.rendering import Renderer
+
+
+@dataclass(frozen=True, slots=True)
+class ChatPrompt:
+    """A conversation, for the model's chat template."""
+
+    messages: Sequence[Mapping[str, Any]]
+    variables: Mapping[str, Any]
+    field_name: str = "messages"
+
+    @property
+    def size_chars(self) -> int:
+        """Roughly the text to be tokenised."""
+        return sum(len(message.get("content") or "") for message in self.messages)
+
+    def render(self, renderer: Renderer) -> "array[int]":
+        """The prompt's token ids."""
+        return renderer.chat(self.messages, self.variables)
+
+
+@dataclass(frozen=True, slots=True)
+class TextPrompt:
+    """Plain text to go on from."""
+
+    text: str
+    field_name: str = "prompt"
+
+    @property
+    def size_chars(self) -> int:
+        """The text to be tokenised."""
+        return len(self.text)
+
+    def render(self, renderer: Renderer) -> "array[int]":
+        """The prompt's token ids."""
+        return renderer.text(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class TokenPrompt:
+    """Token ids to go on from, as they are."""
+
+    ids: "array[int]"
+    field_name: str = "prompt"
+    size_chars: int = 0
+
+    def render(self, renderer: Renderer) -> "array[int]":
+        """The prompt's token ids; raises `InvalidField` on ids outside the vocabulary."""
+        if self.ids and max(self.ids) >= renderer.vocabulary_size:
+            size = renderer.vocabulary_size
+            raise InvalidField(f"prompt: token ids must be below {size}, the vocabulary", field="prompt")
+        return self.ids
+
+
+Prompt = ChatPrompt | TextPrompt | TokenPrompt
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One call, validated as far as it can be without the model."""
+
+    model: str
+    prompt: Prompt
+    sampling: Sampling
+    """Its `max_tokens` is 0 where the caller left it open."""
+    max_tokens_field: str = "max_tokens"
+    max_tokens_default: int = 0
+    """For an open `max_tokens`; 0 is all that fits the model."""
+    stops: tuple[str, ...] = ()
+    shows_stop: bool = False
+    is_stream: bool = False
+    includes_usage: bool = False
+    includes_receipt: bool = False
+    strict_disaggregation: bool = False
+
+
+def check_vocabulary(generation: Generation, vocabulary_size: int) -> None:
+    """Raise `InvalidField` for sampling parameters that name tokens outside the vocabulary."""
+    sampling = generation.sampling
+    for name, ids in (("logit_bias", sampling.logit_bias), ("stop_token_ids", sampling.stop_token_ids)):
+        if ids and max(ids) >= vocabulary_size:
+            raise InvalidField(
+                f"{name}: token ids must be below {vocabulary_size}, the vocabulary", field=name
+            )
+
+
+def fit_max_tokens(generation: Generation, prompt_tokens: int, model_len: int) -> int:
+    """How many tokens may be generated; raises `PromptTooLong` when prompt and answer do not fit."""
+    name = generation.prompt.field_name
+    room = model_len - prompt_tokens
+    if prompt_tokens == 0:
+        raise InvalidField(f"{name}: the prompt is empty", field=name)
+    if room <= 0:
+        raise PromptTooLong(
+            f"This model's maximum context length is {model_len} tokens, and the prompt has {prompt_tokens}.",
+            field=name,
+        )
+    asked = generation.sampling.max_tokens
+    if asked > room:
+        raise PromptTooLong(
+            f"This model's maximum context length is {model_len} tokens: the prompt has {prompt_tokens}, "
+            f"so {generation.max_tokens_field} can be {room} at most, not {asked}.",
+            field=generation.max_tokens_field,
+        )
+    return asked or min(room, generation.max_tokens_default or room)

@@ -1,0 +1,289 @@
+"""The gateway's one stream to a router: requests out, tokens in, and going on when the router is lost."""
+
+import asyncio
+import logging
+import random
+from array import array
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import grpc.aio
+
+from pdmesh.router.v1 import router_pb2, router_pb2_grpc
+from services.common.clock import Clock, MonotonicClock
+from services.common.domain import FinishReason, Path, Receipt, Request, TokenColumns
+from services.common.errors import (
+    Cancelled,
+    Internal,
+    MeshError,
+    NotResumable,
+    RouterUnavailable,
+    TooManyConnections,
+)
+from services.common.limits import DEFAULTS, Limits
+from services.common.rpc import Link, LinkLost, error_from_rpc, open_channel
+from services.common.rpc.convert import (
+    columns_from_wire,
+    error_from_wire,
+    finish_reason_from_wire,
+    receipt_from_wire,
+    request_to_wire,
+)
+from services.common.rpc.frames import SubmissionDraft
+from services.gateway.streams import LiveStream, Placement, StreamSink
+
+BACKOFF_MS = (50.0, 2_000.0)
+"""First and longest pause between attempts to connect; doubled each time, jittered."""
+RETRY_AFTER_MS = 1_000
+
+_log = logging.getLogger(__name__)
+_END_REASONS = (FinishReason.STOP, FinishReason.LENGTH, FinishReason.CANCELLED)
+
+
+class RouterSession:
+    """Carries all requests of this gateway; `run` keeps it connected until cancelled.
+
+    While no router is there, new requests are refused and those in flight wait, at most `resume_wait_ms`,
+    to be submitted again with the tokens that they have; one whose sampling forbids that fails at once.
+    """
+
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        greeting: router_pb2.GatewayGreeting,
+        *,
+        resume_wait_ms: float,
+        limits: Limits = DEFAULTS,
+        clock: Clock | None = None,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.model_lens: Mapping[str, int] = {}
+        """Longest prompt and answer together, in tokens, by the name of each model served."""
+        self._addresses = addresses
+        self._greeting = greeting
+        self._resume_wait_ms = resume_wait_ms
+        self._limits = limits
+        self._clock = clock or MonotonicClock()
+        self._on_change = on_change
+        self._streams: dict[int, LiveStream] = {}
+        self._last_number = 0
+        self._draft = SubmissionDraft()
+        self._link: Link[router_pb2.ConnectResponse, router_pb2.ConnectRequest] | None = None
+        self._is_attached = False
+        self._lost_at_ms = self._clock.now_ms()
+        self._failures = 0
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether a router has greeted us."""
+        return self._is_attached
+
+    @property
+    def stream_count(self) -> int:
+        """Requests in flight."""
+        return len(self._streams)
+
+    def submit(self, request: Request, sink: StreamSink, final_ids: frozenset[int]) -> LiveStream:
+        """Send a request to the router; raises `RouterUnavailable` or `TooManyConnections`."""
+        if not self._is_attached:
+            raise RouterUnavailable("no router is connected", retry_after_ms=RETRY_AFTER_MS)
+        if len(self._streams) >= self._limits.streams_per_gateway_max:
+            raise TooManyConnections(
+                "this gateway's streams are at their bound", retry_after_ms=RETRY_AFTER_MS
+            )
+        live = LiveStream(0, request, sink, final_ids)
+        self._send(live, request)
+        return live
+
+    def cancel(self, live: LiveStream) -> None:
+        """Tell the router that nobody wants the rest. The end is still reported; tokens are not."""
+        if live.is_cancelled or self._streams.get(live.number) is not live:
+            return
+        live.is_cancelled = True
+        if self._is_attached:
+            self._draft.cancel(live.number)
+            self._wake()
+        else:
+            self._fail(live, Cancelled())
+
+    async def run(self) -> None:
+        """Connect, exchange frames, connect again; until cancelled."""
+        while True:
+            address = self._addresses[self._failures % len(self._addresses)]
+            try:
+                await self._connect(address)
+            except LinkLost as lost:
+                _log.warning("router %s lost: %s", address, lost)
+            except grpc.aio.AioRpcError as failure:
+                _log.warning("router %s: %s", address, error_from_rpc(failure).message)
+            except MeshError as error:
+                _log.error("router %s: %s", address, error.message)
+            await self._pause()
+
+    async def _connect(self, address: str) -> None:
+        """One connection, until it is lost; the finally block leaves nothing of it."""
+        channel = open_channel(address, self._limits)
+        call = router_pb2_grpc.RouterServiceStub(channel).Connect()
+        self._draft = SubmissionDraft()
+        self._draft.greet(self._greeting)
+        self._link = Link(call, self._draft, limits=self._limits, clock=self._clock)
+        try:
+            self._link.wake()
+            await self._link.run(self._on_frame)
+        finally:
+            self._detach()
+            call.cancel()
+            await channel.close()
+
+    async def _pause(self) -> None:
+        least, most = BACKOFF_MS
+        pause_ms = min(most, least * 2.0 ** min(self._failures, 16)) * random.uniform(0.5, 1.0)
+        self._failures += 1
+        await asyncio.sleep(pause_ms / 1000.0)
+        if self._clock.now_ms() - self._lost_at_ms > self._resume_wait_ms:
+            self._fail_all(RouterUnavailable("the router was lost", retry_after_ms=RETRY_AFTER_MS))
+
+    # Out.
+
+    def _send(self, live: LiveStream, request: Request) -> None:
+        self._last_number += 1
+        live.number = self._last_number
+        self._streams[live.number] = live
+        self._draft.submit(request_to_wire(live.number, request))
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._link is not None:
+            self._link.wake()
+
+    # In.
+
+    def _on_frame(self, frame: router_pb2.ConnectResponse) -> None:
+        if frame.HasField("greeting"):
+            self._attach(frame.greeting)
+        if frame.HasField("models"):
+            self.model_lens = {model.name: model.max_model_len for model in frame.models.models}
+            self._on_change()
+        for placed in frame.placed:
+            self._on_placed(placed)
+        if frame.HasField("tokens"):
+            self._on_columns(columns_from_wire(frame.tokens))
+        for ended in frame.ended:
+            self._on_ended(ended)
+
+    def _on_placed(self, placed: router_pb2.StreamPlaced) -> None:
+        live = self._streams.get(placed.stream)
+        if live is not None and placed.path:
+            path = Path(placed.path)
+            self._tell(
+                live,
+                lambda: live.sink.on_placed(
+                    Placement(path, placed.path_reason, placed.prefill_worker, placed.decode_worker)
+                ),
+            )
+
+    def _on_columns(self, columns: TokenColumns) -> None:
+        """The hot path: per stream and frame, one look-up and one call."""
+        streams = self._streams
+        for number, ids in split(columns):
+            live = streams.get(number)
+            if live is None or live.is_cancelled:
+                continue
+            live.delivered.extend(ids)
+            try:
+                live.sink.on_tokens(ids)
+            except Exception:  # one answer's fault must not end the session that carries them all
+                self._break(live)
+
+    def _on_ended(self, ended: router_pb2.StreamEnded) -> None:
+        live = self._streams.pop(ended.stream, None)
+        if live is None:
+            return
+        reason = finish_reason_from_wire(ended.reason)
+        if reason in _END_REASONS:
+            receipt = receipt_from_wire(ended.receipt)
+            self._tell(live, lambda: live.sink.on_ended(reason, receipt))
+        else:
+            error = error_from_wire(ended.error)
+            self._tell(live, lambda: live.sink.on_failed(error))
+
+    def _tell(self, live: LiveStream, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception:  # as above
+            self._break(live)
+
+    def _break(self, live: LiveStream) -> None:
+        """An answer's own code failed: a fault of ours, and the end of this answer alone."""
+        _log.exception("request %s failed in the gateway", live.request.request_id)
+        self.cancel(live)
+        self._streams.pop(live.number, None)
+        live.sink.on_failed(Internal("internal error"))
+
+    # Loss and return of the router.
+
+    def _attach(self, greeting: router_pb2.RouterGreeting) -> None:
+        _log.info("router %s attached, version %s", greeting.router_id, greeting.version)
+        self._is_attached = True
+        self._failures = 0
+        for live in self._take_all():
+            self._send(live, live.resumed_request())
+        self._on_change()
+
+    def _detach(self) -> None:
+        if self._is_attached:
+            self._lost_at_ms = self._clock.now_ms()
+        self._is_attached = False
+        self._link = None
+        self.model_lens = {}
+        for live in list(self._streams.values()):
+            self._settle_or_keep(live)
+        self._on_change()
+
+    def _settle_or_keep(self, live: LiveStream) -> None:
+        """End what cannot or need not go on elsewhere."""
+        if live.is_cancelled:
+            self._fail(live, Cancelled())
+        elif live.is_complete():
+            self._streams.pop(live.number)
+            at_length = len(live.delivered) >= live.request.sampling.max_tokens
+            reason = FinishReason.LENGTH if at_length else FinishReason.STOP
+            receipt = _bare_receipt(live)
+            self._tell(live, lambda: live.sink.on_ended(reason, receipt))
+        elif not live.can_resume():
+            self._fail(live, NotResumable("the router was lost, and going on would not be exact"))
+
+    def _fail(self, live: LiveStream, error: MeshError) -> None:
+        self._streams.pop(live.number, None)
+        self._tell(live, lambda: live.sink.on_failed(error))
+
+    def _fail_all(self, error: MeshError) -> None:
+        for live in self._take_all():
+            self._tell(live, lambda live=live: live.sink.on_failed(error))  # type: ignore[misc]
+
+    def _take_all(self) -> list[LiveStream]:
+        taken = list(self._streams.values())
+        self._streams.clear()
+        return taken
+
+
+def split(columns: TokenColumns) -> Iterable[tuple[int, "array[int]"]]:
+    """Each stream's tokens, once per stream even where a frame holds several steps."""
+    joined: dict[int, array[int]] = {}
+    start = 0
+    token_ids = columns.token_ids
+    for number, count in zip(columns.streams, columns.counts, strict=True):
+        ids = token_ids[start : start + count]
+        start += count
+        if number in joined:
+            joined[number].extend(ids)
+        else:
+            joined[number] = ids
+    return joined.items()
+
+
+def _bare_receipt(live: LiveStream) -> Receipt:
+    return Receipt(
+        request_id=live.request.request_id,
+        prompt_tokens=len(live.request.prompt),
+        generated_tokens=len(live.delivered),
+    )

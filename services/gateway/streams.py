@@ -1,0 +1,65 @@
+"""A request in flight at the router, and whoever takes its tokens."""
+
+from array import array
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from services.common.domain import FinishReason, Path, Receipt, Request
+from services.common.domain.tokens import tokens
+from services.common.errors import MeshError
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where a request runs, known before its first token."""
+
+    path: Path
+    reason: str
+    prefill_worker: str
+    decode_worker: str
+
+
+class StreamSink(Protocol):
+    """Takes what the router says of one request, in order; must not block.
+
+    After `on_ended` or `on_failed`, which come exactly once between them, nothing follows.
+    """
+
+    def on_placed(self, placement: Placement) -> None:
+        """Take where it runs; again when it is placed again."""
+
+    def on_tokens(self, ids: "array[int]") -> None:
+        """Take the next tokens, all that one frame has of them."""
+
+    def on_ended(self, reason: FinishReason, receipt: Receipt) -> None:
+        """Take the end."""
+
+    def on_failed(self, error: MeshError) -> None:
+        """Take an end without a whole answer."""
+
+
+@dataclass(slots=True, eq=False)
+class LiveStream:
+    """One request in flight. Its number is its name at the router and changes when it is submitted again."""
+
+    number: int
+    request: Request
+    sink: StreamSink
+    final_ids: frozenset[int]
+    """Tokens after which nothing follows."""
+    delivered: "array[int]" = field(default_factory=tokens)
+    is_cancelled: bool = False
+
+    def is_complete(self) -> bool:
+        """Whether all tokens have come, and only the word of their end is missing."""
+        sampling = self.request.sampling
+        enough = len(self.delivered) > max(0, sampling.min_tokens - 1)
+        return len(self.delivered) >= sampling.max_tokens or (enough and self.delivered[-1] in self.final_ids)
+
+    def can_resume(self) -> bool:
+        """Whether going on from the delivered tokens means the same as never having stopped."""
+        return not self.delivered or self.request.sampling.continues_exactly
+
+    def resumed_request(self) -> Request:
+        """The request with what the client already has."""
+        return replace(self.request, delivered=self.delivered[:])
