@@ -8,11 +8,12 @@ and attention is peaked, so that it does not average a long prompt away.
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from safetensors.torch import save_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+if TYPE_CHECKING:  # torch is imported only where weights are made: the sim engine needs none
+    import torch
 
 SPECIAL_TOKENS = ("<|begin|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>")
 BEGIN, END = 256, 257
@@ -51,15 +52,18 @@ def config(dtype: str) -> dict[str, Any]:
     }
 
 
-def weights(shape: dict[str, Any], seed: int) -> dict[str, torch.Tensor]:
+def weights(shape: dict[str, Any], seed: int) -> "dict[str, torch.Tensor]":
     """All weights, drawn in a fixed order from one generator."""
+    import torch
+
     generator = torch.Generator().manual_seed(seed)
     hidden, inner, vocab = shape["hidden_size"], shape["intermediate_size"], shape["vocab_size"]
     kv_width = shape["num_key_value_heads"] * shape["head_dim"]
-    dtype = getattr(torch, shape["torch_dtype"])
+    dtype: torch.dtype = getattr(torch, shape["torch_dtype"])
 
-    def draw(rows: int, columns: int, gain: float) -> torch.Tensor:
-        return (torch.randn(rows, columns, generator=generator) * gain / columns**0.5).to(dtype)
+    def draw(rows: int, columns: int, gain: float) -> "torch.Tensor":
+        drawn = torch.randn(rows, columns, generator=generator)
+        return (drawn * gain / columns**0.5).to(dtype)
 
     out = {"model.embed_tokens.weight": draw(vocab, hidden, 3.0)}
     for i in range(shape["num_hidden_layers"]):
@@ -88,11 +92,17 @@ def tokenizer() -> Tokenizer:
     return built
 
 
-def build(out_dir: Path, *, dtype: str = "float32", seed: int = 7) -> Path:
-    """Write a model directory that vLLM, transformers and the gateway can load; returns it."""
+def build(out_dir: Path, *, dtype: str = "float32", seed: int = 7, with_weights: bool = True) -> Path:
+    """Write a model directory that vLLM, transformers and the gateway can load; returns it.
+
+    Without weights it serves the gateway and the sim engine, and needs no torch.
+    """
     out_dir.mkdir(parents=True, exist_ok=True)
     shape = config(dtype)
-    save_file(weights(shape, seed), out_dir / "model.safetensors", metadata={"format": "pt"})
+    if with_weights:
+        from safetensors.torch import save_file
+
+        save_file(weights(shape, seed), out_dir / "model.safetensors", metadata={"format": "pt"})
     tokenizer().save(str(out_dir / "tokenizer.json"))
     _write_json(out_dir / "config.json", shape)
     _write_json(out_dir / "generation_config.json", {"bos_token_id": BEGIN, "eos_token_id": END})
@@ -119,8 +129,10 @@ def main() -> None:
     parser.add_argument("out_dir", type=Path)
     parser.add_argument("--dtype", choices=("float32", "bfloat16"), default="float32")
     parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--no-weights", action="store_true", help="only configuration and tokenizer")
     chosen = parser.parse_args()
-    print(build(chosen.out_dir, dtype=chosen.dtype, seed=chosen.seed))
+    with_weights = not chosen.no_weights
+    print(build(chosen.out_dir, dtype=chosen.dtype, seed=chosen.seed, with_weights=with_weights))
 
 
 if __name__ == "__main__":

@@ -124,6 +124,8 @@ class Conversation:
             "max_tokens": self._settings.max_tokens,
             "stream": True,
         }
+        if self._settings.receipt:
+            body["pdmesh"] = {"receipt": True}
         if self._settings.temperature is not None:
             body["temperature"] = self._settings.temperature
         return body

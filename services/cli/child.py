@@ -87,20 +87,16 @@ class Child:
                 os.killpg(self._process.pid, signal.SIGKILL)
 
     async def _start(self, out: int, err: int, ready: int) -> asyncio.subprocess.Process:
-        spec = self.spec
-        process = await asyncio.create_subprocess_exec(
-            *spec.command,
+        return await asyncio.create_subprocess_exec(
+            *self.spec.command,
             *("--ready-fd", str(ready), "--parent-pid", str(os.getpid())),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=out,
             stderr=err,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", **spec.environ},
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
             pass_fds=[ready],
             start_new_session=True,  # Ctrl-C in the terminal is ours alone to hear
         )
-        if spec.cores:
-            os.sched_setaffinity(process.pid, spec.cores)  # threads that it starts inherit this
-        return process
 
     async def _await_ready(self, fd: int, on_ready: Callable[["Child"], None]) -> None:
         async with reading(fd) as stream:

