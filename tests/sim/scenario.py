@@ -1,6 +1,6 @@
 """A random life of a mesh, from a seed."""
 
-from services.common.domain import FailureKind, Role
+from services.common.domain import FailureKind, Role, ServiceClass
 from tests.sim.invariants import check
 from tests.sim.worker import SimWorker
 from tests.sim.world import World
@@ -32,6 +32,12 @@ class _Scenario:
             self.world.at(self.random.uniform(0, BUSY_MS * 0.8), self._submit)
         for _ in range(self.random.choice([0, 0, 2, 8])):
             self.world.at(self.random.uniform(0, BUSY_MS), self._fault)
+        if self.random.random() < 0.1:
+            self.world.at(self.random.uniform(BUSY_MS * 0.2, BUSY_MS * 0.8), self._lose_all)
+
+    def _lose_all(self) -> None:
+        for worker in list(self.world.workers.values()):
+            worker.die()
 
     def _add_worker(self, role: Role) -> None:
         worker = self.world.add_worker(
@@ -50,6 +56,8 @@ class _Scenario:
             more["strict_disaggregation"] = True
         if self.random.random() < 0.1:
             more["deadline_ms"] = self.random.randint(50, 2_000)
+        more["tenant"] = self.random.choice(["a", "b", "c"])
+        more["service_class"] = self.random.choice(list(ServiceClass))
         caller = self.world.submit(
             self.random.choice(self.gateways),
             self.random.choice([3, 16, 17, 100, 500]),

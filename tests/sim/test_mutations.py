@@ -17,7 +17,7 @@ from tests.sim.scenario import break_of
 from tests.sim.world import World
 
 Mutation = Callable[[pytest.MonkeyPatch], None]
-SEEDS = range(60)
+SEEDS = range(200)
 
 
 def nothing(*_args: object, **_kwargs: object) -> None:

@@ -1,5 +1,6 @@
 """What the core can be told."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.common.limits import DEFAULTS, Limits
@@ -14,6 +15,10 @@ class CoreConfig:
     """Prompts up to this many tokens take the local path: a handoff would cost more than it saves."""
     expected_output_tokens: int = 256
     """KV room is reserved for this many generated tokens, or for `max_tokens` when that is less."""
+    ageing_ms: int = 5_000
+    """Who has waited this long is placed next, whatever its class, tenant or length."""
+    tenant_weights: Mapping[str, float] = field(default_factory=dict)
+    """Shares of tenants in the service; 1.0 for those not named."""
     prefill_batches_ahead: int = 2
     """A prefill worker is given up to this many full batches of tokens at once; the rest waits here."""
     prefill_timeout_ms: int = 60_000

@@ -33,8 +33,7 @@ class RouterCore:
 
     def __init__(self, config: CoreConfig | None = None, policies: Policies | None = None) -> None:
         config = config or CoreConfig()
-        fleet = Fleet(config.limits.queue_requests_max, config.limits.queue_tokens_max)
-        self.state = State(config, fleet, policies or Policies.of(config))
+        self.state = State(config, Fleet(config), policies or Policies.of(config))
         self._ending = Ending(self.state)
         self._placing = Placing(self.state, self._ending)
         self._recovery = Recovery(self.state, self._placing, self._ending)

@@ -36,6 +36,7 @@ class Ending:
         if flight.decode_since_ms:
             flight.receipt.decode_ms += now_ms - flight.decode_since_ms
         flight.receipt.generated_tokens = len(flight.delivered)
+        flight.pool.shares.charge(flight.request.tenant, output_tokens=len(flight.delivered))
         self.leave_queue(flight, now_ms)
         self.stop_job(flight, abort=True)
         self.drop_handoff(flight)

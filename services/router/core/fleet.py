@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from services.common.domain import Capacity, LoadReport, Registration, Role
+from services.router.core.config import CoreConfig
+from services.router.core.fairness import FairShares
 from services.router.core.flight import Flight
 from services.router.core.queues import WaitQueue
 
@@ -96,6 +98,7 @@ class Pool:
     """The workers of one model and the two queues before them."""
 
     model: str
+    shares: FairShares
     prefill_queue: WaitQueue
     decode_queue: WaitQueue
     workers: dict[int, Worker] = field(default_factory=dict)
@@ -130,20 +133,27 @@ class Pool:
 class Fleet:
     """All workers by session, all pools by model. A pool outlives its last worker: one may come back."""
 
-    def __init__(self, queue_requests_max: int, queue_tokens_max: int) -> None:
+    def __init__(self, config: CoreConfig) -> None:
         self.workers: dict[int, Worker] = {}
         self.pools: dict[str, Pool] = {}
-        self._queue_bounds = (queue_requests_max, queue_tokens_max)
+        self._config = config
 
     def attach(self, worker: Worker) -> Pool:
         """Add a worker to its model's pool."""
         model = worker.registration.fingerprint.model
         pool = self.pools.get(model)
         if pool is None:
-            pool = Pool(model, WaitQueue(*self._queue_bounds), WaitQueue(*self._queue_bounds))
-            self.pools[model] = pool
+            pool = self.pools[model] = self._new_pool(model)
         self.workers[worker.session] = pool.workers[worker.session] = worker
         return pool
+
+    def _new_pool(self, model: str) -> Pool:
+        limits, ageing_ms = self._config.limits, self._config.ageing_ms
+        shares = FairShares(self._config.tenant_weights)
+        prefill, decode = (
+            WaitQueue(limits.queue_requests_max, limits.queue_tokens_max, shares, ageing_ms) for _ in "pd"
+        )
+        return Pool(model, shares, prefill, decode)
 
     def detach(self, session: int) -> Worker | None:
         """Remove a worker; `None` when it is unknown."""

@@ -1,5 +1,6 @@
 """A flight: one request's life in the router."""
 
+import math
 from array import array
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -37,6 +38,7 @@ class Flight:
     delivered: "array[int]"
     """All tokens that have left for the client, those from before a resubmission included."""
     submitted_ms: float
+    deadline_at_ms: float = math.inf
     phase: Phase = Phase.WAITING
     path: Path = Path.LOCAL
     announced: bool = False

@@ -51,8 +51,8 @@ class Intake:
         flight = Flight(gateway, stream, request, pool, receipt, request.delivered[:], now_ms)
         self._state.flights[gateway, stream] = flight
         if request.deadline_ms is not None:
-            due_ms = now_ms + request.deadline_ms
-            self._state.timers.at(due_ms, Timer(TimerKind.DEADLINE, gateway, stream))
+            flight.deadline_at_ms = now_ms + request.deadline_ms
+            self._state.timers.at(flight.deadline_at_ms, Timer(TimerKind.DEADLINE, gateway, stream))
         self._placing.enqueue(flight, now_ms)
 
     def _refusal(self, request: Request, open_streams: int, now_ms: float) -> MeshError | None:

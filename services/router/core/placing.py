@@ -48,7 +48,7 @@ class Placing:
 
     def _place_pool(self, pool: Pool, now_ms: float) -> None:
         prefill_has_room = True
-        while (flight := _oldest_head(pool, with_prefill=prefill_has_room)) is not None:
+        while (flight := _next_flight(pool, now_ms, with_prefill=prefill_has_room)) is not None:
             outcome = self._try(flight, now_ms)
             if outcome is Outcome.NEEDS_DECODE:
                 pool.waits_for_decode = True
@@ -90,10 +90,17 @@ class Placing:
     def _leave_for(self, flight: Flight, decode: Worker, now_ms: float) -> Seat:
         self._ending.leave_queue(flight, now_ms)
         self._state.drain[flight.pool.model].count(now_ms)
+        if not flight.receipt.retries:
+            self._charge(flight)
         flight.receipt.path = flight.path
         flight.decode_seat = seat = Seat(decode, self._state.policies.decode.blocks(flight, decode))
         flight.receipt.decode_worker = decode.worker_id
         return seat
+
+    def _charge(self, flight: Flight) -> None:
+        tenant, shares = flight.request.tenant, flight.pool.shares
+        shares.served_next(tenant)
+        shares.charge(tenant, prompt_tokens=len(flight.request.prompt))
 
     def _start_prefill(self, flight: Flight, prefill: Worker, now_ms: float) -> None:
         text_tokens = flight.text_tokens
@@ -182,6 +189,11 @@ class Placing:
         )
 
 
-def _oldest_head(pool: Pool, *, with_prefill: bool) -> Flight | None:
-    heads = [pool.decode_queue.head(), pool.prefill_queue.head() if with_prefill else None]
-    return min((h for h in heads if h is not None), key=lambda f: f.submitted_ms, default=None)
+def _next_flight(pool: Pool, now_ms: float, *, with_prefill: bool) -> Flight | None:
+    """The first of both queues; the prefill queue counts only while prefill workers have room."""
+    local = pool.decode_queue.head(now_ms)
+    remote = pool.prefill_queue.head(now_ms) if with_prefill else None
+    if local is None or remote is None:
+        return local or remote
+    remote_first = pool.prefill_queue.rank(remote, now_ms) < pool.decode_queue.rank(local, now_ms)
+    return remote if remote_first else local

@@ -1,22 +1,97 @@
-"""The wait queue of one pool and tier."""
+"""The wait queue of one pool and tier: class, then fair shares, then deadline, then the shortest.
 
+Two rules stand above that order. Who comes back after a failure goes first: it was placed once. Who has
+waited longer than the ageing time goes next, oldest first, so that nothing starves.
+"""
+
+import heapq
 from collections.abc import Iterator
+from itertools import count
 from typing import TYPE_CHECKING
+
+from services.common.domain import ServiceClass
+from services.router.core.fairness import FairShares
 
 if TYPE_CHECKING:
     from services.router.core.flight import Flight
 
+Rank = tuple[float, ...]
+"""Compared as tuples, smaller first."""
+
+
+class _Entry:
+    """One waiting request; stale once it has left, because heaps are cleaned when read."""
+
+    __slots__ = ("flight", "is_stale", "rank", "tokens")
+
+    def __init__(self, flight: "Flight", order: int) -> None:
+        self.flight, self.tokens, self.is_stale = flight, flight.text_tokens, False
+        self.rank = (flight.deadline_at_ms, float(self.tokens), float(order))
+
+    def __lt__(self, other: "_Entry") -> bool:
+        return self.rank < other.rank
+
+
+class _TenantLine:
+    """One tenant's waiting requests of one class, best first."""
+
+    def __init__(self) -> None:
+        self._heap: list[_Entry] = []
+
+    def push(self, entry: _Entry) -> None:
+        heapq.heappush(self._heap, entry)
+
+    def head(self) -> _Entry | None:
+        while self._heap and self._heap[0].is_stale:
+            heapq.heappop(self._heap)
+        return self._heap[0] if self._heap else None
+
+
+class _ClassLine:
+    """One class's tenants, by their counters. Counters only grow, so an outdated heap entry is too early."""
+
+    def __init__(self, shares: FairShares) -> None:
+        self._shares = shares
+        self._tenants: dict[str, _TenantLine] = {}
+        self._by_counter: list[tuple[float, str]] = []
+
+    def push(self, entry: _Entry) -> None:
+        tenant = entry.flight.request.tenant
+        line = self._tenants.get(tenant)
+        if line is None:
+            line = self._tenants[tenant] = _TenantLine()
+            self._shares.join(tenant)
+            heapq.heappush(self._by_counter, (self._shares.counter(tenant), tenant))
+        line.push(entry)
+
+    def head(self) -> _Entry | None:
+        while self._by_counter:
+            recorded, tenant = self._by_counter[0]
+            entry = self._tenants[tenant].head()
+            counter = self._shares.counter(tenant)
+            if entry is None:
+                heapq.heappop(self._by_counter)
+                del self._tenants[tenant]
+            elif counter > recorded:
+                heapq.heapreplace(self._by_counter, (counter, tenant))
+            else:
+                return entry
+        return None
+
 
 class WaitQueue:
-    """First come, first served; those that come back after a failure go first, oldest of them first.
+    """Requests that wait for one tier, bounded by requests and tokens.
 
-    Bounded by requests and tokens; `has_room_for` is asked before `append`.
+    `has_room_for` is asked before `append`. `head` costs O(log n) amortised.
     """
 
-    def __init__(self, requests_max: int, tokens_max: int) -> None:
-        self._requests_max, self._tokens_max = requests_max, tokens_max
-        self._returned: dict[Flight, int] = {}
-        self._arrived: dict[Flight, int] = {}
+    def __init__(self, requests_max: int, tokens_max: int, shares: FairShares, ageing_ms: float) -> None:
+        self.requests_max, self.tokens_max = requests_max, tokens_max
+        self._shares, self._ageing_ms = shares, ageing_ms
+        self._returned: dict[Flight, _Entry] = {}
+        self._arrived: dict[Flight, _Entry] = {}
+        self._classes = {c: _ClassLine(shares) for c in ServiceClass}
+        self._order = count()
         self.tokens = 0
 
     def __len__(self) -> int:
@@ -28,28 +103,49 @@ class WaitQueue:
 
     def has_room_for(self, text_tokens: int) -> bool:
         """Whether one more request of this length stays within the bounds."""
-        return len(self) < self._requests_max and self.tokens + text_tokens <= self._tokens_max
+        return len(self) < self.requests_max and self.tokens + text_tokens <= self.tokens_max
 
     def append(self, flight: "Flight") -> None:
         """Add an admitted request."""
-        self._add(self._arrived, flight)
+        entry = self._add(self._arrived, flight)
+        self._classes[flight.request.service_class].push(entry)
 
     def put_back(self, flight: "Flight") -> None:
         """Add a request whose worker failed; it was admitted once, so the bounds do not apply."""
         self._add(self._returned, flight)
 
-    def _add(self, line: "dict[Flight, int]", flight: "Flight") -> None:
-        line[flight] = flight.text_tokens
-        self.tokens += line[flight]
+    def _add(self, line: "dict[Flight, _Entry]", flight: "Flight") -> _Entry:
+        entry = line[flight] = _Entry(flight, next(self._order))
+        self.tokens += entry.tokens
+        return entry
 
-    def head(self) -> "Flight | None":
+    def head(self, now_ms: float) -> "Flight | None":
         """Who is next."""
-        return next(iter(self), None)
+        for returned in self._returned:
+            return returned
+        for oldest in self._arrived:
+            if now_ms - oldest.waiting_since_ms >= self._ageing_ms:
+                return oldest
+            break
+        heads = (line.head() for line in self._classes.values())
+        return next((entry.flight for entry in heads if entry is not None), None)
+
+    def rank(self, flight: "Flight", now_ms: float) -> Rank:
+        """The rank of a waiting flight, comparable between the queues of one pool."""
+        if flight in self._returned:
+            return (0.0, flight.submitted_ms)
+        if now_ms - flight.waiting_since_ms >= self._ageing_ms:
+            return (1.0, flight.submitted_ms)
+        request = flight.request
+        counter = self._shares.counter(request.tenant)
+        return (2.0, float(request.service_class), counter, *self._arrived[flight].rank)
 
     def remove(self, flight: "Flight") -> bool:
         """Take a flight out; False when it was not here."""
         for line in (self._returned, self._arrived):
-            if flight in line:
-                self.tokens -= line.pop(flight)
+            entry = line.pop(flight, None)
+            if entry is not None:
+                entry.is_stale = True
+                self.tokens -= entry.tokens
                 return True
         return False

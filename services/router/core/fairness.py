@@ -1,0 +1,44 @@
+"""Fair shares of tenants by virtual token counters (Sheng et al., "Fairness in Serving LLMs", 2024).
+
+A tenant's counter grows with the tokens it is served, divided by its weight; the tenant with the
+smallest counter is served next. A tenant that was idle starts at the counter of those being served, so
+that nobody saves up service.
+"""
+
+from collections.abc import Mapping
+
+OUTPUT_TOKEN_COST = 2.0
+"""A generated token costs about two prompt tokens of engine time, as OpenAI-like price lists have it."""
+TENANTS_REMEMBERED_MAX = 10_000
+
+
+class FairShares:
+    """Virtual token counters of one pool's tenants."""
+
+    def __init__(self, weights: Mapping[str, float]) -> None:
+        self._weights = weights
+        self._counters: dict[str, float] = {}
+        self._floor = 0.0
+
+    def counter(self, tenant: str) -> float:
+        """The tenant's counter; never below that of the tenant served last."""
+        return self._counters.get(tenant, self._floor)
+
+    def join(self, tenant: str) -> None:
+        """A tenant without waiting requests has one now: it forgoes what it did not use."""
+        self._counters[tenant] = max(self.counter(tenant), self._floor)
+        if len(self._counters) > TENANTS_REMEMBERED_MAX:
+            self._forget_idle()
+
+    def served_next(self, tenant: str) -> None:
+        """A request of this tenant has been chosen."""
+        self._floor = max(self._floor, self.counter(tenant))
+
+    def charge(self, tenant: str, prompt_tokens: int = 0, output_tokens: int = 0) -> None:
+        """Count service."""
+        cost = prompt_tokens + OUTPUT_TOKEN_COST * output_tokens
+        self._counters[tenant] = self.counter(tenant) + cost / self._weights.get(tenant, 1.0)
+
+    def _forget_idle(self) -> None:
+        """Forget those at or below the floor: joining again puts them exactly there."""
+        self._counters = {t: c for t, c in self._counters.items() if c > self._floor}
