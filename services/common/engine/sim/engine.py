@@ -157,11 +157,11 @@ class SimEngine:
         )
 
     def stats(self) -> dict[str, float]:
-        """Counters and gauges of this engine alone, by metric name without prefix."""
+        """Steps since the start, offers that wait, blocks whose content is known."""
         return {
-            "sim_steps_total": self._steps,
-            "sim_offers_open": len(self._offers),
-            "sim_kv_blocks_cached": self._pool.cached,
+            "engine_steps": self._steps,
+            "offers_open": len(self._offers),
+            "kv_blocks_cached": self._pool.cached,
         }
 
     async def check(self) -> None:

@@ -1,0 +1,97 @@
+"""One attachment to one router: its frames in, the engine's news out."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pdmesh.fleet.v1 import fleet_pb2
+from services.common.clock import Clock
+from services.common.domain import LoadReport, Registration, StepOutput
+from services.common.domain.tokens import from_bytes
+from services.common.errors import ProtocolViolation
+from services.common.limits import Limits
+from services.common.rpc import Link
+from services.common.rpc.convert import job_from_wire, registration_to_wire
+from services.common.rpc.frames import WorkerDraft
+from services.common.worker.shell import Shell
+
+IDS_PER_FRAME_MAX = 65_536
+"""Aborted streams or released handoffs in one frame; more is a violation."""
+
+
+class RouterSession:
+    """Lives as long as one stream; a reconnected router gets a new one. Implements `shell.Session`."""
+
+    def __init__(
+        self,
+        call: Any,
+        shell: Shell,
+        registration: Registration,
+        *,
+        limits: Limits,
+        clock: Clock,
+        on_greeted: Callable[[], None],
+    ) -> None:
+        self._shell = shell
+        self._on_greeted = on_greeted
+        self._draft = WorkerDraft()
+        self._draft.register(registration_to_wire(registration))
+        self.link: Link[fleet_pb2.AttachResponse, fleet_pb2.AttachRequest] = Link(
+            call, self._draft, limits=limits, clock=clock
+        )
+        self._newest_stream = 0
+        self.greeting: fleet_pb2.FleetGreeting | None = None
+        """What the router said first; None until it has accepted this worker."""
+
+    def tell(self, part: StepOutput) -> None:
+        """Send this router's part of a step with the next frame."""
+        self._draft.add_step(part)
+        self.link.wake()
+
+    def report(self, load: LoadReport) -> None:
+        """Send what the engine holds with the next frame."""
+        self._draft.add_load(load)
+        self.link.wake()
+
+    def drain(self) -> None:
+        """Say that the worker leaves."""
+        self._draft.drain()
+        self.link.wake()
+
+    def on_frame(self, frame: fleet_pb2.AttachResponse) -> None:
+        """Do what the router asks; raises ProtocolViolation."""
+        if self.greeting is None:
+            self._greeted(frame)
+        for wire in frame.jobs:
+            self._take_job(wire)
+        if frame.aborted_streams:
+            self._abort(frame.aborted_streams)
+        if frame.released_handoffs:
+            _require_bounded(len(frame.released_handoffs))
+            self._shell.release(self, frame.released_handoffs)
+
+    def _greeted(self, frame: fleet_pb2.AttachResponse) -> None:
+        if not frame.HasField("greeting"):
+            raise ProtocolViolation("a router's first frame is its greeting")
+        self.greeting = frame.greeting
+        self._shell.begin(self)
+        self._on_greeted()
+
+    def _take_job(self, wire: fleet_pb2.Job) -> None:
+        if wire.stream <= self._newest_stream:
+            raise ProtocolViolation(f"stream {wire.stream} comes after stream {self._newest_stream}")
+        job = job_from_wire(wire)
+        self._newest_stream = wire.stream
+        self._shell.submit(self, job)
+
+    def _abort(self, column: bytes) -> None:
+        try:
+            streams = from_bytes(column)
+        except ValueError as error:
+            raise ProtocolViolation(f"aborted streams: {error}") from error
+        _require_bounded(len(streams))
+        self._shell.abort(self, streams)
+
+
+def _require_bounded(count: int) -> None:
+    if count > IDS_PER_FRAME_MAX:
+        raise ProtocolViolation(f"{count} ids in one frame, at most {IDS_PER_FRAME_MAX}")

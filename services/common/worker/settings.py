@@ -1,0 +1,53 @@
+"""What both kinds of worker can be told."""
+
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from services.common.limits import DEFAULTS
+from services.common.settings import setting
+from services.common.worker.identity import made_up_worker_id
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerSettings:
+    """Settings of one worker process, apart from its engine's arguments."""
+
+    model: str = setting("", "Model: a directory, or a name on the Hugging Face hub")
+    served_model_name: str = setting("", "Name that requests use; the directory's or hub's own where not set")
+    engine: str = setting("vllm", "What runs the model", choices=("vllm", "sim"))
+    routers: tuple[str, ...] = setting(("127.0.0.1:9000",), "Routers to attach to, HOST:PORT each")
+    host: str = setting("127.0.0.1", "Address on which health and reflection listen")
+    port: int = setting(0, "Port of health and reflection; 0 picks a free one")
+    worker_id: str = setting("", "Name of this worker; made up from host and process id where not set")
+    cores: str = setting("", "CPU cores of a CPU engine, for example 0,2-5; not set: all that are allowed")
+    side_channel_port: int = setting(0, "Port where decode workers ask for memory registrations; 0 is any")
+    handoff_lease_ms: int = setting(DEFAULTS.handoff_lease_ms, "How long offered KV is kept")
+    load_interval_ms: int = setting(250, "Time between two load reports to each router")
+    grace_ms: int = setting(DEFAULTS.shutdown_grace_ms, "Time to finish what is in flight after SIGTERM")
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            raise ValueError("--model is needed: a directory, or a name on the Hugging Face hub")
+        if not self.router_addresses:
+            raise ValueError("--routers is needed: at least one HOST:PORT")
+        for address in self.router_addresses:
+            host, _, port = address.rpartition(":")
+            if not host or not port.isdecimal():
+                raise ValueError(f"--routers: {address!r} is not HOST:PORT")
+        if self.load_interval_ms < 1:
+            raise ValueError(f"--load-interval-ms: {self.load_interval_ms} is not at least 1")
+
+    @property
+    def router_addresses(self) -> tuple[str, ...]:
+        """Each router once; one text may hold several, separated by commas."""
+        named = (part.strip() for text in self.routers for part in text.split(","))
+        return tuple(dict.fromkeys(address for address in named if address))
+
+    @property
+    def name(self) -> str:
+        """The model's name as requests use it."""
+        return self.served_model_name or PurePath(self.model).name
+
+    def identity(self) -> str:
+        """This worker's id, a new one with each call where none is set."""
+        return self.worker_id or made_up_worker_id()

@@ -1,0 +1,112 @@
+"""Between one engine and its routers: who gave which job, and who hears of what."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Protocol
+
+from services.common.domain import FailureKind, Job, JobFailed, StepOutput
+from services.common.engine import Engine
+from services.common.worker.jobs import JobTable
+from services.common.worker.metrics import Metrics
+from services.common.worker.sharing import share
+
+JOBS_MAX = 8_192
+"""Jobs of all sessions together; more fail at once, so that they run elsewhere."""
+
+
+class Session(Protocol):
+    """One router's side of the worker."""
+
+    def tell(self, part: StepOutput) -> None:
+        """Send this router its part of a step; must not block."""
+
+
+class Shell:
+    """The engine's sink. Every job and offer belongs to exactly one session and ends with it."""
+
+    def __init__(self, engine: Engine, metrics: Metrics) -> None:
+        self._engine = engine
+        self._metrics = metrics
+        self._jobs = JobTable[Session]()
+        self._sessions: dict[Session, None] = {}
+        self._leaving = False
+        self.engine_death: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        """Done when the engine is gone, with the reason."""
+        self.idle = asyncio.Event()
+        """Set while no session has a job or an offer here."""
+        self.idle.set()
+
+    def on_step(self, output: StepOutput) -> None:
+        """Give each session its part."""
+        self._metrics.count(output)
+        for session, part in share(output, self._jobs, self._sessions).items():
+            session.tell(part)
+        self._note_idleness()
+
+    def on_engine_dead(self, why: str) -> None:
+        """Remember why; the process ends."""
+        if not self.engine_death.done():
+            self.engine_death.set_result(why)
+
+    def begin(self, session: Session) -> None:
+        """A router is attached."""
+        self._sessions[session] = None
+
+    def submit(self, session: Session, job: Job) -> None:
+        """Take a job of a session, named by the session's stream number."""
+        refusal = self._refusal()
+        if refusal is not None:
+            self._fail(session, [job.stream], *refusal)
+            return
+        self.idle.clear()
+        self._engine.submit(replace(job, stream=self._jobs.open(session, job.stream)))
+
+    def abort(self, session: Session, streams: Iterable[int]) -> None:
+        """End a session's jobs; numbers that are unknown or have ended are ignored."""
+        self._engine.abort(self._jobs.close_named(session, streams))
+        self._note_idleness()
+
+    def release(self, session: Session, handoff_ids: Iterable[str]) -> None:
+        """Free offers made to this session."""
+        self._engine.release([i for i in handoff_ids if self._jobs.owns_offer(session, i)])
+
+    def end(self, session: Session) -> None:
+        """A router is gone: free everything that it had here, at once. Idempotent."""
+        self._sessions.pop(session, None)
+        streams, offers = self._jobs.end(session)
+        self._engine.abort(streams)
+        self._engine.release(offers)
+        self._note_idleness()
+
+    def stop_taking(self) -> None:
+        """From now on jobs are turned away; they can run elsewhere."""
+        self._leaving = True
+
+    def give_up(self) -> None:
+        """End what is left, so that it runs elsewhere, and release all offers."""
+        for session in self._sessions:
+            open_streams = self._jobs.open_streams(session)
+            self._fail(session, open_streams, FailureKind.LEAVING, "the worker leaves")
+            self._engine.abort(self._jobs.close_named(session, open_streams))
+            self._engine.release(self._jobs.owned_offers(session))
+        self._note_idleness()
+
+    def _refusal(self) -> tuple[FailureKind, str] | None:
+        if self._leaving:
+            return FailureKind.LEAVING, "the worker leaves"
+        if len(self._jobs) >= JOBS_MAX:
+            return FailureKind.ENGINE, f"the worker has {JOBS_MAX} jobs"
+        return None
+
+    def _fail(self, session: Session, streams: list[int], kind: FailureKind, message: str) -> None:
+        part = StepOutput(failed=[JobFailed(stream, kind, message) for stream in streams])
+        if streams:
+            self._metrics.count(part)
+            session.tell(part)
+
+    def _note_idleness(self) -> None:
+        if len(self._jobs) or self._jobs.offers:
+            self.idle.clear()
+        else:
+            self.idle.set()

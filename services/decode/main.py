@@ -1,0 +1,19 @@
+"""One decode worker: takes KV over and generates."""
+
+import asyncio
+
+from prometheus_client import REGISTRY, CollectorRegistry
+
+from services.common.domain import Role
+from services.common.worker import serve_worker
+from services.common.worker.process import Ready
+from services.decode.settings import Settings
+
+
+async def serve(
+    settings: Settings, stop: asyncio.Event, ready: Ready, registry: CollectorRegistry = REGISTRY
+) -> None:
+    """Run a decode worker until `stop`, then drain; see `serve_worker`."""
+    await serve_worker(
+        Role.DECODE, settings.worker, settings.engine_arguments, stop, ready, registry=registry
+    )

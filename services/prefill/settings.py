@@ -1,0 +1,15 @@
+"""What a prefill worker can be told."""
+
+from dataclasses import dataclass
+
+from services.common.settings import group, setting
+from services.common.worker import EngineArguments, WorkerSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Settings of one prefill worker process."""
+
+    metrics_port: int = setting(0, "Port for Prometheus; 0 is off")
+    worker: WorkerSettings = group(WorkerSettings)
+    engine_arguments: EngineArguments = group(EngineArguments)
