@@ -29,13 +29,13 @@ build/tiny-model/config.json: | setup
 build/sim-model/config.json: | setup-light
 	@$(BIN)/python -m tools.tiny_model build/sim-model --no-weights
 
-check: setup ## style, types, protos, stubs, settings page
+check: setup ## style, types, protos, stubs, reference pages
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/buf lint protos
 	$(BIN)/python -m tools.stubs --check
-	$(BIN)/python -m tools.settings_page --check
+	$(BIN)/python -m tools.docs --check
 
 test: check ## everything that CI runs
 	$(BIN)/pytest tests/tidy tests/unit tests/wire tests/sim
@@ -60,8 +60,8 @@ bench: setup-light ## CPU cost and added time of gateway and router, into tests/
 protos: setup ## generate the stubs in pdmesh/ from protos/
 	$(BIN)/python -m tools.stubs
 
-docs: setup-light ## generate docs/settings.md from the settings classes
-	$(BIN)/python -m tools.settings_page
+docs: setup-light ## generate the reference pages in docs/
+	$(BIN)/python -m tools.docs
 
 clean: ## remove what the commands above have made, .venv included
 	rm -rf .venv build .run *.egg-info

@@ -62,8 +62,9 @@ def weights(shape: dict[str, Any], seed: int) -> "dict[str, torch.Tensor]":
     dtype: torch.dtype = getattr(torch, shape["torch_dtype"])
 
     def draw(rows: int, columns: int, gain: float) -> "torch.Tensor":
-        drawn = torch.randn(rows, columns, generator=generator)
-        return (drawn * gain / columns**0.5).to(dtype)
+        drawn = torch.randn(rows, columns, generator=generator) * gain / columns**0.5
+        matrix: torch.Tensor = drawn.to(dtype)
+        return matrix
 
     out = {"model.embed_tokens.weight": draw(vocab, hidden, 3.0)}
     for i in range(shape["num_hidden_layers"]):

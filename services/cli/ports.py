@@ -10,10 +10,12 @@ FIRST, LAST = 20_000, 32_767
 """Below Linux's ephemeral ports, where an outgoing connection could take a listener's place."""
 
 
-def free_ports(host: str = "127.0.0.1") -> Iterator[int]:
-    """Ports that nobody listens on, each once; raises `PortInUse` when the range is used up."""
+def free_ports(rng: random.Random, host: str = "127.0.0.1") -> Iterator[int]:
+    """Ports that nobody listens on, each once, in random order, so that two meshes starting at once rarely
+    meet; raises `PortInUse` when the range is used up.
+    """
     candidates = list(range(FIRST, LAST + 1))
-    random.shuffle(candidates)
+    rng.shuffle(candidates)
     for port in candidates:
         if _is_free(host, port):
             yield port

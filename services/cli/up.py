@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from random import Random
 
 from services.cli import configuration
 from services.cli.mesh_client import models_served
@@ -58,7 +59,7 @@ class Mesh:
     def __init__(self, settings: UpSettings, on_ready: Callable[[str], None] | None = None) -> None:
         """`on_ready` is called once with the REST API's URL."""
         clock = MonotonicClock()
-        specs = plan(settings, free_ports(), sorted(os.sched_getaffinity(0)))
+        specs = plan(settings, free_ports(Random()), sorted(os.sched_getaffinity(0)))
         self._settings = settings
         self._output = Output(clock, Path(settings.log_dir) if settings.log_dir else None)
         self._output.open_logs([spec.name for spec in specs])

@@ -1,0 +1,77 @@
+"""Commands that documentation shows must exist."""
+
+import contextlib
+import importlib
+import re
+import shlex
+from collections.abc import Iterator
+
+from services.cli.chat import ChatSettings
+from services.cli.demo import DemoSettings
+from services.cli.main import COMMANDS
+from services.cli.serve import SERVED, with_process
+from services.cli.up_settings import UpSettings
+from services.common.settings import leaves
+
+SETTINGS = {"up": UpSettings, "chat": ChatSettings, "demo": DemoSettings}
+
+FENCE = re.compile(r"^```(?:sh|bash|console|)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+INLINE = re.compile(r"`((?:make|pdmesh) [^`\n]+)`")
+
+
+def shown(markdown: str) -> Iterator[list[str]]:
+    """Words of each `make` or `pdmesh` command in a page's code."""
+    fenced = "\n".join(FENCE.findall(markdown)).replace("\\\n", " ")
+    for line in [*fenced.splitlines(), *INLINE.findall(markdown)]:
+        with contextlib.suppress(ValueError):
+            words = shlex.split(line.removeprefix("$ "), comments=True)
+            if words and words[0] in ("make", "pdmesh"):
+                yield words
+
+
+def make_targets(makefile: str) -> set[str]:
+    """Targets that `make help` lists."""
+    return set(re.findall(r"^([a-z0-9-]+):.*## ", makefile, re.MULTILINE))
+
+
+def violations(path: str, markdown: str, makefile: str) -> list[str]:
+    """One line for each command that does not exist or has a flag that does not."""
+    targets = make_targets(makefile)
+    wrong = []
+    for words in shown(markdown):
+        why = _make_fault(words, targets) if words[0] == "make" else _pdmesh_fault(words)
+        if why:
+            wrong.append(f"{path}: `{' '.join(words)}`: {why}")
+    return wrong
+
+
+def _make_fault(words: list[str], targets: set[str]) -> str:
+    missing = [word for word in words[1:] if "=" not in word and word not in targets]
+    return f"no target {missing[0]}" if missing else ""
+
+
+def _pdmesh_fault(words: list[str]) -> str:
+    if len(words) < 2 or words[1] not in COMMANDS:
+        return "no such command"
+    known = _flags(words[1:])
+    if known is None:
+        return "no such service"
+    used = [word.partition("=")[0] for word in words[2:] if word.startswith("--")]
+    missing = [flag for flag in used if flag not in known]
+    return f"no flag {missing[0]}" if missing else ""
+
+
+def _flags(words: list[str]) -> set[str] | None:
+    """Flags of a command; None when it names a service that there is not."""
+    if words[0] == "serve":
+        service = words[1] if len(words) > 1 else ""
+        if service not in SERVED:
+            return None
+        cls = with_process(importlib.import_module(f"services.{service}.settings").Settings)
+    elif words[0] == "version":
+        return {"--help"}
+    else:
+        cls = SETTINGS[words[0]]
+    names = {leaf.flag for leaf in leaves(cls)}
+    negated = {"--no-" + leaf.flag[2:] for leaf in leaves(cls) if leaf.kind is bool}
+    return names | negated | {"--config", "--help"}

@@ -1,0 +1,90 @@
+"""Imports point one way, and heavy libraries stay where they are adapted."""
+
+import ast
+import sys
+from collections.abc import Iterator
+
+from tests.tidy.source import Source
+
+SERVICES = ("gateway", "router", "prefill", "decode", "cli")
+
+CONFINED = {
+    "grpc": (
+        "services/common/rpc",
+        "services/common/worker/attachment.py",
+        "services/gateway/router_session.py",
+        "services/router/gateways.py",
+        "services/router/workers.py",
+    ),
+    "grpc_health": ("services/common/rpc",),
+    "grpc_reflection": ("services/common/rpc",),
+    "grpc_status": ("services/common/rpc",),
+    "vllm": ("services/common/engine/vllm",),
+    "torch": ("services/common/engine/vllm",),
+    "nixl": ("services/common/engine/vllm",),
+    "transformers": ("services/common/engine/vllm",),
+    "zmq": ("services/common/engine/vllm",),
+    "redis": ("services/common/store/redis.py",),
+    "uvloop": ("services/cli/serve.py",),
+}
+"""Library: the only places that may import it."""
+
+STANDARD_LIBRARY_ONLY = {
+    "services/common/domain": ("services.common.domain",),
+    "services/common/errors": ("services.common.errors",),
+    "services/common/clock": ("services.common.clock",),
+    "services/common/limits": ("services.common.limits",),
+    "services/router/core": (
+        "services.common.clock",
+        "services.common.domain",
+        "services.common.errors",
+        "services.common.limits",
+        "services.router.core",
+    ),
+}
+"""Package: the packages of ours that it may use beside the standard library."""
+
+
+def imported(source: Source) -> Iterator[tuple[int, str]]:
+    """Line and full name of each module that a file imports, at the top or inside a function."""
+    for node in ast.walk(source.tree):
+        if isinstance(node, ast.Import):
+            yield from ((node.lineno, alias.name) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.lineno, node.module
+
+
+def violations(source: Source) -> list[str]:
+    """One line for each import that points the wrong way."""
+    wrong = []
+    for line, module in imported(source):
+        if reason := _forbidden(source, module):
+            wrong.append(f"{source.path}:{line}: {module}: {reason}")
+    return wrong
+
+
+def _forbidden(source: Source, module: str) -> str:
+    top = module.partition(".")[0]
+    if top in CONFINED and not source.is_below(*CONFINED[top]):
+        return f"only in {', '.join(CONFINED[top])}"
+    if top in ("tests", "tools", "pytest"):
+        return "services do not know their tests and tools"
+    if other := _other_service(source, module):
+        return f"services import services.common, never each other ({other})"
+    return _beyond_standard_library(source, module)
+
+
+def _other_service(source: Source, module: str) -> str:
+    parts = module.split(".")
+    if parts[0] != "services" or len(parts) < 2 or parts[1] not in SERVICES:
+        return ""
+    return "" if source.is_below(f"services/{parts[1]}") else parts[1]
+
+
+def _beyond_standard_library(source: Source, module: str) -> str:
+    for package, ours in STANDARD_LIBRARY_ONLY.items():
+        if not source.is_below(package) or module.partition(".")[0] in sys.stdlib_module_names:
+            continue
+        if not any(module == own or module.startswith(own + ".") for own in ours):
+            return f"{package} uses the standard library and {', '.join(ours)} only"
+    return ""
