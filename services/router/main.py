@@ -57,7 +57,7 @@ async def serve(
     ticking = asyncio.create_task(shell.tick())
     try:
         await server.set_serving(True)
-        ready({"address": f"{settings.host}:{port}"})
+        ready({"url": f"{settings.host}:{port}"})
         await stop.wait()
         await server.set_serving(False)
         await _drain(shell, settings.grace_ms)
