@@ -15,6 +15,7 @@ from services.common.limits import DEFAULTS
 from services.common.rpc import Link, LinkLost, RpcServer, abort_with, error_from_rpc, open_channel
 from services.common.rpc.convert import request_from_wire, request_to_wire
 from services.common.rpc.frames import AnswerDraft, SubmissionDraft
+from services.common.rpc.link import _cause
 
 Handler = Callable[[grpc.aio.ServicerContext], Awaitable[None]]
 
@@ -164,3 +165,14 @@ async def test_a_dead_server_ends_the_link():
     with pytest.raises((LinkLost, grpc.aio.AioRpcError)):
         await running
     await channel.close()
+
+
+def test_of_several_errors_at_once_the_most_telling_one_is_reported():
+    status = grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
+    finished = asyncio.InvalidStateError("RPC already finished.")
+    violation, fault = ProtocolViolation("gap"), ZeroDivisionError()
+    assert _cause(BaseExceptionGroup("", [finished, BaseExceptionGroup("", [status])])) is status
+    assert _cause(BaseExceptionGroup("", [LinkLost(), status, violation])) is violation
+    assert isinstance(_cause(BaseExceptionGroup("", [finished])), LinkLost)
+    group = BaseExceptionGroup("", [status, fault])
+    assert _cause(group) is group

@@ -5,7 +5,7 @@ room, so a busy link sends fewer and larger frames instead of a queue of small o
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 import grpc.aio
@@ -13,6 +13,9 @@ import grpc.aio
 from services.common.clock import Clock, MonotonicClock
 from services.common.errors import MeshError, ProtocolViolation
 from services.common.limits import DEFAULTS, Limits
+
+FAREWELL_S = 1.0
+"""How long a server may take to read a client's last frame."""
 
 In = TypeVar("In")
 Out_co = TypeVar("Out_co", covariant=True)
@@ -76,20 +79,28 @@ class Link(Generic[In, Out]):
                 reader = tasks.create_task(self._read(on_frame))
                 watcher = tasks.create_task(self._watch())
                 await self._write()
+                await self._say_farewell(reader)
                 reader.cancel()
                 watcher.cancel()
-        except* (MeshError, LinkLost) as group:
-            raise _first(group) from None
-        except* grpc.aio.AioRpcError as group:
-            raise _first(group) from None
-        except* (asyncio.InvalidStateError, grpc.aio.UsageError) as group:
-            raise LinkLost(f"stream closed: {_first(group)}") from None
+        except BaseExceptionGroup as group:
+            raise _cause(group) from None
+
+    async def _say_farewell(self, reader: "asyncio.Task[None]") -> None:
+        """Let a server read on to our last frame; a call that is cancelled at once may lose it."""
+        if hasattr(self._call, "done_writing"):
+            await self._call.done_writing()
+            await asyncio.wait((reader,), timeout=FAREWELL_S)
 
     async def _read(self, on_frame: Callable[[In], None]) -> None:
-        while (frame := await self._call.read()) is not grpc.aio.EOF:
-            self._take_in(frame)
-            on_frame(frame)
-        raise LinkLost("the peer ended the stream")
+        try:
+            while (frame := await self._call.read()) is not grpc.aio.EOF:
+                self._take_in(frame)
+                on_frame(frame)
+        except grpc.aio.AioRpcError:
+            if not self._closing:  # else we have ended it, and how the other end takes it does not matter
+                raise
+        if not self._closing:
+            raise LinkLost("the peer ended the stream")
 
     def _take_in(self, frame: Any) -> None:
         if frame.sequence != self._received + 1:
@@ -140,6 +151,28 @@ class Link(Generic[In, Out]):
                 self._work.set()
 
 
-def _first(group: BaseExceptionGroup[Any]) -> BaseException:
-    first = group.exceptions[0]
-    return _first(first) if isinstance(first, BaseExceptionGroup) else first
+def _cause(group: BaseExceptionGroup[Any]) -> BaseException:
+    """The one error to report of those that both directions ended with, the most telling one.
+
+    When the peer goes, a read fails with its status while a write fails with no more than "finished".
+    An error of any other kind is a fault of ours, and the whole group is shown.
+    """
+    errors = list(_leaves(group))
+    if not all(isinstance(error, _EXPECTED) for error in errors):
+        return group
+    for kind in (MeshError, grpc.aio.AioRpcError, LinkLost):
+        for error in errors:
+            if isinstance(error, kind):
+                return error
+    return LinkLost(f"stream closed: {errors[0]}")
+
+
+_EXPECTED = (MeshError, LinkLost, grpc.aio.AioRpcError, asyncio.InvalidStateError, grpc.aio.UsageError)
+
+
+def _leaves(group: BaseExceptionGroup[Any]) -> Iterator[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

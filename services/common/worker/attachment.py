@@ -21,8 +21,6 @@ log = logging.getLogger("pdmesh.worker")
 
 RETRY_MS_MIN = 100.0
 RETRY_MS_MAX = 2_000.0
-LAST_WORDS_S = 1.0
-"""How long a router may take to read a leaving worker's last frame."""
 
 
 class Attachment:
@@ -107,7 +105,6 @@ class Attachment:
         lost: Exception | None = None
         try:
             await session.link.run(session.on_frame)
-            await _last_words(call)
         except (LinkLost, MeshError, grpc.aio.AioRpcError) as error:
             lost = await _cause(call, error)
         finally:
@@ -123,15 +120,6 @@ class Attachment:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(pause_ms / 1e3):
                 await self._leaving.wait()
-
-
-async def _last_words(call: "grpc.aio.StreamStreamCall") -> None:
-    """Half-close and let the router read on until it ends the call; cancelling at once could lose a frame."""
-    with contextlib.suppress(TimeoutError, grpc.aio.AioRpcError, asyncio.InvalidStateError):
-        async with asyncio.timeout(LAST_WORDS_S):
-            await call.done_writing()
-            while await call.read() is not grpc.aio.EOF:
-                pass
 
 
 async def _cause(call: "grpc.aio.StreamStreamCall", error: Exception) -> Exception:
