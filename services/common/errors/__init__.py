@@ -15,6 +15,10 @@
     ├── Refused                  not taken; retry after `retry_after_ms`
     │   ├── QueueFull            503
     │   ├── QueueWaitExceeded    503
+    │   ├── KvMemoryFull         503
+    │   ├── DeadlineUnmeetable   503
+    │   ├── Shed                 503
+    │   ├── TooManyStreams       503
     │   ├── NoWorkers            503  no worker serves the model now
     │   ├── RouterUnavailable    503
     │   └── TooManyConnections   503
@@ -46,6 +50,7 @@ from services.common.errors.tree import (
     ComponentMissing,
     CrashLoop,
     DeadlinePassed,
+    DeadlineUnmeetable,
     DuplicateRequest,
     Ended,
     EngineStartFailed,
@@ -54,6 +59,7 @@ from services.common.errors.tree import (
     Internal,
     Invalid,
     InvalidField,
+    KvMemoryFull,
     MalformedHttp,
     MeshError,
     MethodNotAllowed,
@@ -73,10 +79,12 @@ from services.common.errors.tree import (
     RetriesExhausted,
     RouteNotFound,
     RouterUnavailable,
+    Shed,
     SlowReader,
     Startup,
     StoreUnavailable,
     TooManyConnections,
+    TooManyStreams,
     by_reason,
 )
 
@@ -88,6 +96,7 @@ __all__ = [
     "ComponentMissing",
     "CrashLoop",
     "DeadlinePassed",
+    "DeadlineUnmeetable",
     "DuplicateRequest",
     "Ended",
     "EngineStartFailed",
@@ -96,6 +105,7 @@ __all__ = [
     "Internal",
     "Invalid",
     "InvalidField",
+    "KvMemoryFull",
     "MalformedHttp",
     "MeshError",
     "MethodNotAllowed",
@@ -115,9 +125,11 @@ __all__ = [
     "RetriesExhausted",
     "RouteNotFound",
     "RouterUnavailable",
+    "Shed",
     "SlowReader",
     "Startup",
     "StoreUnavailable",
     "TooManyConnections",
+    "TooManyStreams",
     "by_reason",
 ]

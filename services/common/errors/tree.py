@@ -141,6 +141,30 @@ class QueueWaitExceeded(Refused):
     reason = "queue_wait_exceeded"
 
 
+class KvMemoryFull(Refused):
+    """KV room for the request would not come in time."""
+
+    reason = "kv_memory_full"
+
+
+class DeadlineUnmeetable(Refused):
+    """The request's deadline would pass while it waits."""
+
+    reason = "deadline_unmeetable"
+
+
+class Shed(Refused):
+    """Refused at random, because the queue is nearly full."""
+
+    reason = "shed"
+
+
+class TooManyStreams(Refused):
+    """One gateway has too many requests in flight."""
+
+    reason = "too_many_streams"
+
+
 class NoWorkers(Refused):
     """No worker serves the model at the moment."""
 

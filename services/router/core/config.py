@@ -17,6 +17,10 @@ class CoreConfig:
     """KV room is reserved for this many generated tokens, or for `max_tokens` when that is less."""
     ageing_ms: int = 5_000
     """Who has waited this long is placed next, whatever its class, tenant or length."""
+    unmeasured_overcommit: float = 4.0
+    """Until the rate of freed KV blocks is known, so many times the fleet's blocks may be asked for."""
+    seed: int = 0
+    """Seed of the chance in shedding and sampling."""
     tenant_weights: Mapping[str, float] = field(default_factory=dict)
     """Shares of tenants in the service; 1.0 for those not named."""
     prefill_batches_ahead: int = 2

@@ -1,5 +1,7 @@
 """The core's one door."""
 
+from random import Random
+
 from services.common.domain import Registration, Role
 from services.common.errors import DeadlinePassed, MeshError, RegistrationRefused
 from services.router.core.actions import Action, ModelInfo, RefuseWorker, SendModels
@@ -33,7 +35,7 @@ class RouterCore:
 
     def __init__(self, config: CoreConfig | None = None, policies: Policies | None = None) -> None:
         config = config or CoreConfig()
-        self.state = State(config, Fleet(config), policies or Policies.of(config))
+        self.state = State(config, Fleet(config), policies or Policies.of(config), random=Random(config.seed))
         self._ending = Ending(self.state)
         self._placing = Placing(self.state, self._ending)
         self._recovery = Recovery(self.state, self._placing, self._ending)

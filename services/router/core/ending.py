@@ -33,13 +33,16 @@ class Ending:
         self._state.do(EndStream(flight.gateway, flight.stream, reason, flight.receipt, error))
 
     def _close(self, flight: Flight, now_ms: float) -> None:
-        if flight.decode_since_ms:
+        if flight.decode_since_ms is not None:
             flight.receipt.decode_ms += now_ms - flight.decode_since_ms
         flight.receipt.generated_tokens = len(flight.delivered)
         flight.pool.shares.charge(flight.request.tenant, output_tokens=len(flight.delivered))
         self.leave_queue(flight, now_ms)
         self.stop_job(flight, abort=True)
         self.drop_handoff(flight)
+        seat = flight.decode_seat
+        if seat is not None:
+            flight.pool.freed_blocks.count(now_ms, seat.blocks)
         self.leave_seats(flight)
         flight.phase = Phase.ENDED
         del self._state.flights[flight.gateway, flight.stream]

@@ -8,6 +8,7 @@ from services.router.core.config import CoreConfig
 from services.router.core.fairness import FairShares
 from services.router.core.flight import Flight
 from services.router.core.queues import WaitQueue
+from services.router.core.rates import Mean, Rate
 
 
 class Worker:
@@ -27,6 +28,8 @@ class Worker:
         self.slots_taken = 0
         self.blocks_taken = 0
         self.prefill_tokens_taken = 0
+        self.pool: Pool | None = None
+        """`None` once detached."""
         self._last_stream = 0
 
     @property
@@ -57,6 +60,14 @@ class Worker:
             and self.blocks_taken + blocks <= self.capacity.kv_blocks
         )
 
+    def take(self, slots: int, blocks: int, prefill_tokens: int) -> None:
+        """Count capacity as taken; negative numbers give it back."""
+        self.slots_taken += slots
+        self.blocks_taken += blocks
+        self.prefill_tokens_taken += prefill_tokens
+        if self.pool is not None and self.role.can_decode():
+            self.pool.decode_blocks_taken += blocks
+
     def start(self, flight: Flight, now_ms: float) -> int:
         """Make the flight's current job this worker's; returns the job's stream number."""
         if not self.jobs:
@@ -71,26 +82,23 @@ class Worker:
 class Seat:
     """A hold on part of a worker's capacity; left exactly once however often `leave` is called."""
 
-    __slots__ = ("_blocks", "_prefill_tokens", "_slots", "worker")
+    __slots__ = ("_prefill_tokens", "_slots", "blocks", "worker")
 
     def __init__(self, worker: Worker, blocks: int, prefill_tokens: int = 0) -> None:
         self.worker = worker
-        self._slots, self._blocks, self._prefill_tokens = 1, blocks, prefill_tokens
-        worker.slots_taken += 1
-        worker.blocks_taken += blocks
-        worker.prefill_tokens_taken += prefill_tokens
+        self._slots, self.blocks, self._prefill_tokens = 1, blocks, prefill_tokens
+        worker.take(1, blocks, prefill_tokens)
 
     def stop_running(self) -> None:
         """Keep only the KV blocks: the job is done and its KV waits."""
-        self.worker.slots_taken -= self._slots
-        self.worker.prefill_tokens_taken -= self._prefill_tokens
+        self.worker.take(-self._slots, 0, -self._prefill_tokens)
         self._slots = self._prefill_tokens = 0
 
     def leave(self) -> None:
         """Give everything back."""
         self.stop_running()
-        self.worker.blocks_taken -= self._blocks
-        self._blocks = 0
+        self.worker.take(0, -self.blocks, 0)
+        self.blocks = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -102,6 +110,14 @@ class Pool:
     prefill_queue: WaitQueue
     decode_queue: WaitQueue
     workers: dict[int, Worker] = field(default_factory=dict)
+    placements: Rate = field(default_factory=Rate)
+    freed_blocks: Rate = field(default_factory=Rate)
+    """KV blocks of decode workers."""
+    first_token_ms: Mean = field(default_factory=Mean)
+    """From placement to first token."""
+    decode_blocks: int = 0
+    decode_blocks_taken: int = 0
+    block_size_tokens: int = 0
     waits_for_decode: bool = False
     """Whether the oldest waiting request lacks a decode worker, whichever queue it is in."""
 
@@ -145,6 +161,10 @@ class Fleet:
         if pool is None:
             pool = self.pools[model] = self._new_pool(model)
         self.workers[worker.session] = pool.workers[worker.session] = worker
+        worker.pool = pool
+        pool.block_size_tokens = worker.registration.fingerprint.block_size_tokens
+        if worker.role.can_decode():
+            pool.decode_blocks += worker.capacity.kv_blocks
         return pool
 
     def _new_pool(self, model: str) -> Pool:
@@ -158,6 +178,10 @@ class Fleet:
     def detach(self, session: int) -> Worker | None:
         """Remove a worker; `None` when it is unknown."""
         worker = self.workers.pop(session, None)
-        if worker is not None:
-            del self.pools[worker.registration.fingerprint.model].workers[session]
+        if worker is not None and worker.pool is not None:
+            pool, worker.pool = worker.pool, None
+            del pool.workers[session]
+            if worker.role.can_decode():
+                pool.decode_blocks -= worker.capacity.kv_blocks
+                pool.decode_blocks_taken -= worker.blocks_taken
         return worker

@@ -55,8 +55,9 @@ class Flight:
     avoided_workers: set[int] = field(default_factory=set)
     """Sessions that failed this flight."""
     waiting_since_ms: float = 0.0
-    dispatched_ms: float = 0.0
-    decode_since_ms: float = 0.0
+    dispatched_ms: float | None = None
+    """Since when a worker runs the prompt; `None` before, and after the first token."""
+    decode_since_ms: float | None = None
     failures: int = 0
 
     @property

@@ -10,10 +10,11 @@ from services.common.errors import (
     PathUnavailable,
     PromptTooLong,
     ProtocolViolation,
-    QueueFull,
     QueueWaitExceeded,
+    TooManyStreams,
 )
 from services.router.core.actions import EndStream
+from services.router.core.admission import Admission, Ask
 from services.router.core.ending import Ending
 from services.router.core.fleet import Pool
 from services.router.core.flight import Flight, Phase
@@ -27,6 +28,7 @@ class Intake:
 
     def __init__(self, state: State, placing: Placing, ending: Ending) -> None:
         self._state, self._placing, self._ending = state, placing, ending
+        self._admission = Admission(state.config, state.random)
 
     def submit(self, gateway: int, stream: int, request: Request, now_ms: float) -> None:
         """Take a request in. Raises ProtocolViolation when the stream number is in use."""
@@ -59,17 +61,15 @@ class Intake:
         pool = self._state.fleet.pools.get(request.model)
         if pool is None:
             return ModelNotFound(f"the model '{request.model}' is not served here", field="model")
-        return _misfit(request, pool) or self._overload(request, pool, open_streams, now_ms)
+        if open_streams >= self._state.config.limits.streams_per_gateway_max:
+            return TooManyStreams(f"{open_streams} requests are in flight", retry_after_ms=1_000)
+        return _misfit(request, pool) or self._objection(request, pool, now_ms)
 
-    def _overload(self, request: Request, pool: Pool, open_streams: int, now_ms: float) -> MeshError | None:
+    def _objection(self, request: Request, pool: Pool, now_ms: float) -> MeshError | None:
         text_tokens = len(request.prompt) + len(request.delivered)
         path = self._state.policies.path.choose(request, text_tokens).path
         queue = pool.prefill_queue if path is Path.DISAGGREGATED else pool.decode_queue
-        streams_max = self._state.config.limits.streams_per_gateway_max
-        if queue.has_room_for(text_tokens) and open_streams < streams_max:
-            return None
-        retry_after_ms = self._state.drain[pool.model].retry_after_ms(len(queue), now_ms)
-        return QueueFull(f"{len(queue)} requests wait for {pool.model}", retry_after_ms=retry_after_ms)
+        return self._admission.refusal(Ask(request, pool, queue, now_ms))
 
     def cancel(self, gateway: int, stream: int, now_ms: float) -> None:
         """The caller has gone; unknown streams are ignored, because the end may have crossed the cancel."""
@@ -93,7 +93,7 @@ class Intake:
             return
         pool = flight.pool
         waiting = len(pool.prefill_queue) + len(pool.decode_queue)
-        retry_after_ms = self._state.drain[pool.model].retry_after_ms(waiting, now_ms)
+        retry_after_ms = pool.placements.retry_after_ms(waiting, now_ms)
         kind: type[MeshError] = QueueWaitExceeded
         message = f"not placed within {wait_ms} ms"
         if next(pool.decode_workers(), None) is None:

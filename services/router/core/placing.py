@@ -89,7 +89,7 @@ class Placing:
 
     def _leave_for(self, flight: Flight, decode: Worker, now_ms: float) -> Seat:
         self._ending.leave_queue(flight, now_ms)
-        self._state.drain[flight.pool.model].count(now_ms)
+        flight.pool.placements.count(now_ms)
         if not flight.receipt.retries:
             self._charge(flight)
         flight.receipt.path = flight.path

@@ -57,7 +57,7 @@ class Progress:
             if flight is not None:
                 piece = ids[begin:end]
                 flight.delivered.extend(piece)
-                if not flight.decode_since_ms:
+                if flight.decode_since_ms is None:
                     self._decoding(flight, now_ms)
                 over = len(flight.delivered) - flight.request.sampling.max_tokens
                 if over > 0:
@@ -74,9 +74,7 @@ class Progress:
             self._ending.finish(flight, FinishReason.LENGTH, now_ms)
 
     def _decoding(self, flight: Flight, now_ms: float) -> None:
-        if flight.dispatched_ms:
-            flight.receipt.prefill_ms += now_ms - flight.dispatched_ms
-            flight.dispatched_ms = 0.0
+        self._first_token(flight, now_ms)
         flight.phase, flight.decode_since_ms = Phase.DECODING, now_ms
         self._placing.announce(flight)
 
@@ -105,9 +103,15 @@ class Progress:
         flight.handoff = Handoff(offer, worker, seat, now_ms)
         self._state.ledger.open(flight.handoff)
         receipt = flight.receipt
-        receipt.prefill_ms += now_ms - flight.dispatched_ms
         receipt.cached_tokens, receipt.kv_size_bytes = offer.cached_tokens, offer.kv_size_bytes
-        flight.dispatched_ms = 0.0
+        self._first_token(flight, now_ms)
+
+    def _first_token(self, flight: Flight, now_ms: float) -> None:
+        if flight.dispatched_ms is not None:
+            took_ms = now_ms - flight.dispatched_ms
+            flight.receipt.prefill_ms += took_ms
+            flight.pool.first_token_ms.add(took_ms)
+            flight.dispatched_ms = None
 
     def _first_tokens(self, flight: Flight, offer: HandoffOffered) -> None:
         left = flight.request.sampling.max_tokens - len(flight.delivered)

@@ -1,11 +1,10 @@
 """What the core knows, shared by the modules that tell a request's life."""
 
-from collections import defaultdict
 from dataclasses import dataclass, field
+from random import Random
 
 from services.router.core.actions import Action
 from services.router.core.config import CoreConfig
-from services.router.core.drain import DrainRate
 from services.router.core.fleet import Fleet, Pool, Worker
 from services.router.core.flight import Flight
 from services.router.core.handoffs import HandoffLedger
@@ -28,8 +27,8 @@ class State:
     """Open streams of each attached gateway."""
     ledger: HandoffLedger = field(default_factory=HandoffLedger)
     timers: Timers = field(default_factory=Timers)
-    drain: dict[str, DrainRate] = field(default_factory=lambda: defaultdict(DrainRate))
-    """Drain rate by model."""
+    random: Random = field(default_factory=Random)
+    """Seeded; the core's only chance."""
     dirty_pools: dict[str, Pool] = field(default_factory=dict)
     """Pools whose queues may have become placeable."""
     actions: list[Action] = field(default_factory=list)
