@@ -48,8 +48,9 @@ class EngineArguments:
     """How long offered KV is kept for a decode worker."""
     handoff_margin_ms: int = DEFAULTS.handoff_margin_ms
     """A pull that has begun in time must end within this time after the ticket's expiry."""
-    log_level: str = "WARNING"
-    """vLLM's own logging; the environment variable VLLM_LOGGING_LEVEL wins."""
+    log_level: str = "ERROR"
+    """vLLM's own logging, whose warnings at start say nothing that an operator could act upon; the variable
+    VLLM_LOGGING_LEVEL wins."""
 
     def check_syntax(self) -> None:
         """Raise `BadSetting` for what is wrong whatever vLLM knows."""

@@ -14,7 +14,9 @@ from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorMetadat
 from vllm.distributed.kv_transfer.kv_connector.v1.metrics import KVConnectorStats
 from vllm.distributed.kv_transfer.kv_connector.v1.nixl.connector import NixlBaseConnector, NixlPullConnector
 from vllm.distributed.kv_transfer.kv_connector.v1.nixl.pull_scheduler import NixlPullConnectorScheduler
+from vllm.forward_context import ForwardContext
 
+from services.common.engine.vllm.guard import IdlePace, follow_parent
 from services.common.engine.vllm.jobs import PULL_DEADLINE
 from services.common.engine.vllm.news import FREED, PULLING, SETTLED, HandoffNews
 from services.common.engine.vllm.transfer import HandoffWorker
@@ -91,18 +93,29 @@ class HandoffScheduler(NixlPullConnectorScheduler):  # type: ignore[misc]
 class NixlConnector(NixlPullConnector):  # type: ignore[misc]
     """The connector as vLLM instantiates it, once for its scheduler and once for each worker."""
 
+    connector_scheduler: HandoffScheduler | None
+    connector_worker: HandoffWorker | None
+
     def __init__(
         self, vllm_config: VllmConfig, role: KVConnectorRole, kv_cache_config: "KVCacheConfig"
     ) -> None:
         # The stock pull connector would build its own scheduler and worker, and an agent that spins.
         NixlBaseConnector.__init__(self, vllm_config, role, kv_cache_config)
         if role == KVConnectorRole.SCHEDULER:
+            follow_parent()
             self.connector_scheduler = HandoffScheduler(vllm_config, self.engine_id, kv_cache_config)
         else:
+            self._pace = IdlePace()
             cores = os.sched_getaffinity(0)
             self.connector_worker = HandoffWorker(vllm_config, self.engine_id, kv_cache_config)
             # On a CPU the stock worker moves the engine's thread to the machine's last core.
             os.sched_setaffinity(0, cores)
+
+    def start_load_kv(self, forward_context: ForwardContext, **kwargs: Any) -> None:
+        """Begin this step's pulls."""
+        super().start_load_kv(forward_context, **kwargs)
+        assert self.connector_worker is not None
+        self._pace.step(forward_context, receiving=self.connector_worker.is_receiving)
 
     @classmethod
     def build_kv_connector_stats(cls, data: dict[str, Any] | None = None) -> KVConnectorStats:
@@ -113,6 +126,7 @@ class NixlConnector(NixlPullConnector):  # type: ignore[misc]
         """This side's news since the last step."""
         if self.connector_worker is not None:
             return self.connector_worker.get_kv_connector_stats()
+        assert isinstance(self.connector_scheduler, HandoffScheduler)
         return self.connector_scheduler.take_news()
 
 

@@ -5,6 +5,7 @@ import os
 import socket
 import tempfile
 import uuid
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -49,7 +50,10 @@ def start(plan: Plan) -> Core:
     """
     cores = _prepare_environment(plan)
     try:
-        return _start(plan, cores)
+        with warnings.catch_warnings():
+            # A forked engine process inherits the filters: its deprecations are no error of ours.
+            warnings.simplefilter("ignore")
+            return _start(plan, cores)
     except MeshError:
         raise
     except (ValueError, NotImplementedError, TypeError) as error:
@@ -62,6 +66,12 @@ def stop(core: Core, grace_s: float) -> None:
     """End the engine process, by force after `grace_s`. Blocks, so it runs in a thread."""
     core.client.shutdown(timeout=grace_s)
     core.inputs.renderer.shutdown()
+
+
+def process_ids(core: Core) -> list[int]:
+    """The engine's own processes, on this host."""
+    manager = core.client.resources.engine_manager
+    return [process.pid for process in getattr(manager, "processes", ())]
 
 
 def _start(plan: Plan, cores: list[int]) -> Core:
@@ -87,10 +97,13 @@ def _build_config(plan: Plan, on_cpu: bool, kv_events_endpoint: str) -> Any:
     given = plan.arguments.settings()
     defaults = {"scheduling_policy": "priority"}
     if on_cpu:
-        defaults |= cpu.default_arguments(given["tensor_parallel_size"])
+        defaults |= cpu.default_arguments(given)
     args = parse(defaults | given | {"model": plan.model})
+    if on_cpu:
+        cpu.choose_executor(args)
     args.served_model_name = [plan.served_model_name]
     args.disable_log_stats = False
+    args.use_tqdm_on_load = False
     args.worker_extension_cls = "services.common.engine.vllm.connector.WorkerCalls"
     args.kv_transfer_config = KVTransferConfig(
         kv_connector="NixlConnector",
@@ -116,13 +129,14 @@ def _prepare_environment(plan: Plan) -> list[int]:
     cpu.prepare_environment(cores)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", plan.arguments.log_level)
     os.environ.setdefault("NIXL_LOG_LEVEL", "WARN")
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_HOST_IP", "127.0.0.1")
     os.environ.setdefault("VLLM_NIXL_SIDE_CHANNEL_HOST", os.environ["VLLM_HOST_IP"])
     os.environ["VLLM_NIXL_SIDE_CHANNEL_PORT"] = str(plan.side_channel_port or _free_port())
     if os.environ["VLLM_NIXL_SIDE_CHANNEL_HOST"] == "127.0.0.1":
         os.environ.setdefault("UCX_NET_DEVICES", "lo")
-    logging.getLogger("vllm").setLevel(os.environ["VLLM_LOGGING_LEVEL"])
+    logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
     return cores
 
 

@@ -22,7 +22,6 @@ class Counters:
                 "nixl_failed_notifications",
                 "nixl_num_kv_expired_reqs",
                 "nixl_notifications_after_expiry",
-                "engine_steps",
             ),
             0.0,
         )

@@ -37,14 +37,29 @@ def prepare_environment(cores: list[int]) -> None:
     os.environ["OMP_NUM_THREADS"] = str(len(cores))
     os.environ["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, cores))
     os.environ["VLLM_CPU_NUM_OF_RESERVED_CPU"] = "0"
-    # vLLM's own choice, a process for the executor too, starts three times slower.
-    os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
 
 
-def default_arguments(tensor_parallel_size: str) -> dict[str, str]:
+def default_arguments(given: dict[str, str]) -> dict[str, str]:
     """vLLM arguments that suit a CPU; what is given explicitly wins."""
-    chosen = {"kv_cache_memory_bytes": str(KV_CACHE_SIZE_BYTES), "enforce_eager": "true"}
-    return chosen | ({"distributed_executor_backend": "uni"} if tensor_parallel_size == "1" else {})
+    chosen = {"enforce_eager": "true"}
+    if "gpu_memory_utilization" not in given and not os.environ.get("VLLM_CPU_KVCACHE_SPACE"):
+        chosen["kv_cache_memory_bytes"] = str(KV_CACHE_SIZE_BYTES)
+    return chosen
+
+
+def choose_executor(args: Any) -> None:
+    """Run the model in the engine's process where one process is enough.
+
+    vLLM's own choice on a CPU, a process for the executor too, starts three times slower. It overrides the
+    name "uni", so the class itself is given.
+    """
+    from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
+    if (
+        args.tensor_parallel_size * args.pipeline_parallel_size == 1
+        and args.distributed_executor_backend is None
+    ):
+        args.distributed_executor_backend = UniProcExecutor
 
 
 @contextlib.contextmanager
@@ -56,7 +71,7 @@ def engine_process(vllm_config: Any, cores: list[int]) -> Iterator[None]:
     import torch
 
     before = os.sched_getaffinity(0)
-    if vllm_config.parallel_config.distributed_executor_backend == "uni":
+    if vllm_config.parallel_config.world_size == 1:
         # vLLM resets this while it builds the configuration, so it is set after that.
         os.environ["VLLM_WORKER_MULTIPROC_METHOD"] = "fork"
     torch.set_num_threads(len(cores))

@@ -81,6 +81,11 @@ class VllmEngine:
         """Running totals: prompt tokens by source, what NIXL moved and failed to move, expired handoffs."""
         return dict(self._counters.totals)
 
+    @property
+    def process_ids(self) -> list[int]:
+        """vLLM's own processes on this host; empty before `start` and after `close`."""
+        return [] if self._core is None else vllm_core.process_ids(self._core)
+
     async def start(self, sink: EngineSink) -> None:
         """Load the model; raises a `Startup` error with one clear line."""
         self._sink = sink

@@ -36,7 +36,12 @@ class HandoffWorker(NixlPullConnectorWorker):  # type: ignore[misc]
     @property
     def kv_block_size_bytes(self) -> int:
         """Bytes of one KV block over all layers of this rank."""
-        return sum(self.block_len_per_layer) * self._physical_blocks_per_logical_kv_block
+        return int(sum(self.block_len_per_layer) * self._physical_blocks_per_logical_kv_block)
+
+    @property
+    def is_receiving(self) -> bool:
+        """Whether a pull is being set up or under way."""
+        return bool(self._recving_metadata)
 
     def release(self, request_ids: Iterable[str]) -> None:
         """Free offered KV at the next step. Requests that are not offered are ignored."""
