@@ -1,0 +1,52 @@
+"""What people point at a mesh: the official client, and `pdmesh chat`."""
+
+from pathlib import Path
+
+import openai
+
+from tests.mesh import model
+from tests.mesh.harness import Mesh, run_cli
+
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+async def test_the_official_client_streams_and_does_not_stream(mesh: Mesh, model_dir: Path) -> None:
+    prompt = list(b"a prompt of bytes, long enough for the disaggregated path") * 4
+    expected = model.expected_text(model_dir, prompt, 50)
+    async with openai.AsyncOpenAI(base_url=f"{mesh.url}/v1", api_key="none", max_retries=0) as client:
+        listed = [entry.id async for entry in await client.models.list()]
+        assert listed == [model_dir.name]
+        whole = await client.completions.create(model=listed[0], prompt=prompt, max_tokens=50)
+        assert whole.choices[0].text == expected
+        assert whole.usage is not None
+        assert (whole.usage.prompt_tokens, whole.usage.completion_tokens) == (len(prompt), 50)
+        pieces = await client.completions.create(model=listed[0], prompt=prompt, max_tokens=50, stream=True)
+        assert "".join([piece.choices[0].text async for piece in pieces if piece.choices]) == expected
+        chat = await client.chat.completions.create(
+            model=listed[0], messages=HELLO, max_tokens=9, stream=True
+        )
+        said = "".join([c.choices[0].delta.content or "" async for c in chat if c.choices])
+        assert len(said.split()) == 9
+
+
+def test_chat_asks_one_question_and_shows_the_receipt(mesh: Mesh) -> None:
+    arguments = ["chat", "--url", mesh.url, "--max-tokens", "7"]
+    plain = run_cli([*arguments, "hello"])
+    assert plain.returncode == 0, plain.stderr
+    assert len(plain.stdout.split()) == 7
+    again = run_cli([*arguments, "--receipt", "hello"])
+    assert again.stdout.splitlines()[0] == plain.stdout.splitlines()[0]
+    assert "  generated tokens  7" in again.stdout.splitlines()
+
+
+def test_chat_takes_its_question_from_a_pipe(mesh: Mesh) -> None:
+    asked = run_cli(["chat", "--url", mesh.url, "--max-tokens", "7", "hello"])
+    piped = run_cli(["chat", "--url", mesh.url, "--max-tokens", "7"], input="hello")
+    assert piped.stdout == asked.stdout
+
+
+def test_chat_says_in_one_line_what_the_mesh_refuses(mesh: Mesh) -> None:
+    refused = run_cli(["chat", "--url", mesh.url, "--model", "absent", "hello"])
+    assert refused.returncode == 1
+    (line,) = refused.stderr.splitlines()
+    assert line.startswith("pdmesh: model_not_found: ")

@@ -1,0 +1,119 @@
+"""kill -9 in mid-stream: every stream ends complete and correct."""
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.mesh.client import Answer, ConnectionCut, stream
+from tests.mesh.harness import Mesh
+from tests.mesh.streams import Load
+
+STREAMS = 32
+TOKENS = 120
+
+
+def load(mesh: Mesh, model_dir: Path, **options: int) -> Load:
+    return Load(mesh.url, model_dir, **{"count": STREAMS, "max_tokens": TOKENS, **options})
+
+
+async def run_and_kill(mesh: Mesh, model_dir: Path, name: str, **options: int) -> Load:
+    """Kill one process once every stream has 20 tokens; returns when it is back and all streams are over."""
+    running, killed = load(mesh, model_dir, **options), []
+    await running.run(lambda: killed.append(mesh.send(name)), after_tokens=20)
+    mesh.wait_restarted(name, killed[0])
+    return running
+
+
+async def test_streams_are_complete_and_correct(mesh: Mesh, model_dir: Path) -> None:
+    running = load(mesh, model_dir)
+    await running.run()
+    assert running.faults() == []
+    assert {answer.receipt["path"] for answer in running.answers} == {"disaggregated"}
+    assert {answer.receipt["retries"] for answer in running.answers} == {0}
+
+
+async def test_a_killed_decode_worker_loses_and_repeats_nothing(mesh: Mesh, model_dir: Path) -> None:
+    running = await run_and_kill(mesh, model_dir, "decode-1", seed=2)
+    assert running.faults() == []
+    assert sum(answer.receipt["retries"] for answer in running.answers) > 0
+
+
+async def test_a_killed_prefill_worker_costs_only_time(mesh: Mesh, model_dir: Path) -> None:
+    running, killed = load(mesh, model_dir, seed=3, prompt_tokens=2_000, max_tokens=20), []
+
+    async def kill_early() -> None:
+        await asyncio.sleep(0.3)  # 32 prompts of 2 000 tokens take two workers 1.6 s
+        killed.append(mesh.send("prefill-1"))
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(running.run())
+        tasks.create_task(kill_early())
+    assert running.faults() == []
+    mesh.wait_restarted("prefill-1", killed[0])
+
+
+async def test_a_killed_router_loses_and_repeats_nothing(mesh: Mesh, model_dir: Path) -> None:
+    running = await run_and_kill(mesh, model_dir, "router", seed=4)
+    assert running.faults() == []
+
+
+async def test_a_stopped_decode_worker_is_left_behind(mesh: Mesh, model_dir: Path) -> None:
+    """A process that hangs, rather than dies, is noticed by its silence."""
+    running, stopped = load(mesh, model_dir, seed=5), []
+    await running.run(lambda: stopped.append(mesh.send("decode-2", signal.SIGSTOP)), after_tokens=20)
+    mesh.send("decode-2", signal.SIGKILL)
+    mesh.wait_restarted("decode-2", stopped[0])
+    assert running.faults() == []
+
+
+async def test_a_killed_gateway_cuts_its_clients_and_leaves_nothing_behind(
+    mesh: Mesh, model_dir: Path
+) -> None:
+    running = load(mesh, model_dir, seed=6)
+    with pytest.raises(BaseExceptionGroup) as cut:
+        await run_and_kill_gateway(mesh, running)
+    assert cut.group_contains(ConnectionCut)
+    after = load(mesh, model_dir, seed=7)
+    await after.run()
+    assert after.faults() == []
+
+
+async def run_and_kill_gateway(mesh: Mesh, running: Load) -> None:
+    killed: list[int] = []
+    try:
+        await running.run(lambda: killed.append(mesh.send("gateway")), after_tokens=20)
+    finally:
+        mesh.wait_restarted("gateway", killed[0])
+
+
+async def test_a_mesh_with_one_decode_worker_waits_for_its_return(own_mesh: Mesh, model_dir: Path) -> None:
+    running = await run_and_kill(own_mesh, model_dir, "decode-1")
+    assert running.faults() == []
+    assert "decode-1 died (SIGKILL)" in own_mesh.said
+
+
+async def test_a_client_that_leaves_frees_its_place(own_mesh: Mesh, model_dir: Path) -> None:
+    answer = Answer()
+    body = load(own_mesh, model_dir, max_tokens=4_000).body([1] * 100)
+    leaving = asyncio.create_task(stream(f"{own_mesh.url}/v1/completions", body, answer))
+    while len(answer.arrivals_s) < 5:
+        await asyncio.sleep(0.01)
+    leaving.cancel()
+    await asyncio.wait([leaving])
+    while open_streams(await metrics(own_mesh.url)):
+        await asyncio.sleep(0.02)
+
+
+async def metrics(url: str) -> str:
+    """The gateway's metrics page."""
+    import httpx
+
+    async with httpx.AsyncClient() as client:
+        return (await client.get(f"{url}/metrics")).text
+
+
+def open_streams(page: str) -> float:
+    (line,) = [line for line in page.splitlines() if line.startswith("pdmesh_gateway_open_streams ")]
+    return float(line.split()[1])
