@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.common.settings import group, setting
+from services.common.settings import group
 from services.common.worker import EngineArguments, WorkerSettings
 
 
@@ -10,6 +10,5 @@ from services.common.worker import EngineArguments, WorkerSettings
 class Settings:
     """Settings of one prefill worker process."""
 
-    metrics_port: int = setting(0, "Port for Prometheus; 0 is off")
     worker: WorkerSettings = group(WorkerSettings)
     engine_arguments: EngineArguments = group(EngineArguments)

@@ -83,4 +83,4 @@ class EngineCollector(Collector):
             load.queued_prefill_tokens,
         )
         for name, value in self._stats().items():
-            yield UnknownMetricFamily(f"pdmesh_engine_{name}", "A number of this kind of engine", value)
+            yield UnknownMetricFamily(f"pdmesh_worker_{name}", "A number of this kind of engine", value)

@@ -14,6 +14,7 @@ from services.common.engine import Engine
 from services.common.errors import EngineStartFailed, EngineUnhealthy, MeshError
 from services.common.limits import DEFAULTS, Limits
 from services.common.rpc import RpcServer
+from services.common.telemetry import serve_metrics
 from services.common.version import VERSION
 from services.common.worker.attachment import Attachment
 from services.common.worker.engine_arguments import EngineArguments
@@ -50,21 +51,21 @@ async def serve_worker(
     server = RpcServer((), limits)
     port = await server.start(settings.host, settings.port)
     try:
-        shell = Shell(engine, Metrics(registry))
-        if await _until(stop, _load(engine, shell)):
-            return  # told to stop while loading
-        registration = Registration(
-            worker_id=settings.identity(),
-            role=role,
-            fingerprint=engine.fingerprint,
-            capacity=engine.capacity,
-            version=VERSION,
-            address=reachable_address(settings.host, port),
-        )
-        await server.set_serving(True)
-        worker = Worker(engine, shell, registration, settings, limits)
-        registry.register(EngineCollector(lambda: worker.reporter.newest, engine.stats))
-        await worker.run(stop, ready, server)
+        with serve_metrics(settings.metrics_port, settings.host, registry):
+            shell = Shell(engine, Metrics(registry))
+            if await _until(stop, _load(engine, shell)):
+                return  # told to stop while loading
+            registration = Registration(
+                worker_id=settings.identity(),
+                role=role,
+                fingerprint=engine.fingerprint,
+                capacity=engine.capacity,
+                version=VERSION,
+                address=reachable_address(settings.host, port),
+            )
+            worker = Worker(engine, shell, registration, settings, limits)
+            registry.register(EngineCollector(lambda: worker.reporter.newest, engine.stats))
+            await worker.run(stop, ready, server)
     finally:
         await engine.close()
         await server.stop(grace_ms=0)
@@ -99,6 +100,7 @@ class Worker:
 
     async def run(self, stop: asyncio.Event, ready: Ready, server: RpcServer) -> None:
         """Serve until `stop`, then drain; the tasks of all routers live in here."""
+        await server.set_serving(True)
         try:
             async with asyncio.TaskGroup() as tasks:
                 attached = [tasks.create_task(a.run()) for a in self._attachments]

@@ -18,6 +18,7 @@ class WorkerSettings:
     routers: tuple[str, ...] = setting(("127.0.0.1:9000",), "Routers to attach to, HOST:PORT each")
     host: str = setting("127.0.0.1", "Address on which health and reflection listen")
     port: int = setting(0, "Port of health and reflection; 0 picks a free one")
+    metrics_port: int = setting(0, "Port for Prometheus; 0 is off")
     worker_id: str = setting("", "Name of this worker; made up from host and process id where not set")
     cores: str = setting("", "CPU cores of a CPU engine, for example 0,2-5; not set: all that are allowed")
     side_channel_port: int = setting(0, "Port where decode workers ask for memory registrations; 0 is any")

@@ -51,7 +51,7 @@ async def test_registers_and_runs_jobs(router: FakeRouter, start: StartWorker) -
     assert worker.metric("pdmesh_worker_tokens_total") == 32 * 20
     assert worker.metric("pdmesh_worker_jobs_total", outcome="length") == 32
     assert worker.metric("pdmesh_worker_kv_blocks", state="free") == 256
-    assert worker.metric("pdmesh_engine_engine_steps") > 0
+    assert worker.metric("pdmesh_worker_engine_steps") > 0
 
 
 async def test_abort_mid_stream_frees_and_is_silent(router: FakeRouter, start: StartWorker) -> None:
@@ -279,9 +279,9 @@ async def test_an_idle_worker_costs_next_to_nothing(router: FakeRouter, start: S
     session = await router.attached()
     session.send(job(1))
     await session.ends(1)
-    steps = worker.metric("pdmesh_engine_engine_steps")
+    steps = worker.metric("pdmesh_worker_engine_steps")
     before = os.times()
     await asyncio.sleep(0.3)
     after = os.times()
-    assert worker.metric("pdmesh_engine_engine_steps") == steps
+    assert worker.metric("pdmesh_worker_engine_steps") == steps
     assert (after.user + after.system) - (before.user + before.system) < 0.25, "a busy loop"
