@@ -18,6 +18,7 @@ from services.common.version import VERSION
 from services.router.core import CoreConfig, RouterCore
 from services.router.gateways import GatewayServicer
 from services.router.metrics import Metrics, StateCollector
+from services.router.poison import PoisonLog
 from services.router.settings import Settings
 from services.router.shell import Shell
 from services.router.workers import WorkerServicer
@@ -48,7 +49,7 @@ async def serve(
 ) -> None:
     """Run a router until `stop`, then let what is in flight end within the grace time."""
     config, clock = core_config(settings), MonotonicClock()
-    shell = Shell(RouterCore(config), clock, Metrics(registry))
+    shell = Shell(RouterCore(config), clock, Metrics(registry), PoisonLog(settings.quarantine_dir))
     registry.register(StateCollector(shell.core.state, clock.now_ms))
     server = _server(shell, settings, config.limits, clock)
     port = await server.start(settings.host, settings.port)

@@ -18,6 +18,7 @@ from services.router.core.actions import (
     Action,
     EndStream,
     ModelInfo,
+    RecordPrompt,
     RefuseWorker,
     ReleaseHandoff,
     SendModels,
@@ -27,6 +28,7 @@ from services.router.core.actions import (
 )
 from services.router.core.events import Event, Tick
 from services.router.metrics import Metrics
+from services.router.poison import PoisonLog
 
 log = logging.getLogger("pdmesh.router")
 
@@ -55,14 +57,14 @@ class WorkerPeer:
 class Shell:
     """Connects one core with its gateways and workers. All calls come from one event loop."""
 
-    def __init__(self, core: RouterCore, clock: Clock, metrics: Metrics) -> None:
+    def __init__(self, core: RouterCore, clock: Clock, metrics: Metrics, poison: PoisonLog) -> None:
         self.core = core
         self.gateways: dict[int, GatewayPeer] = {}
         self.workers: dict[int, WorkerPeer] = {}
         self.idle = asyncio.Event()
         """Set while no request is in flight."""
         self.idle.set()
-        self._clock, self._metrics = clock, metrics
+        self._clock, self._metrics, self._poison = clock, metrics, poison
         self._sessions = count(1)
 
     def new_session(self) -> int:
@@ -96,6 +98,8 @@ class Shell:
                     gateway.link.wake()
             case SendModels(session, models):
                 self._send_models(session, models)
+            case RecordPrompt(request, why):
+                self._poison.record(request, why)
 
     def _send_models(self, session: int | None, models: Iterable[ModelInfo]) -> None:
         wire = router_pb2.ModelList(models=[_model(m) for m in models])

@@ -11,6 +11,7 @@
     │   ├── ModelNotFound        404
     │   ├── RouteNotFound        404
     │   ├── MethodNotAllowed     405
+    │   ├── QuarantinedPrompt    422  workers died with this prompt on them
     │   └── DuplicateRequest     409  the stream number or request id is in use
     ├── Refused                  not taken; retry after `retry_after_ms`
     │   ├── QueueFull            503
@@ -71,6 +72,7 @@ from services.common.errors.tree import (
     PortInUse,
     PromptTooLong,
     ProtocolViolation,
+    QuarantinedPrompt,
     QueueFull,
     QueueWaitExceeded,
     Refused,
@@ -117,6 +119,7 @@ __all__ = [
     "PortInUse",
     "PromptTooLong",
     "ProtocolViolation",
+    "QuarantinedPrompt",
     "QueueFull",
     "QueueWaitExceeded",
     "Refused",

@@ -121,6 +121,14 @@ class DuplicateRequest(Invalid):
     http_status = 409
 
 
+class QuarantinedPrompt(Invalid):
+    """Workers died with this prompt on them."""
+
+    reason = "quarantined_prompt"
+    code = Code.FAILED_PRECONDITION
+    http_status = 422
+
+
 class Refused(MeshError):
     """Not taken; retrying later can help."""
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.common.domain import FinishReason, Job, Path, Receipt, TokenColumns
+from services.common.domain import FinishReason, Job, Path, Receipt, Request, TokenColumns
 from services.common.errors import MeshError
 
 
@@ -87,6 +87,22 @@ class SendModels:
     models: tuple[ModelInfo, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class RecordPrompt:
+    """Keep a request that killed workers, so that somebody can reproduce it."""
+
+    request: Request
+    why: str
+
+
 Action = (
-    StartJob | AbortJob | ReleaseHandoff | RefuseWorker | SendPlaced | SendTokens | EndStream | SendModels
+    StartJob
+    | AbortJob
+    | ReleaseHandoff
+    | RefuseWorker
+    | SendPlaced
+    | SendTokens
+    | EndStream
+    | SendModels
+    | RecordPrompt
 )

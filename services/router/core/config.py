@@ -19,6 +19,10 @@ class CoreConfig:
     """Who has waited this long is placed next, whatever its class, tenant or length."""
     unmeasured_overcommit: float = 4.0
     """Until the rate of freed KV blocks is known, so many times the fleet's blocks may be asked for."""
+    retry_budget_burst: int = 2_000
+    """Retries that may be made at once; one large worker's requests should fit."""
+    retry_budget_per_request: float = 0.2
+    """Retries that each admitted request earns the whole mesh."""
     seed: int = 0
     """Seed of the chance in shedding and sampling."""
     tenant_weights: Mapping[str, float] = field(default_factory=dict)

@@ -5,6 +5,7 @@ from random import Random
 from services.common.domain import Registration, Role
 from services.common.errors import DeadlinePassed, MeshError, RegistrationRefused
 from services.router.core.actions import Action, ModelInfo, RefuseWorker, SendModels
+from services.router.core.budget import RetryBudget
 from services.router.core.config import CoreConfig
 from services.router.core.ending import Ending
 from services.router.core.events import (
@@ -35,7 +36,13 @@ class RouterCore:
 
     def __init__(self, config: CoreConfig | None = None, policies: Policies | None = None) -> None:
         config = config or CoreConfig()
-        self.state = State(config, Fleet(config), policies or Policies.of(config), random=Random(config.seed))
+        self.state = State(
+            config,
+            Fleet(config),
+            policies or Policies.of(config),
+            RetryBudget(config.retry_budget_burst, config.retry_budget_per_request),
+            random=Random(config.seed),
+        )
         self._ending = Ending(self.state)
         self._placing = Placing(self.state, self._ending)
         self._recovery = Recovery(self.state, self._placing, self._ending)
@@ -157,6 +164,9 @@ class RouterCore:
                 self._recovery.stalled(worker, now_ms)
 
     def _on_timer(self, timer: Timer, now_ms: float) -> None:
+        if timer.kind is TimerKind.BREAKER:
+            self.state.room_changed(self.state.fleet.workers.get(timer.gateway))
+            return
         flight = self.state.flights.get((timer.gateway, timer.stream))
         if flight is None:
             return
@@ -165,12 +175,13 @@ class RouterCore:
                 self._intake.waited_too_long(flight, now_ms)
             case TimerKind.DEADLINE:
                 self._ending.fail(flight, DeadlinePassed("the request's deadline has passed"), now_ms)
-            case TimerKind.PROGRESS:
+            case _:
                 if flight.job_number == timer.job_number:
                     self._recovery.overdue(flight, now_ms)
 
 
 def _model_info(pool: Pool) -> ModelInfo:
-    prefill = sum(1 for w in pool.prefill_workers() if w.role is not Role.BOTH)
-    decode = sum(1 for _ in pool.decode_workers())
+    serving = [w for w in pool.workers.values() if not w.draining]
+    prefill = sum(1 for w in serving if w.role is Role.PREFILL)
+    decode = sum(1 for w in serving if w.role.can_decode())
     return ModelInfo(pool.model, pool.max_model_len_tokens, prefill, decode)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from services.common.domain import Capacity, LoadReport, Registration, Role
+from services.router.core.breaker import Breaker
 from services.router.core.config import CoreConfig
 from services.router.core.fairness import FairShares
 from services.router.core.flight import Flight
@@ -22,6 +23,7 @@ class Worker:
         self.registration = registration
         self.load = LoadReport()
         self.draining = False
+        self.breaker = Breaker()
         self.jobs: dict[int, Flight] = {}
         self.heard_ms = now_ms
         """When it last sent news of a job, or got one while it had none."""
@@ -46,6 +48,12 @@ class Worker:
     def capacity(self) -> Capacity:
         """What it can hold, as registered."""
         return self.registration.capacity
+
+    def takes_work(self, now_ms: float) -> bool:
+        """Whether new work may go there; one request at a time while its breaker is half-open."""
+        if self.draining or self.breaker.is_open(now_ms):
+            return False
+        return not self.slots_taken or not self.breaker.is_half_open(now_ms)
 
     def blocks_for(self, text_tokens: int) -> int:
         """KV blocks that a text of this length fills."""
@@ -132,13 +140,13 @@ class Pool:
             counted.append(self.prefill_queue)
         return sum(len(q) for q in counted), sum(q.tokens for q in counted)
 
-    def prefill_workers(self) -> Iterator[Worker]:
+    def prefill_workers(self, now_ms: float) -> Iterator[Worker]:
         """Those that offer handoffs and take work."""
-        return (w for w in self.workers.values() if w.role.can_prefill_for_others() and not w.draining)
+        return (w for w in self.workers.values() if w.role.can_prefill_for_others() and w.takes_work(now_ms))
 
-    def decode_workers(self) -> Iterator[Worker]:
+    def decode_workers(self, now_ms: float) -> Iterator[Worker]:
         """Those that generate and take work."""
-        return (w for w in self.workers.values() if w.role.can_decode() and not w.draining)
+        return (w for w in self.workers.values() if w.role.can_decode() and w.takes_work(now_ms))
 
     @property
     def max_model_len_tokens(self) -> int:

@@ -10,6 +10,7 @@ from services.common.errors import (
     PathUnavailable,
     PromptTooLong,
     ProtocolViolation,
+    QuarantinedPrompt,
     QueueWaitExceeded,
     TooManyStreams,
 )
@@ -46,6 +47,7 @@ class Intake:
             self._state.do(EndStream(gateway, stream, FinishReason.LENGTH, receipt))
         else:
             streams.add(stream)
+            self._state.retry_budget.request_admitted()
             self._admit(gateway, stream, request, receipt, now_ms)
 
     def _admit(self, gateway: int, stream: int, request: Request, receipt: Receipt, now_ms: float) -> None:
@@ -63,6 +65,8 @@ class Intake:
             return ModelNotFound(f"the model '{request.model}' is not served here", field="model")
         if open_streams >= self._state.config.limits.streams_per_gateway_max:
             return TooManyStreams(f"{open_streams} requests are in flight", retry_after_ms=1_000)
+        if self._state.quarantine.holds(request.prompt):
+            return QuarantinedPrompt("workers died with this prompt; it is recorded", field="prompt")
         return _misfit(request, pool) or self._objection(request, pool, now_ms)
 
     def _objection(self, request: Request, pool: Pool, now_ms: float) -> MeshError | None:
@@ -96,7 +100,7 @@ class Intake:
         retry_after_ms = pool.placements.retry_after_ms(waiting, now_ms)
         kind: type[MeshError] = QueueWaitExceeded
         message = f"not placed within {wait_ms} ms"
-        if next(pool.decode_workers(), None) is None:
+        if next(pool.decode_workers(now_ms), None) is None:
             kind = NoWorkers
             message = f"no decode worker serves {pool.model}"
         self._ending.fail(flight, kind(message, retry_after_ms=retry_after_ms), now_ms)

@@ -57,7 +57,7 @@ class Placing:
         pool.waits_for_decode = False
 
     def _try(self, flight: Flight, now_ms: float) -> Outcome:
-        decode = self._state.policies.decode.pick(flight, flight.pool.decode_workers())
+        decode = self._state.policies.decode.pick(flight, flight.pool.decode_workers(now_ms))
         if decode is None:
             return Outcome.NEEDS_DECODE
         if flight.handoff is not None:
@@ -69,22 +69,24 @@ class Placing:
         return Outcome.LEFT_QUEUE
 
     def _try_disaggregated(self, flight: Flight, decode: Worker, now_ms: float) -> Outcome:
-        others = [w for w in flight.pool.prefill_workers() if w is not decode]
-        if not others:
-            self._go_without_prefill(flight, decode, now_ms)
+        others = [w for w in flight.pool.prefill_workers(now_ms) if w is not decode]
+        partners = [w for w in others if self._state.pairs.may_hand_over(w, decode, now_ms)]
+        if not partners:
+            reason = "pair_suspended" if others else "no_prefill_worker"
+            self._go_without_prefill(flight, decode, reason, now_ms)
             return Outcome.LEFT_QUEUE
-        prefill = self._state.policies.prefill.pick(flight, others)
+        prefill = self._state.policies.prefill.pick(flight, partners)
         if prefill is None:
             return Outcome.NEEDS_PREFILL
         self._leave_for(flight, decode, now_ms)
         self._start_prefill(flight, prefill, now_ms)
         return Outcome.LEFT_QUEUE
 
-    def _go_without_prefill(self, flight: Flight, decode: Worker, now_ms: float) -> None:
+    def _go_without_prefill(self, flight: Flight, decode: Worker, reason: str, now_ms: float) -> None:
         if flight.request.strict_disaggregation:
-            self._ending.fail(flight, PathUnavailable("no prefill worker is there"), now_ms)
+            self._ending.fail(flight, PathUnavailable(f"no handoff is possible: {reason}"), now_ms)
             return
-        flight.path, flight.receipt.path_reason = Path.LOCAL, "no_prefill_worker"
+        flight.path, flight.receipt.path_reason = Path.LOCAL, reason
         self.start_local(flight, self._leave_for(flight, decode, now_ms), now_ms)
 
     def _leave_for(self, flight: Flight, decode: Worker, now_ms: float) -> Seat:

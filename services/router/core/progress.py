@@ -84,6 +84,7 @@ class Progress:
             self._state.do(ReleaseHandoff(worker.session, offer.handoff_id))
             return
         self._ending.stop_job(flight, abort=False)
+        worker.breaker.success()
         self._enter(flight, worker, offer, now_ms)
         self._placing.announce(flight)
         self._first_tokens(flight, offer)
@@ -129,6 +130,19 @@ class Progress:
         flight.receipt.handoff_ms += now_ms - handoff.offered_ms
         flight.receipt.kv_size_bytes = adopted.kv_size_bytes or flight.receipt.kv_size_bytes
         flight.phase, flight.decode_since_ms = Phase.DECODING, now_ms
+        self._count_handoff(handoff, worker, adopted, now_ms)
+
+    def _count_handoff(
+        self, handoff: Handoff, decode: Worker, adopted: HandoffAdopted, now_ms: float
+    ) -> None:
+        if handoff.worker.pool is None:
+            return
+        pair = self._state.pairs.of(handoff.worker, decode)
+        pair.handoffs += 1
+        pair.breaker.success()
+        pair.handoff_ms.add(now_ms - handoff.offered_ms)
+        if adopted.transfer_ms > 0:
+            pair.transfer_gb_per_s.add(adopted.kv_size_bytes / adopted.transfer_ms / 1e6)
 
     def _finished(self, worker: Worker, finished: JobFinished, now_ms: float) -> None:
         flight = worker.jobs.get(finished.stream)
@@ -137,6 +151,7 @@ class Progress:
         self._ending.stop_job(flight, abort=False)
         if flight.path is Path.LOCAL:
             flight.receipt.cached_tokens = finished.cached_tokens
+        worker.breaker.success()
         self._placing.announce(flight)
         self._ending.finish(flight, finished.reason, now_ms)
 

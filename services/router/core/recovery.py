@@ -1,8 +1,8 @@
 """Recovery: what a worker's failure, death or silence turns into. The client sees only time."""
 
 from services.common.domain import FailureKind, FinishReason, JobFailed
-from services.common.errors import InvalidField, NotResumable, RetriesExhausted
-from services.router.core.actions import ReleaseHandoff
+from services.common.errors import InvalidField, NotResumable, QuarantinedPrompt, RetriesExhausted
+from services.router.core.actions import RecordPrompt, ReleaseHandoff
 from services.router.core.ending import Ending
 from services.router.core.fleet import Worker
 from services.router.core.flight import Flight, Phase
@@ -26,12 +26,17 @@ class Recovery:
         if failed.kind is FailureKind.INVALID:
             self._ending.fail(flight, InvalidField(failed.message), now_ms)
         elif failed.kind is FailureKind.HANDOFF and flight.phase is Phase.ADOPTING:
-            self._handoff_failed(flight, "handoff_failed", now_ms)
+            self._handoff_failed(flight, worker, "handoff_failed", now_ms)
         else:
+            if failed.kind is not FailureKind.LEAVING:
+                self._blame(worker, now_ms)
             self._place_again(flight, worker, failed.message, now_ms)
 
     def worker_gone(self, worker: Worker, why: str, now_ms: float) -> None:
         """A worker's session has ended: its jobs go elsewhere, its offers are lost."""
+        prompts = [f.request.prompt for f in worker.jobs.values()]
+        self._state.quarantine.worker_died(worker.session, prompts)
+        self._state.pairs.forget(worker.session)
         for handoff in self._state.ledger.lose(worker.session):
             handoff.state = HandoffState.DROPPED
         for flight in list(worker.jobs.values()):
@@ -52,19 +57,30 @@ class Recovery:
             return
         self._ending.stop_job(flight, abort=True)
         if flight.phase is Phase.ADOPTING:
-            self._handoff_failed(flight, "handoff_timeout", now_ms)
+            self._handoff_failed(flight, worker, "handoff_timeout", now_ms)
         else:
+            self._blame(worker, now_ms)
             self._place_again(flight, worker, "the prefill took too long", now_ms)
 
     def stalled(self, worker: Worker, now_ms: float) -> None:
         """A worker sends nothing for its jobs: they go elsewhere."""
+        self._blame(worker, now_ms)
         for flight in list(worker.jobs.values()):
             self._ending.stop_job(flight, abort=True)
             self._place_again(flight, worker, "the engine is stuck", now_ms)
         worker.heard_ms = now_ms
 
-    def _handoff_failed(self, flight: Flight, reason: str, now_ms: float) -> None:
+    def _blame(self, worker: Worker, now_ms: float) -> None:
+        if worker.breaker.fault(now_ms):
+            self._state.breaker_opened(worker, worker.breaker)
+
+    def _handoff_failed(self, flight: Flight, decode: Worker, reason: str, now_ms: float) -> None:
         handoff, seat = flight.handoff, flight.decode_seat
+        if handoff is not None and handoff.worker.pool is not None:
+            pair = self._state.pairs.of(handoff.worker, decode)
+            pair.failures += 1
+            if pair.breaker.fault(now_ms):
+                self._state.breaker_opened(decode, pair.breaker)
         if handoff is not None and handoff.state is HandoffState.ADOPTED:
             self._state.do(ReleaseHandoff(handoff.worker.session, handoff.handoff_id))
         if seat is None or self._is_out_of_retries(flight, reason, now_ms):
@@ -73,6 +89,10 @@ class Recovery:
 
     def _place_again(self, flight: Flight, worker: Worker, why: str, now_ms: float) -> None:
         if self._is_out_of_retries(flight, why, now_ms):
+            return
+        if self._state.quarantine.holds(flight.request.prompt):
+            self._state.do(RecordPrompt(flight.request, why))
+            self._ending.fail(flight, QuarantinedPrompt("workers died with this prompt"), now_ms)
             return
         if not flight.may_move:
             self._ending.fail(flight, NotResumable(f"{worker.worker_id}: {why}"), now_ms)
@@ -91,7 +111,11 @@ class Recovery:
     def _is_out_of_retries(self, flight: Flight, why: str, now_ms: float) -> bool:
         flight.receipt.retries += 1
         most = self._state.config.limits.retries_per_request_max
-        if flight.receipt.retries <= most:
+        if flight.receipt.retries > most:
+            why = f"failed {most + 1} times, at last: {why}"
+        elif self._state.retry_budget.take():
             return False
-        self._ending.fail(flight, RetriesExhausted(f"failed {most + 1} times, at last: {why}"), now_ms)
+        else:
+            why = f"the mesh's retry budget is spent: {why}"
+        self._ending.fail(flight, RetriesExhausted(why), now_ms)
         return True

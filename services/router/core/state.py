@@ -4,12 +4,16 @@ from dataclasses import dataclass, field
 from random import Random
 
 from services.router.core.actions import Action
+from services.router.core.breaker import Breaker
+from services.router.core.budget import RetryBudget
 from services.router.core.config import CoreConfig
 from services.router.core.fleet import Fleet, Pool, Worker
 from services.router.core.flight import Flight
 from services.router.core.handoffs import HandoffLedger
+from services.router.core.pairs import Pairs
 from services.router.core.placement import Policies
-from services.router.core.timers import Timers
+from services.router.core.quarantine import Quarantine
+from services.router.core.timers import Timer, TimerKind, Timers
 
 FlightKey = tuple[int, int]
 """Gateway session and stream."""
@@ -22,11 +26,14 @@ class State:
     config: CoreConfig
     fleet: Fleet
     policies: Policies
+    retry_budget: RetryBudget
     flights: dict[FlightKey, Flight] = field(default_factory=dict)
     streams_of: dict[int, set[int]] = field(default_factory=dict)
     """Open streams of each attached gateway."""
     ledger: HandoffLedger = field(default_factory=HandoffLedger)
     timers: Timers = field(default_factory=Timers)
+    pairs: Pairs = field(default_factory=Pairs)
+    quarantine: Quarantine = field(default_factory=Quarantine)
     random: Random = field(default_factory=Random)
     """Seeded; the core's only chance."""
     dirty_pools: dict[str, Pool] = field(default_factory=dict)
@@ -36,6 +43,11 @@ class State:
     def do(self, action: Action) -> None:
         """Want something done."""
         self.actions.append(action)
+
+    def breaker_opened(self, worker: Worker, breaker: Breaker) -> None:
+        """Have the worker's pool looked at again once the breaker is half-open."""
+        if breaker.open_until_ms is not None:
+            self.timers.at(breaker.open_until_ms, Timer(TimerKind.BREAKER, worker.session, 0))
 
     def room_changed(self, worker: Worker | None) -> None:
         """A worker has more room than before."""

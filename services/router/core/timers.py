@@ -16,6 +16,8 @@ class TimerKind(IntEnum):
     """Whether the flight still lives."""
     PROGRESS = 3
     """Whether the flight's job is still the same, without an offer or an adoption."""
+    BREAKER = 4
+    """A worker's breaker is half-open; `gateway` is the worker's session."""
 
 
 class Timer(NamedTuple):
