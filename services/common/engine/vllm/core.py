@@ -1,9 +1,11 @@
 """Starting and stopping vLLM's engine process."""
 
+import contextlib
 import logging
 import os
 import socket
 import tempfile
+import textwrap
 import uuid
 import warnings
 from dataclasses import dataclass
@@ -12,7 +14,8 @@ from typing import Any
 from services.common.domain import Role
 from services.common.engine.vllm import cpu
 from services.common.engine.vllm.arguments import EngineArguments, parse
-from services.common.errors import BadSetting, EngineStartFailed, MeshError
+from services.common.engine.vllm.root_cause import root_cause
+from services.common.errors import BadSetting, ComponentMissing, EngineStartFailed, ModelMissing
 
 _KV_ROLE = {Role.PREFILL: "kv_producer", Role.DECODE: "kv_consumer", Role.BOTH: "kv_both"}
 
@@ -49,17 +52,13 @@ def start(plan: Plan) -> Core:
     Blocks for seconds to minutes, so it runs in a thread. Raises a `Startup` error.
     """
     cores = _prepare_environment(plan)
-    try:
-        with warnings.catch_warnings():
-            # A forked engine process inherits the filters: its deprecations are no error of ours.
-            warnings.simplefilter("ignore")
+    with warnings.catch_warnings():
+        # A forked engine process inherits the filters: its deprecations are no error of ours.
+        warnings.simplefilter("ignore")
+        try:
             return _start(plan, cores)
-    except MeshError:
-        raise
-    except (ValueError, NotImplementedError, TypeError) as error:
-        raise BadSetting(f"vLLM refuses its configuration: {_one_line(error)}") from error
-    except (RuntimeError, OSError, TimeoutError, AssertionError, ImportError) as error:
-        raise EngineStartFailed(f"vLLM did not start: {_one_line(error)}") from error
+        except ImportError as error:
+            raise ComponentMissing(f"vLLM cannot be imported: {_one_line(error)}") from error
 
 
 def stop(core: Core, grace_s: float) -> None:
@@ -75,19 +74,34 @@ def process_ids(core: Core) -> list[int]:
 
 
 def _start(plan: Plan, cores: list[int]) -> Core:
+    from vllm.exceptions import VLLMError
     from vllm.platforms import current_platform
     from vllm.renderers import renderer_from_config
-    from vllm.v1.engine.core_client import EngineCoreClient
     from vllm.v1.engine.input_processor import InputProcessor
-    from vllm.v1.executor import Executor
 
     endpoint = f"ipc://{tempfile.gettempdir()}/pdmesh-kv-{uuid.uuid4().hex}"
     on_cpu = bool(current_platform.is_cpu())
-    config = _build_config(plan, on_cpu, endpoint)
-    inputs = InputProcessor(config, renderer_from_config(config))
-    with cpu.engine_process(config, cores) if on_cpu else _unchanged():
-        client = EngineCoreClient.make_async_mp_client(config, Executor.get_class(config), log_stats=True)
-    return Core(config, client, inputs, on_cpu, endpoint)
+    try:
+        config = _build_config(plan, on_cpu, endpoint)
+        inputs = InputProcessor(config, renderer_from_config(config))
+    except OSError as error:
+        raise ModelMissing(f"cannot load the model {plan.model}: {_one_line(error)}") from error
+    except (ValueError, TypeError, NotImplementedError, VLLMError) as error:
+        raise BadSetting(f"vLLM refuses its configuration: {_one_line(error)}") from error
+    return Core(config, _start_process(config, on_cpu, cores), inputs, on_cpu, endpoint)
+
+
+def _start_process(config: Any, on_cpu: bool, cores: list[int]) -> Any:
+    """vLLM's client of its engine process, which has loaded the model."""
+    from vllm.v1.engine.core_client import EngineCoreClient
+    from vllm.v1.executor import Executor
+
+    surroundings = cpu.engine_process(config, cores) if on_cpu else contextlib.nullcontext()
+    with root_cause() as cause, surroundings:
+        try:
+            return EngineCoreClient.make_async_mp_client(config, Executor.get_class(config), log_stats=True)
+        except Exception as error:  # whatever it is, the engine does not run, and the operator is told why
+            raise EngineStartFailed(f"vLLM did not start: {cause.read() or _one_line(error)}") from error
 
 
 def _build_config(plan: Plan, on_cpu: bool, kv_events_endpoint: str) -> Any:
@@ -152,12 +166,10 @@ def _free_port() -> int:
     raise EngineStartFailed("no free port for NIXL's side channel below 32768")
 
 
-class _unchanged:  # noqa: N801 - reads as a statement
-    def __enter__(self) -> None: ...
-    def __exit__(self, *_: object) -> None: ...
-
-
 def _one_line(error: BaseException) -> str:
-    """The last line that says something: vLLM and pydantic put the reason there."""
+    """An error's reason; pydantic puts it into the second line, between labels."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
+    if len(lines) > 1 and "validation error" in lines[0]:
+        del lines[0]
+    reason = lines[0].partition(" [type=")[0] if lines else type(error).__name__
+    return textwrap.shorten(reason.removeprefix("Value error, "), 300)

@@ -182,6 +182,9 @@ class VllmEngine:
         if self._core is not None:
             core, self._core = self._core, None
             await asyncio.to_thread(vllm_core.stop, core, CLOSE_GRACE_S)
+            # vLLM closes its sockets in a callback on this loop, and leaves their context open.
+            await asyncio.sleep(0)
+            core.client.ctx.destroy(linger=0)
         for live in self._live.values():
             live.settle()
         self._live.clear()

@@ -65,8 +65,16 @@ class RequestBuilder:
     def build(self, job: Job, request_id: str) -> tuple[LiveJob, Any]:
         """The job's entry and its EngineCoreRequest.
 
-        Raises `BadTicket`, or ValueError for what vLLM refuses.
+        Raises `BadTicket`, or ValueError with one line for what vLLM refuses.
         """
+        from vllm.exceptions import VLLMClientError
+
+        try:
+            return self._build(job, request_id)
+        except VLLMClientError as error:
+            raise ValueError(error.args[0].splitlines()[0]) from error
+
+    def _build(self, job: Job, request_id: str) -> tuple[LiveJob, Any]:
         text = job.prompt + job.delivered
         offers = self._offers(job, len(text))
         connector_params = self._connector_params(job.handoff, len(text)) if job.kind is JobKind.ADOPT else {}

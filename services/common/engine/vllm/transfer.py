@@ -1,6 +1,7 @@
 """The worker's side of the handoff: moves KV over NIXL, keeps leases and deadlines."""
 
 import contextlib
+import socket
 import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 PROGRESS_INTERVAL_US = 1_000
 """Sleep of NIXL's progress thread between two looks at the network; 0, NIXL's own choice, burns a core."""
+
+CONNECT_TIMEOUT_S = 1.0
+"""For the first contact with a prefill worker."""
 
 MARGIN_MS = "mesh_margin_ms"
 """Key in the connector's extra configuration: how long a pull may take past its deadline to begin."""
@@ -73,6 +77,11 @@ class HandoffWorker(NixlPullConnectorWorker):  # type: ignore[misc]
         # Pulls that only notify are never polled for.
         for request_id in metadata.pull_seconds_left.keys() - self._recving_metadata.keys():
             del self._pull_deadline[request_id]
+
+    def _nixl_handshake(self, host: str, port: int, *args: Any, **kwargs: Any) -> Any:
+        """Shake hands, once it is known that somebody listens: the stock handshake waits five seconds."""
+        socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S).close()
+        return super()._nixl_handshake(host, port, *args, **kwargs)
 
     def _read_blocks_for_req(self, req_id: str, meta: ReqMeta) -> None:
         """Read, unless the deadline has passed: the remote blocks may hold another prompt by now."""
