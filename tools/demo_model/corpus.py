@@ -1,0 +1,128 @@
+"""Conversations for training and single prompts for evaluation, both a pure function of seed and index."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from tools.demo_model import text, words
+from tools.demo_model.chat import Message, Tool
+from tools.demo_model.exchange import Exchange, Scene, Split, draw_scene
+from tools.demo_model.tasks import canned, copying, lists, lookup, tool_calls
+from tools.demo_model.text import SizeTokens
+
+SceneBuilder = Callable[[Random, SizeTokens, int], Scene]
+ExchangeBuilder = Callable[[Random], Exchange]
+
+SCENES: dict[str, SceneBuilder] = {
+    "repeat": copying.repeat,
+    "lookup": lookup.lookup,
+    "recall": copying.recall,
+    "first_message": copying.first_message,
+    "tool_call": tool_calls.call_tool,
+}
+SCENE_WEIGHTS: dict[str, float] = {
+    "repeat": 0.22,
+    "lookup": 0.34,
+    "recall": 0.13,
+    "first_message": 0.08,
+    "tool_call": 0.10,
+    "": 0.13,
+}
+TURN_OVERHEAD_TOKENS = 10
+SMALL: tuple[ExchangeBuilder, ...] = (*canned.ALL, *canned.ALL, *lists.ALL, *lists.ALL, lists.arithmetic)
+
+_SYSTEM_PROMPTS = (
+    "You are a helpful assistant.",
+    "You are the pdmesh demo model.",
+    "Answer briefly.",
+    "You are a helpful assistant. Be brief.",
+    "Answer the question.",
+    "Be precise.",
+)
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """A system prompt, tools, and exchanges whose answers are all known."""
+
+    system: str
+    tools: tuple[Tool, ...]
+    exchanges: tuple[Exchange, ...]
+
+    def messages(self) -> list[Message]:
+        """The turns, answers included."""
+        turns = [Message("system", self.system)] if self.system else []
+        for exchange in self.exchanges:
+            turns += [Message(exchange.role, exchange.question), Message("assistant", exchange.answer)]
+        return turns
+
+
+def system_prompt(rng: Random) -> str:
+    """Mostly none; else a usual one or a random sentence, so that its presence changes nothing."""
+    chance = rng.random()
+    if chance < 0.6:
+        return ""
+    return rng.choice(_SYSTEM_PROMPTS) if chance < 0.9 else text.sentence(rng)
+
+
+def small_exchange(rng: Random, split: Split) -> Exchange:
+    """One short question that needs no context."""
+    build = rng.choice(SMALL)
+    if build is canned.small_talk:
+        return build(rng)
+    return draw_scene(lambda: Scene(build(rng)), split).opening
+
+
+def training_conversation(rng: Random, size: SizeTokens, budget_tokens: int) -> Conversation:
+    """A scene and as many further exchanges as fit into the budget."""
+    kind = rng.choices(tuple(SCENE_WEIGHTS), tuple(SCENE_WEIGHTS.values()))[0]
+    if not kind:
+        return Conversation(system_prompt(rng), (), tuple(_small_exchanges(rng, size, budget_tokens)))
+    scene = draw_scene(
+        lambda: SCENES[kind](rng, size, _scene_budget_tokens(rng, kind, budget_tokens)), "train"
+    )
+    exchanges = [scene.opening, *scene.then]
+    used_tokens = sum(_exchange_tokens(exchange, size) for exchange in exchanges)
+    while True:
+        further = scene.ask(rng) if scene.ask and rng.random() < 0.75 else _side_exchange(rng, size, kind)
+        used_tokens += _exchange_tokens(further, size)
+        if used_tokens > budget_tokens:
+            return Conversation(system_prompt(rng), scene.opening.tools, tuple(exchanges))
+        exchanges.append(further)
+
+
+def _scene_budget_tokens(rng: Random, kind: str, budget_tokens: int) -> int:
+    if kind == "tool_call":
+        return budget_tokens
+    largest = 0.42 if kind == "repeat" else 0.85
+    return max(6, int(budget_tokens * rng.uniform(0.05, largest)))
+
+
+def _side_exchange(rng: Random, size: SizeTokens, kind: str) -> Exchange:
+    if kind == "repeat" or rng.random() < 0.3:
+        return draw_scene(lambda: copying.repeat(rng, size, rng.randint(3, 40)), "train").opening
+    return small_exchange(rng, "train")
+
+
+def _small_exchanges(rng: Random, size: SizeTokens, budget_tokens: int) -> list[Exchange]:
+    return text.fill(
+        lambda: small_exchange(rng, "train"), lambda exchange: _exchange_tokens(exchange, size), budget_tokens
+    )
+
+
+def _exchange_tokens(exchange: Exchange, size: SizeTokens) -> int:
+    tools_tokens = size(str(exchange.tools)) if exchange.tools else 0
+    return size(exchange.question) + size(exchange.answer) + TURN_OVERHEAD_TOKENS + tools_tokens
+
+
+def tokenizer_texts(seed: int, conversations: int) -> list[str]:
+    """Text on which the tokenizer is built: conversations of the training split, and every listed word."""
+    rng = Random(f"tokenizer {seed}")
+    lines: list[str] = []
+    for _ in range(conversations):
+        made = training_conversation(rng, lambda s: len(s) // 3, 300)
+        lines += [message.content for message in made.messages()]
+        lines += [str(tool).replace("'", '"') for tool in made.tools]
+    return lines + [f"{word} {word}" for word in words.ALL for _ in range(20)]
