@@ -39,6 +39,7 @@ def test_a_step_is_divided_in_each_sessions_numbers() -> None:
     assert parts["b"].failed == [JobFailed(2, FailureKind.ENGINE, "broken")]
     assert parts["b"].adopted == [HandoffAdopted(2, "h", 64, 1.5)]
     assert len(jobs) == 1
+    assert (jobs.open_streams("a"), jobs.open_streams("b")) == ([], [1])
 
 
 def test_news_of_an_ended_job_is_dropped() -> None:
