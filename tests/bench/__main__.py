@@ -1,0 +1,78 @@
+"""What gateway and router cost: `make bench`.
+
+A mesh of real processes with the sim engine, load from a process of its own, CPU time from /proc, next to a
+reference server measured in the same run on the same machine. Writes tests/bench/results/mesh.{json,md}.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from tests.bench.measure import Case, idle, reference_server, sim_mesh, spending
+from tests.bench.report import table
+from tests.mesh import model
+
+RESULTS = Path(__file__).parent / "results"
+PACED = (
+    Case(streams=64, step_ms=20.0, prompt_tokens=500, output_tokens=200, rounds=3),
+    Case(streams=256, step_ms=50.0, prompt_tokens=500, output_tokens=200, rounds=2),
+)
+QUICK = (Case(streams=16, step_ms=20.0, prompt_tokens=100, output_tokens=20, rounds=1),)
+
+
+def measure(case: Case, scratch: Path) -> dict[str, Any]:
+    """One case: mesh, bare requests against the same mesh, reference."""
+    model_dir = model.build(scratch / "words")
+    run_dir = scratch / f"mesh-{case.streams}"
+    run_dir.mkdir()
+    bare = Case(16, 0.0, case.prompt_tokens, 1, rounds=50)
+    with sim_mesh(model_dir, run_dir, case) as mesh:
+        at_rest = idle(mesh.pids)
+        on_mesh = spending(mesh.pids, mesh.url, model_dir.name, case)
+        on_bare = spending(mesh.pids, mesh.url, model_dir.name, bare)
+    with reference_server(case) as (url, pid):
+        on_reference = spending({"reference": pid}, url, model_dir.name, case)
+    return {
+        "case": vars(case),
+        "idle_cpu_percent": at_rest,
+        "mesh": on_mesh,
+        "bare_requests": on_bare,
+        "reference": on_reference,
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Where the figures come from."""
+    cpu = next((line for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line), "")
+    return {
+        "cpu": cpu.partition(":")[2].strip(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }
+
+
+def main() -> int:
+    """Entry point; exit code 1 when a request failed."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--quick", action="store_true", help="a small case, results to standard output only")
+    is_quick = parser.parse_args().quick
+    with tempfile.TemporaryDirectory() as scratch:
+        rows = [measure(case, Path(scratch)) for case in (QUICK if is_quick else PACED)]
+    page = table(machine(), rows)
+    print(page)
+    if not is_quick:
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "mesh.json").write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2) + "\n")
+        (RESULTS / "mesh.md").write_text(page)
+    return 1 if any(row["mesh"]["failed"] for row in rows) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
