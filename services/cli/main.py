@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import TextIO
 
-from services.common.errors import Startup
+from services.common.errors import MeshError, Startup
 from services.common.settings import unknown
 
 COMMANDS = {
@@ -20,12 +20,15 @@ COMMANDS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 on success, 2 when something could not start, with one line on stderr."""
+    """Run one command; 0 on success, 2 when something could not start, 1 when it could not go on."""
     try:
         return dispatch(sys.argv[1:] if arguments is None else arguments)
     except Startup as error:
         print(f"pdmesh: {error.reason}: {error.message}", file=sys.stderr)
         return 2
+    except MeshError as error:  # served, and cannot go on: an engine has died
+        print(f"pdmesh: {error.reason}: {error.message}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader of our output has left, `pdmesh chat hi | head -1`
