@@ -6,24 +6,20 @@ from typing import Any
 import grpc.aio
 
 from pdmesh.router.v1 import router_pb2, router_pb2_grpc
-from pdmesh.types.v1 import types_pb2
-from services.common.clock import Clock
-from services.common.domain import Role
 from services.common.domain.tokens import from_bytes
 from services.common.errors import MeshError, ProtocolViolation, TooManyConnections
 from services.common.limits import Limits
 from services.common.rpc import LinkLost, abort_with
-from services.common.rpc.convert import request_from_wire, wire_enum
+from services.common.rpc.convert import request_from_wire
 from services.router.core.events import CancelRequested, GatewayAttached, GatewayDetached, Submitted
-from services.router.core.fleet import Pool, Worker
 from services.router.shell import GatewayPeer, Shell, log
 
 
 class GatewayServicer(router_pb2_grpc.RouterServiceServicer):
     """`pdmesh.router.v1.RouterService`."""
 
-    def __init__(self, shell: Shell, router_id: str, version: str, limits: Limits, clock: Clock) -> None:
-        self._shell, self._limits, self._clock = shell, limits, clock
+    def __init__(self, shell: Shell, router_id: str, version: str, limits: Limits) -> None:
+        self._shell, self._limits = shell, limits
         self._router_id, self._version = router_id, version
 
     async def Connect(  # noqa: N802 - the name is the protocol's
@@ -54,46 +50,9 @@ class GatewayServicer(router_pb2_grpc.RouterServiceServicer):
         for stream in _streams(frame.cancelled_streams):
             self._shell.feed(CancelRequested(session, stream))
 
-    async def DescribeFleet(  # noqa: N802
-        self, _request: router_pb2.DescribeFleetRequest, _context: grpc.aio.ServicerContext[Any, Any]
-    ) -> router_pb2.DescribeFleetResponse:
-        """The fleet as the router sees it."""
-        state = self._shell.core.state
-        return router_pb2.DescribeFleetResponse(
-            router_id=self._router_id,
-            workers=[_worker_status(w) for w in state.fleet.workers.values()],
-            tiers=[_tier_status(p, role) for p in state.fleet.pools.values() for role in _TIERS],
-            stranded_block_seconds=state.ledger.stranded_block_seconds(self._clock.now_ms()),
-            open_handoffs=len(state.ledger),
-            open_requests=len(state.flights),
-        )
-
-
-_TIERS = (types_pb2.ROLE_PREFILL, types_pb2.ROLE_DECODE)
-
 
 def _streams(column: bytes) -> list[int]:
     try:
         return list(from_bytes(column))
     except ValueError as failure:
         raise ProtocolViolation(f"cancelled streams: {failure}") from failure
-
-
-def _worker_status(worker: Worker) -> router_pb2.WorkerStatus:
-    return router_pb2.WorkerStatus(
-        worker_id=worker.worker_id,
-        model=worker.registration.fingerprint.model,
-        role=wire_enum(worker.role),
-        state="draining" if worker.draining else "serving",
-        running_requests=len(worker.jobs),
-        kv_blocks_total=worker.capacity.kv_blocks,
-        kv_blocks_reserved=worker.blocks_taken,
-        queued_prefill_tokens=worker.prefill_tokens_taken,
-    )
-
-
-def _tier_status(pool: Pool, role: types_pb2.Role) -> router_pb2.TierStatus:
-    requests, waiting_tokens = pool.waiting(Role(role))
-    return router_pb2.TierStatus(
-        model=pool.model, role=role, queued_requests=requests, queued_tokens=waiting_tokens
-    )

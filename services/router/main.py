@@ -10,6 +10,7 @@ from dataclasses import replace
 from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
 
 from pdmesh.fleet.v1 import fleet_pb2_grpc
+from pdmesh.operator.v1 import operator_pb2_grpc
 from pdmesh.router.v1 import router_pb2_grpc
 from services.common.clock import MonotonicClock
 from services.common.limits import DEFAULTS, Limits
@@ -18,12 +19,17 @@ from services.common.version import VERSION
 from services.router.core import CoreConfig, RouterCore
 from services.router.gateways import GatewayServicer
 from services.router.metrics import Metrics, StateCollector
+from services.router.operators import OperatorServicer
 from services.router.poison import PoisonLog
 from services.router.settings import Settings
 from services.router.shell import Shell
 from services.router.workers import WorkerServicer
 
-SERVICES = ("pdmesh.router.v1.RouterService", "pdmesh.fleet.v1.FleetService")
+SERVICES = (
+    "pdmesh.router.v1.RouterService",
+    "pdmesh.fleet.v1.FleetService",
+    "pdmesh.operator.v1.OperatorService",
+)
 Ready = Callable[[dict[str, str]], None]
 
 
@@ -70,10 +76,12 @@ async def serve(
 def _server(shell: Shell, settings: Settings, limits: Limits, clock: MonotonicClock) -> RpcServer:
     router_id = settings.router_id or f"router-{socket.gethostname()}-{os.getpid()}"
     server = RpcServer(SERVICES, limits)
-    gateways = GatewayServicer(shell, router_id, VERSION, limits, clock)
+    gateways = GatewayServicer(shell, router_id, VERSION, limits)
     router_pb2_grpc.add_RouterServiceServicer_to_server(gateways, server.server)
     workers = WorkerServicer(shell, router_id, limits)
     fleet_pb2_grpc.add_FleetServiceServicer_to_server(workers, server.server)
+    operators = OperatorServicer(shell, router_id, clock)
+    operator_pb2_grpc.add_OperatorServiceServicer_to_server(operators, server.server)
     return server
 
 

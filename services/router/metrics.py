@@ -97,7 +97,7 @@ class StateCollector(Collector):
             key = (
                 worker.registration.fingerprint.model,
                 worker.role.name.lower(),
-                "draining" if worker.draining else "serving",
+                worker.state.name.lower(),
             )
             counted[key] = counted.get(key, 0) + 1
         for key, number in counted.items():

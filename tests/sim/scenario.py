@@ -1,6 +1,10 @@
 """A random life of a mesh, from a seed."""
 
+import contextlib
+
 from services.common.domain import FailureKind, Role, ServiceClass
+from services.common.errors import OperationRefused, WorkerNotFound
+from services.router.core.events import Activate, Drain, Forgive, SetLocalThreshold, SetRole, StandBy
 from tests.sim.invariants import check
 from tests.sim.worker import SimWorker
 from tests.sim.world import World
@@ -32,8 +36,30 @@ class _Scenario:
             self.world.at(self.random.uniform(0, BUSY_MS * 0.8), self._submit)
         for _ in range(self.random.choice([0, 0, 2, 8])):
             self.world.at(self.random.uniform(0, BUSY_MS), self._fault)
+        for _ in range(self.random.choice([0, 0, 5])):
+            self.world.at(self.random.uniform(0, BUSY_MS), self._order)
         if self.random.random() < 0.1:
             self.world.at(self.random.uniform(BUSY_MS * 0.2, BUSY_MS * 0.8), self._lose_all)
+
+    def _order(self) -> None:
+        """An operator interferes; what a core refuses, it must refuse without harm."""
+        if not self.world.workers:
+            return
+        worker_id = self.random.choice(list(self.world.workers.values())).registration.worker_id
+        orders = [
+            Drain(worker_id),
+            StandBy(worker_id),
+            Forgive(),
+            SetLocalThreshold(self.random.randint(0, 200)),
+        ]
+        orders += [SetRole(worker_id, role) for role in Role]
+        with contextlib.suppress(OperationRefused):
+            self.world.feed(self.random.choice(orders))
+        self.world.at(self.random.uniform(100, 3_000), lambda: self._undo(worker_id))
+
+    def _undo(self, worker_id: str) -> None:
+        with contextlib.suppress(OperationRefused, WorkerNotFound):
+            self.world.feed(Activate(worker_id))
 
     def _lose_all(self) -> None:
         for worker in list(self.world.workers.values()):

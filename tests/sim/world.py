@@ -36,7 +36,11 @@ from tests.sim.worker import SimWorker
 
 LIMITS = replace(DEFAULTS, queue_wait_ms_max=4_000, queue_requests_max=40)
 CONFIG = CoreConfig(
-    limits=LIMITS, local_prompt_tokens_max=16, prefill_timeout_ms=2_000, stall_timeout_ms=3_000
+    limits=LIMITS,
+    local_prompt_tokens_max=16,
+    prefill_timeout_ms=2_000,
+    stall_timeout_ms=3_000,
+    role_dwell_ms_min=500,
 )
 VOCABULARY = 50_000
 
@@ -146,7 +150,14 @@ class World:
         fingerprint = Fingerprint(
             "m", "d", "f32", "f32", shape.get("block_size_tokens", 16), 1, "sim", "1", "sim"
         )
-        registration = Registration(name or f"{role.name.lower()}-{session}", role, fingerprint, capacity)
+        registration = Registration(
+            name or f"{role.name.lower()}-{session}",
+            role,
+            fingerprint,
+            capacity,
+            role_is_fixed=bool(shape.get("role_is_fixed")),
+            standby=bool(shape.get("standby")),
+        )
         worker = SimWorker(self, session, registration)
         self.workers[session] = worker
         self.feed(WorkerAttached(session, registration))

@@ -39,11 +39,6 @@ class RouterServiceStub:
                 request_serializer=pdmesh_dot_router_dot_v1_dot_router__pb2.ConnectRequest.SerializeToString,
                 response_deserializer=pdmesh_dot_router_dot_v1_dot_router__pb2.ConnectResponse.FromString,
                 _registered_method=True)
-        self.DescribeFleet = channel.unary_unary(
-                '/pdmesh.router.v1.RouterService/DescribeFleet',
-                request_serializer=pdmesh_dot_router_dot_v1_dot_router__pb2.DescribeFleetRequest.SerializeToString,
-                response_deserializer=pdmesh_dot_router_dot_v1_dot_router__pb2.DescribeFleetResponse.FromString,
-                _registered_method=True)
 
 
 class RouterServiceServicer:
@@ -57,13 +52,6 @@ class RouterServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def DescribeFleet(self, request, context):
-        """The fleet as the router sees it, for operators and `pdmesh up`.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
 
 def add_RouterServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -71,11 +59,6 @@ def add_RouterServiceServicer_to_server(servicer, server):
                     servicer.Connect,
                     request_deserializer=pdmesh_dot_router_dot_v1_dot_router__pb2.ConnectRequest.FromString,
                     response_serializer=pdmesh_dot_router_dot_v1_dot_router__pb2.ConnectResponse.SerializeToString,
-            ),
-            'DescribeFleet': grpc.unary_unary_rpc_method_handler(
-                    servicer.DescribeFleet,
-                    request_deserializer=pdmesh_dot_router_dot_v1_dot_router__pb2.DescribeFleetRequest.FromString,
-                    response_serializer=pdmesh_dot_router_dot_v1_dot_router__pb2.DescribeFleetResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -105,33 +88,6 @@ class RouterService:
             '/pdmesh.router.v1.RouterService/Connect',
             pdmesh_dot_router_dot_v1_dot_router__pb2.ConnectRequest.SerializeToString,
             pdmesh_dot_router_dot_v1_dot_router__pb2.ConnectResponse.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def DescribeFleet(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/pdmesh.router.v1.RouterService/DescribeFleet',
-            pdmesh_dot_router_dot_v1_dot_router__pb2.DescribeFleetRequest.SerializeToString,
-            pdmesh_dot_router_dot_v1_dot_router__pb2.DescribeFleetResponse.FromString,
             options,
             channel_credentials,
             insecure,

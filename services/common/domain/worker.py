@@ -78,3 +78,7 @@ class Registration:
     version: str = ""
     address: str = ""
     """Where the worker's own gRPC port listens."""
+    role_is_fixed: bool = False
+    """True: the engine cannot take another role than this one."""
+    standby: bool = False
+    """True: no work before an operator or the scaler activates it."""

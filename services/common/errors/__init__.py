@@ -11,6 +11,8 @@
     │   ├── ModelNotFound        404
     │   ├── RouteNotFound        404
     │   ├── MethodNotAllowed     405
+    │   ├── WorkerNotFound       404
+    │   ├── OperationRefused     409
     │   ├── QuarantinedPrompt    422  workers died with this prompt on them
     │   └── DuplicateRequest     409  the stream number or request id is in use
     ├── Refused                  not taken; retry after `retry_after_ms`
@@ -68,6 +70,7 @@ from services.common.errors.tree import (
     ModelNotFound,
     NotResumable,
     NoWorkers,
+    OperationRefused,
     PathUnavailable,
     PortInUse,
     PromptTooLong,
@@ -87,6 +90,7 @@ from services.common.errors.tree import (
     StoreUnavailable,
     TooManyConnections,
     TooManyStreams,
+    WorkerNotFound,
     by_reason,
 )
 
@@ -115,6 +119,7 @@ __all__ = [
     "ModelNotFound",
     "NoWorkers",
     "NotResumable",
+    "OperationRefused",
     "PathUnavailable",
     "PortInUse",
     "PromptTooLong",
@@ -134,5 +139,6 @@ __all__ = [
     "StoreUnavailable",
     "TooManyConnections",
     "TooManyStreams",
+    "WorkerNotFound",
     "by_reason",
 ]

@@ -121,6 +121,22 @@ class DuplicateRequest(Invalid):
     http_status = 409
 
 
+class WorkerNotFound(Invalid):
+    """No worker of that name is attached."""
+
+    reason = "worker_not_found"
+    code = Code.NOT_FOUND
+    http_status = 404
+
+
+class OperationRefused(Invalid):
+    """An operator's order that would harm, or comes too soon."""
+
+    reason = "operation_refused"
+    code = Code.FAILED_PRECONDITION
+    http_status = 409
+
+
 class QuarantinedPrompt(Invalid):
     """Workers died with this prompt on them."""
 

@@ -193,6 +193,8 @@ def registration_to_wire(registration: Registration) -> fleet_pb2.Registration:
         capacity=fleet_pb2.Capacity(**{name: getattr(capacity, name) for name in _CAPACITY}),
         version=registration.version,
         address=registration.address,
+        role_is_fixed=registration.role_is_fixed,
+        standby=registration.standby,
     )
 
 
@@ -209,6 +211,8 @@ def registration_from_wire(wire: fleet_pb2.Registration) -> Registration:
         capacity=Capacity(**{name: getattr(wire.capacity, name) for name in _CAPACITY}),
         version=wire.version,
         address=wire.address,
+        role_is_fixed=wire.role_is_fixed,
+        standby=wire.standby,
     )
 
 

@@ -19,6 +19,10 @@ class CoreConfig:
     """Who has waited this long is placed next, whatever its class, tenant or length."""
     unmeasured_overcommit: float = 4.0
     """Until the rate of freed KV blocks is known, so many times the fleet's blocks may be asked for."""
+    role_dwell_ms_min: int = 60_000
+    """A worker keeps a role for this long before it may change it."""
+    role_flips_per_hour_max: int = 12
+    """Role changes of the whole fleet within an hour."""
     retry_budget_burst: int = 2_000
     """Retries that may be made at once; one large worker's requests should fit."""
     retry_budget_per_request: float = 0.2

@@ -2,27 +2,37 @@
 
 from random import Random
 
-from services.common.domain import Registration, Role
+from services.common.domain import Registration, Request
 from services.common.errors import DeadlinePassed, MeshError, RegistrationRefused
-from services.router.core.actions import Action, ModelInfo, RefuseWorker, SendModels
+from services.router.core.actions import Action, RefuseWorker, SendModels
 from services.router.core.budget import RetryBudget
 from services.router.core.config import CoreConfig
 from services.router.core.ending import Ending
 from services.router.core.events import (
+    Activate,
     CancelRequested,
+    Drain,
     Event,
+    Forgive,
     GatewayAttached,
     GatewayDetached,
+    SetLocalThreshold,
+    SetRole,
+    StandBy,
     Submitted,
     Tick,
+    Undrain,
     WorkerAttached,
     WorkerDetached,
     WorkerDraining,
     WorkerLoad,
     WorkerStep,
 )
-from services.router.core.fleet import Fleet, Pool, Worker
+from services.router.core.explain import Explanation, explain
+from services.router.core.fleet import Fleet, Worker, WorkerState
 from services.router.core.intake import Intake
+from services.router.core.models import served_models
+from services.router.core.operations import Operations
 from services.router.core.placement import Policies
 from services.router.core.placing import Placing
 from services.router.core.progress import Progress
@@ -47,15 +57,18 @@ class RouterCore:
         self._placing = Placing(self.state, self._ending)
         self._recovery = Recovery(self.state, self._placing, self._ending)
         self._progress = Progress(self.state, self._placing, self._recovery, self._ending)
+        self._operations = Operations(self.state)
         self._intake = Intake(self.state, self._placing, self._ending)
 
     def on_event(self, event: Event, now_ms: float) -> list[Action]:
         """Take an event in; returns what is to be done, in order.
 
         Raises ProtocolViolation, with nothing changed, when the sender broke the rules of the wire:
-        its session is to be ended, and that told as a detach. News from unknown sessions is ignored.
+        its session is to be ended, and that told as a detach. Likewise WorkerNotFound, InvalidField and
+        OperationRefused for an operator's order. News from unknown sessions is ignored.
         """
         self._take(event, now_ms)
+        self._operations.settle(now_ms)
         self._placing.place_waiting(now_ms)
         actions, self.state.actions = self.state.actions, []
         return actions
@@ -65,10 +78,9 @@ class RouterCore:
         """When the next `Tick` is needed at the latest; `None` when nothing waits for time."""
         return self.state.timers.next_due_ms
 
-    def models(self) -> tuple[ModelInfo, ...]:
-        """What is served at the moment."""
-        served = (_model_info(pool) for pool in self.state.fleet.pools.values())
-        return tuple(m for m in served if m.decode_workers)
+    def explain(self, request: Request, now_ms: float) -> Explanation:
+        """Where a request would go now; changes nothing."""
+        return explain(self.state, self._intake.admission, request, now_ms)
 
     def _take(self, event: Event, now_ms: float) -> None:
         match event:
@@ -84,7 +96,7 @@ class RouterCore:
                 self._tick(now_ms)
             case GatewayAttached(session):
                 self._intake.gateway_attached(session)
-                self.state.do(SendModels(session, self.models()))
+                self.state.do(SendModels(session, served_models(self.state.fleet)))
             case GatewayDetached(session):
                 self._intake.gateway_detached(session, now_ms)
             case _:
@@ -101,6 +113,8 @@ class RouterCore:
             case WorkerLoad(session, load):
                 if (worker := self.state.fleet.workers.get(session)) is not None:
                     worker.load = load
+            case Drain() | Undrain() | StandBy() | Activate() | SetRole() | SetLocalThreshold() | Forgive():
+                self._operations.carry_out(event, now_ms)
 
     def _attach(self, session: int, registration: Registration, now_ms: float) -> None:
         refusal = self._registration_refusal(registration)
@@ -111,7 +125,7 @@ class RouterCore:
         worker = Worker(session, registration, now_ms)
         self.state.fleet.attach(worker)
         self.state.room_changed(worker)
-        self.state.do(SendModels(None, self.models()))
+        self.state.do(SendModels(None, served_models(self.state.fleet)))
 
     def _replace(self, worker_id: str, now_ms: float) -> None:
         """A worker that comes back before its old session is found dead takes its own place."""
@@ -147,13 +161,14 @@ class RouterCore:
         worker = self.state.fleet.detach(session)
         if worker is not None:
             self._recovery.worker_gone(worker, "the worker is gone", now_ms)
-            self.state.do(SendModels(None, self.models()))
+            self.state.do(SendModels(None, served_models(self.state.fleet)))
 
     def _drain(self, session: int) -> None:
         worker = self.state.fleet.workers.get(session)
-        if worker is not None and not worker.draining:
-            worker.draining = True
-            self.state.do(SendModels(None, self.models()))
+        if worker is not None and not worker.leaves:
+            worker.leaves, worker.state = True, WorkerState.DRAINING
+            self.state.fleet.pools[worker.registration.fingerprint.model].recount()
+            self.state.do(SendModels(None, served_models(self.state.fleet)))
 
     def _tick(self, now_ms: float) -> None:
         for timer in self.state.timers.due(now_ms):
@@ -178,10 +193,3 @@ class RouterCore:
             case _:
                 if flight.job_number == timer.job_number:
                     self._recovery.overdue(flight, now_ms)
-
-
-def _model_info(pool: Pool) -> ModelInfo:
-    serving = [w for w in pool.workers.values() if not w.draining]
-    prefill = sum(1 for w in serving if w.role is Role.PREFILL)
-    decode = sum(1 for w in serving if w.role.can_decode())
-    return ModelInfo(pool.model, pool.max_model_len_tokens, prefill, decode)

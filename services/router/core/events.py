@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.common.domain import LoadReport, Registration, Request, StepOutput
+from services.common.domain import LoadReport, Registration, Request, Role, StepOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +79,56 @@ class Tick:
     """Time has passed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """Give a worker no new work; what runs ends."""
+
+    worker_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Undrain:
+    """Give it work again."""
+
+    worker_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class StandBy:
+    """Keep it loaded, without work."""
+
+    worker_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Activate:
+    """Give a standby worker work."""
+
+    worker_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetRole:
+    """Drain it, then change its role."""
+
+    worker_id: str
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class SetLocalThreshold:
+    """Uncached prompts up to so many tokens take the local path."""
+
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Forgive:
+    """Forget quarantined prompts and close every breaker."""
+
+
+FleetOrder = Drain | Undrain | StandBy | Activate | SetRole | SetLocalThreshold | Forgive
+
 Event = (
     WorkerAttached
     | WorkerDetached
@@ -90,4 +140,5 @@ Event = (
     | Submitted
     | CancelRequested
     | Tick
+    | FleetOrder
 )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import IntEnum
 
 from services.common.domain import Capacity, LoadReport, Registration, Role
 from services.router.core.breaker import Breaker
@@ -10,6 +11,14 @@ from services.router.core.fairness import FairShares
 from services.router.core.flight import Flight
 from services.router.core.queues import WaitQueue
 from services.router.core.rates import Mean, Rate
+
+
+class WorkerState(IntEnum):
+    """Whether a worker gets work."""
+
+    SERVING = 1
+    DRAINING = 2
+    STANDBY = 3
 
 
 class Worker:
@@ -22,7 +31,13 @@ class Worker:
         self.session = session
         self.registration = registration
         self.load = LoadReport()
-        self.draining = False
+        self.role = registration.role
+        self.role_since_ms = now_ms
+        self.flips_to: Role | None = None
+        """The role that it takes once it is empty."""
+        self.state = WorkerState.STANDBY if registration.standby else WorkerState.SERVING
+        self.leaves = False
+        """It said itself that it shuts down."""
         self.breaker = Breaker()
         self.jobs: dict[int, Flight] = {}
         self.heard_ms = now_ms
@@ -40,9 +55,14 @@ class Worker:
         return self.registration.worker_id
 
     @property
-    def role(self) -> Role:
-        """What it does."""
-        return self.registration.role
+    def is_empty(self) -> bool:
+        """Whether nothing runs there and no offer waits there."""
+        return not self.jobs and self.slots_taken == self.blocks_taken == 0
+
+    @property
+    def is_serving(self) -> bool:
+        """Whether it is meant to get work."""
+        return self.state is WorkerState.SERVING and self.flips_to is None
 
     @property
     def capacity(self) -> Capacity:
@@ -51,7 +71,7 @@ class Worker:
 
     def takes_work(self, now_ms: float) -> bool:
         """Whether new work may go there; one request at a time while its breaker is half-open."""
-        if self.draining or self.breaker.is_open(now_ms):
+        if not self.is_serving or self.breaker.is_open(now_ms):
             return False
         return not self.slots_taken or not self.breaker.is_half_open(now_ms)
 
@@ -73,7 +93,7 @@ class Worker:
         self.slots_taken += slots
         self.blocks_taken += blocks
         self.prefill_tokens_taken += prefill_tokens
-        if self.pool is not None and self.role.can_decode():
+        if self.pool is not None and self.role.can_decode() and self.is_serving:
             self.pool.decode_blocks_taken += blocks
 
     def start(self, flight: Flight, now_ms: float) -> int:
@@ -129,6 +149,12 @@ class Pool:
     waits_for_decode: bool = False
     """Whether the oldest waiting request lacks a decode worker, whichever queue it is in."""
 
+    def recount(self) -> None:
+        """Sum the decode tier's blocks anew, after the fleet has changed."""
+        decode = [w for w in self.workers.values() if w.role.can_decode() and w.is_serving]
+        self.decode_blocks = sum(w.capacity.kv_blocks for w in decode)
+        self.decode_blocks_taken = sum(w.blocks_taken for w in decode)
+
     def waiting(self, role: Role) -> tuple[int, int]:
         """Requests and tokens that wait for more workers of this role: the tier's scaling signal.
 
@@ -171,8 +197,7 @@ class Fleet:
         self.workers[worker.session] = pool.workers[worker.session] = worker
         worker.pool = pool
         pool.block_size_tokens = worker.registration.fingerprint.block_size_tokens
-        if worker.role.can_decode():
-            pool.decode_blocks += worker.capacity.kv_blocks
+        pool.recount()
         return pool
 
     def _new_pool(self, model: str) -> Pool:
@@ -189,7 +214,5 @@ class Fleet:
         if worker is not None and worker.pool is not None:
             pool, worker.pool = worker.pool, None
             del pool.workers[session]
-            if worker.role.can_decode():
-                pool.decode_blocks -= worker.capacity.kv_blocks
-                pool.decode_blocks_taken -= worker.blocks_taken
+            pool.recount()
         return worker

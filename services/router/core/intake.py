@@ -29,7 +29,7 @@ class Intake:
 
     def __init__(self, state: State, placing: Placing, ending: Ending) -> None:
         self._state, self._placing, self._ending = state, placing, ending
-        self._admission = Admission(state.config, state.random)
+        self.admission = Admission(state.config, state.random)
 
     def submit(self, gateway: int, stream: int, request: Request, now_ms: float) -> None:
         """Take a request in. Raises ProtocolViolation when the stream number is in use."""
@@ -73,7 +73,7 @@ class Intake:
         text_tokens = len(request.prompt) + len(request.delivered)
         path = self._state.policies.path.choose(request, text_tokens).path
         queue = pool.prefill_queue if path is Path.DISAGGREGATED else pool.decode_queue
-        return self._admission.refusal(Ask(request, pool, queue, now_ms))
+        return self.admission.refusal(Ask(request, pool, queue, now_ms))
 
     def cancel(self, gateway: int, stream: int, now_ms: float) -> None:
         """The caller has gone; unknown streams are ignored, because the end may have crossed the cancel."""

@@ -26,6 +26,9 @@ class PathPolicy(Protocol):
     def choose(self, request: Request, text_tokens: int) -> PathChoice:
         """The path for a text of so many tokens."""
 
+    def set_local_tokens_max(self, tokens: int) -> None:
+        """Take another threshold."""
+
 
 class WorkerPolicy(Protocol):
     """Chooses a worker for a flight."""
@@ -39,6 +42,10 @@ class LengthThreshold:
 
     def __init__(self, config: CoreConfig) -> None:
         self._local_tokens_max = config.local_prompt_tokens_max
+
+    def set_local_tokens_max(self, tokens: int) -> None:
+        """Take another threshold."""
+        self._local_tokens_max = tokens
 
     def choose(self, request: Request, text_tokens: int) -> PathChoice:
         """The path for a text of so many tokens."""

@@ -29,6 +29,7 @@ from services.common.errors import (
     Shed,
 )
 from services.router.core.events import Submitted, WorkerDraining, WorkerLoad, WorkerStep
+from services.router.core.models import served_models
 from tests.sim.invariants import check
 from tests.sim.world import CONFIG, LIMITS, Caller, World
 
@@ -293,11 +294,11 @@ def test_tiers_say_what_they_wait_for(world):
 
 
 def test_models_follow_the_fleet(world):
-    assert world.core.models() == ()
+    assert served_models(world.core.state.fleet) == ()
     world.add_worker(Role.PREFILL)
-    assert world.core.models() == ()
+    assert served_models(world.core.state.fleet) == ()
     decode = world.add_worker(Role.DECODE, max_model_len_tokens=900)
-    (model,) = world.core.models()
+    (model,) = served_models(world.core.state.fleet)
     assert (model.name, model.max_model_len_tokens, model.prefill_workers, model.decode_workers) == (
         "m",
         900,
@@ -305,4 +306,4 @@ def test_models_follow_the_fleet(world):
         1,
     )
     decode.die()
-    assert world.core.models() == ()
+    assert served_models(world.core.state.fleet) == ()

@@ -1,0 +1,204 @@
+from pdmesh.types.v1 import types_pb2 as _types_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class DescribeFleetRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DescribeFleetResponse(_message.Message):
+    __slots__ = ("router_id", "workers", "tiers", "stranded_block_seconds", "open_handoffs", "open_requests", "quarantined_prompts")
+    ROUTER_ID_FIELD_NUMBER: _ClassVar[int]
+    WORKERS_FIELD_NUMBER: _ClassVar[int]
+    TIERS_FIELD_NUMBER: _ClassVar[int]
+    STRANDED_BLOCK_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_HANDOFFS_FIELD_NUMBER: _ClassVar[int]
+    OPEN_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    QUARANTINED_PROMPTS_FIELD_NUMBER: _ClassVar[int]
+    router_id: str
+    workers: _containers.RepeatedCompositeFieldContainer[WorkerStatus]
+    tiers: _containers.RepeatedCompositeFieldContainer[TierStatus]
+    stranded_block_seconds: float
+    open_handoffs: int
+    open_requests: int
+    quarantined_prompts: int
+    def __init__(self, router_id: _Optional[str] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., tiers: _Optional[_Iterable[_Union[TierStatus, _Mapping]]] = ..., stranded_block_seconds: _Optional[float] = ..., open_handoffs: _Optional[int] = ..., open_requests: _Optional[int] = ..., quarantined_prompts: _Optional[int] = ...) -> None: ...
+
+class WorkerStatus(_message.Message):
+    __slots__ = ("worker_id", "model", "role", "state", "running_requests", "kv_blocks_total", "kv_blocks_reserved", "queued_prefill_tokens", "step_ms", "address")
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    STATE_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    KV_BLOCKS_TOTAL_FIELD_NUMBER: _ClassVar[int]
+    KV_BLOCKS_RESERVED_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_PREFILL_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    STEP_MS_FIELD_NUMBER: _ClassVar[int]
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    model: str
+    role: _types_pb2.Role
+    state: str
+    running_requests: int
+    kv_blocks_total: int
+    kv_blocks_reserved: int
+    queued_prefill_tokens: int
+    step_ms: float
+    address: str
+    def __init__(self, worker_id: _Optional[str] = ..., model: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., state: _Optional[str] = ..., running_requests: _Optional[int] = ..., kv_blocks_total: _Optional[int] = ..., kv_blocks_reserved: _Optional[int] = ..., queued_prefill_tokens: _Optional[int] = ..., step_ms: _Optional[float] = ..., address: _Optional[str] = ...) -> None: ...
+
+class TierStatus(_message.Message):
+    __slots__ = ("model", "role", "queued_requests", "queued_tokens")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    role: _types_pb2.Role
+    queued_requests: int
+    queued_tokens: int
+    def __init__(self, model: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., queued_requests: _Optional[int] = ..., queued_tokens: _Optional[int] = ...) -> None: ...
+
+class DescribePairsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DescribePairsResponse(_message.Message):
+    __slots__ = ("pairs",)
+    PAIRS_FIELD_NUMBER: _ClassVar[int]
+    pairs: _containers.RepeatedCompositeFieldContainer[PairStatus]
+    def __init__(self, pairs: _Optional[_Iterable[_Union[PairStatus, _Mapping]]] = ...) -> None: ...
+
+class PairStatus(_message.Message):
+    __slots__ = ("prefill_worker", "decode_worker", "differences", "connector", "handoffs", "failures", "handoff_ms", "transfer_gb_per_s", "canary", "canary_age_s", "breaker")
+    PREFILL_WORKER_FIELD_NUMBER: _ClassVar[int]
+    DECODE_WORKER_FIELD_NUMBER: _ClassVar[int]
+    DIFFERENCES_FIELD_NUMBER: _ClassVar[int]
+    CONNECTOR_FIELD_NUMBER: _ClassVar[int]
+    HANDOFFS_FIELD_NUMBER: _ClassVar[int]
+    FAILURES_FIELD_NUMBER: _ClassVar[int]
+    HANDOFF_MS_FIELD_NUMBER: _ClassVar[int]
+    TRANSFER_GB_PER_S_FIELD_NUMBER: _ClassVar[int]
+    CANARY_FIELD_NUMBER: _ClassVar[int]
+    CANARY_AGE_S_FIELD_NUMBER: _ClassVar[int]
+    BREAKER_FIELD_NUMBER: _ClassVar[int]
+    prefill_worker: str
+    decode_worker: str
+    differences: _containers.RepeatedScalarFieldContainer[str]
+    connector: str
+    handoffs: int
+    failures: int
+    handoff_ms: float
+    transfer_gb_per_s: float
+    canary: str
+    canary_age_s: float
+    breaker: str
+    def __init__(self, prefill_worker: _Optional[str] = ..., decode_worker: _Optional[str] = ..., differences: _Optional[_Iterable[str]] = ..., connector: _Optional[str] = ..., handoffs: _Optional[int] = ..., failures: _Optional[int] = ..., handoff_ms: _Optional[float] = ..., transfer_gb_per_s: _Optional[float] = ..., canary: _Optional[str] = ..., canary_age_s: _Optional[float] = ..., breaker: _Optional[str] = ...) -> None: ...
+
+class DrainRequest(_message.Message):
+    __slots__ = ("worker_id",)
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    def __init__(self, worker_id: _Optional[str] = ...) -> None: ...
+
+class DrainResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class UndrainRequest(_message.Message):
+    __slots__ = ("worker_id",)
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    def __init__(self, worker_id: _Optional[str] = ...) -> None: ...
+
+class UndrainResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SetRoleRequest(_message.Message):
+    __slots__ = ("worker_id", "role")
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    role: _types_pb2.Role
+    def __init__(self, worker_id: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ...) -> None: ...
+
+class SetRoleResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class StandByRequest(_message.Message):
+    __slots__ = ("worker_id",)
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    def __init__(self, worker_id: _Optional[str] = ...) -> None: ...
+
+class StandByResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ActivateRequest(_message.Message):
+    __slots__ = ("worker_id",)
+    WORKER_ID_FIELD_NUMBER: _ClassVar[int]
+    worker_id: str
+    def __init__(self, worker_id: _Optional[str] = ...) -> None: ...
+
+class ActivateResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class SetLocalThresholdRequest(_message.Message):
+    __slots__ = ("local_prompt_tokens_max",)
+    LOCAL_PROMPT_TOKENS_MAX_FIELD_NUMBER: _ClassVar[int]
+    local_prompt_tokens_max: int
+    def __init__(self, local_prompt_tokens_max: _Optional[int] = ...) -> None: ...
+
+class SetLocalThresholdResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DryRunRequest(_message.Message):
+    __slots__ = ("model", "prompt_token_ids", "max_tokens", "tenant")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
+    MAX_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    TENANT_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    prompt_token_ids: bytes
+    max_tokens: int
+    tenant: str
+    def __init__(self, model: _Optional[str] = ..., prompt_token_ids: _Optional[bytes] = ..., max_tokens: _Optional[int] = ..., tenant: _Optional[str] = ...) -> None: ...
+
+class DryRunResponse(_message.Message):
+    __slots__ = ("refusal_reason", "path", "path_reason", "decode_worker", "prefill_worker", "waits_for")
+    REFUSAL_REASON_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    PATH_REASON_FIELD_NUMBER: _ClassVar[int]
+    DECODE_WORKER_FIELD_NUMBER: _ClassVar[int]
+    PREFILL_WORKER_FIELD_NUMBER: _ClassVar[int]
+    WAITS_FOR_FIELD_NUMBER: _ClassVar[int]
+    refusal_reason: str
+    path: _types_pb2.Path
+    path_reason: str
+    decode_worker: str
+    prefill_worker: str
+    waits_for: str
+    def __init__(self, refusal_reason: _Optional[str] = ..., path: _Optional[_Union[_types_pb2.Path, str]] = ..., path_reason: _Optional[str] = ..., decode_worker: _Optional[str] = ..., prefill_worker: _Optional[str] = ..., waits_for: _Optional[str] = ...) -> None: ...
+
+class ForgiveRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class ForgiveResponse(_message.Message):
+    __slots__ = ("prompts", "pairs")
+    PROMPTS_FIELD_NUMBER: _ClassVar[int]
+    PAIRS_FIELD_NUMBER: _ClassVar[int]
+    prompts: int
+    pairs: int
+    def __init__(self, prompts: _Optional[int] = ..., pairs: _Optional[int] = ...) -> None: ...

@@ -1,0 +1,207 @@
+"""The servicer for operators: translates orders into events, and state into answers."""
+
+from typing import Any, TypeAlias
+
+import grpc.aio
+
+from pdmesh.operator.v1 import operator_pb2, operator_pb2_grpc
+from pdmesh.types.v1 import types_pb2
+from services.common.clock import Clock
+from services.common.domain import Request, Role, Sampling
+from services.common.domain.tokens import from_bytes
+from services.common.errors import InvalidField, MeshError
+from services.common.rpc import abort_with
+from services.common.rpc.convert import wire_enum
+from services.router.core.breaker import Breaker
+from services.router.core.events import (
+    Activate,
+    Drain,
+    FleetOrder,
+    Forgive,
+    SetLocalThreshold,
+    SetRole,
+    StandBy,
+    Undrain,
+)
+from services.router.core.explain import Explanation
+from services.router.core.fleet import Pool, Worker
+from services.router.core.pairs import Pair
+from services.router.shell import Shell
+
+_TIERS = (types_pb2.ROLE_PREFILL, types_pb2.ROLE_DECODE)
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
+    """`pdmesh.operator.v1.OperatorService`."""
+
+    def __init__(self, shell: Shell, router_id: str, clock: Clock) -> None:
+        self._shell, self._router_id, self._clock = shell, router_id, clock
+
+    async def DescribeFleet(  # noqa: N802 - the names are the protocol's
+        self, _request: operator_pb2.DescribeFleetRequest, _context: Context
+    ) -> operator_pb2.DescribeFleetResponse:
+        """The fleet as this router sees it."""
+        state, now_ms = self._shell.core.state, self._clock.now_ms()
+        return operator_pb2.DescribeFleetResponse(
+            router_id=self._router_id,
+            workers=[_worker_status(w, now_ms) for w in state.fleet.workers.values()],
+            tiers=[_tier_status(p, role) for p in state.fleet.pools.values() for role in _TIERS],
+            stranded_block_seconds=state.ledger.stranded_block_seconds(now_ms),
+            open_handoffs=len(state.ledger),
+            open_requests=len(state.flights),
+            quarantined_prompts=len(state.quarantine),
+        )
+
+    async def DescribePairs(  # noqa: N802
+        self, _request: operator_pb2.DescribePairsRequest, _context: Context
+    ) -> operator_pb2.DescribePairsResponse:
+        """Every prefill worker with every decode worker of its model."""
+        state, now_ms = self._shell.core.state, self._clock.now_ms()
+        met = [
+            _pair_status(state.pairs.of(prefill, decode), now_ms)
+            for pool in state.fleet.pools.values()
+            for prefill in pool.workers.values()
+            for decode in pool.workers.values()
+            if prefill is not decode and prefill.role.can_prefill_for_others() and decode.role.can_decode()
+        ]
+        return operator_pb2.DescribePairsResponse(pairs=met)
+
+    async def Drain(  # noqa: N802
+        self, request: operator_pb2.DrainRequest, context: Context
+    ) -> operator_pb2.DrainResponse:
+        """Give a worker no new work."""
+        await self._order(Drain(request.worker_id), context)
+        return operator_pb2.DrainResponse()
+
+    async def Undrain(  # noqa: N802
+        self, request: operator_pb2.UndrainRequest, context: Context
+    ) -> operator_pb2.UndrainResponse:
+        """Give it work again."""
+        await self._order(Undrain(request.worker_id), context)
+        return operator_pb2.UndrainResponse()
+
+    async def SetRole(  # noqa: N802
+        self, request: operator_pb2.SetRoleRequest, context: Context
+    ) -> operator_pb2.SetRoleResponse:
+        """Drain it, then change its role."""
+        if request.role not in set(Role):
+            await abort_with(context, InvalidField("a role is prefill, decode or both", field="role"))
+        await self._order(SetRole(request.worker_id, Role(request.role)), context)
+        return operator_pb2.SetRoleResponse()
+
+    async def StandBy(  # noqa: N802
+        self, request: operator_pb2.StandByRequest, context: Context
+    ) -> operator_pb2.StandByResponse:
+        """Keep it loaded, without work."""
+        await self._order(StandBy(request.worker_id), context)
+        return operator_pb2.StandByResponse()
+
+    async def Activate(  # noqa: N802
+        self, request: operator_pb2.ActivateRequest, context: Context
+    ) -> operator_pb2.ActivateResponse:
+        """Give a standby worker work."""
+        await self._order(Activate(request.worker_id), context)
+        return operator_pb2.ActivateResponse()
+
+    async def SetLocalThreshold(  # noqa: N802
+        self, request: operator_pb2.SetLocalThresholdRequest, context: Context
+    ) -> operator_pb2.SetLocalThresholdResponse:
+        """Set the length up to which prompts take the local path."""
+        await self._order(SetLocalThreshold(request.local_prompt_tokens_max), context)
+        return operator_pb2.SetLocalThresholdResponse()
+
+    async def Forgive(  # noqa: N802
+        self, _request: operator_pb2.ForgiveRequest, context: Context
+    ) -> operator_pb2.ForgiveResponse:
+        """Forget quarantined prompts and close every breaker."""
+        state, now_ms = self._shell.core.state, self._clock.now_ms()
+        suspended = sum(1 for pair in state.pairs if pair.breaker.is_open(now_ms))
+        answer = operator_pb2.ForgiveResponse(prompts=len(state.quarantine), pairs=suspended)
+        await self._order(Forgive(), context)
+        return answer
+
+    async def DryRun(  # noqa: N802
+        self, request: operator_pb2.DryRunRequest, context: Context
+    ) -> operator_pb2.DryRunResponse:
+        """Where a request would go now."""
+        try:
+            prompt = from_bytes(request.prompt_token_ids)
+        except ValueError as failure:
+            await abort_with(context, InvalidField(str(failure), field="prompt_token_ids"))
+        sampling = Sampling(max_tokens=request.max_tokens or 1)
+        asked = Request("dry-run", request.model, prompt, sampling, tenant=request.tenant)
+        return _dry_run(self._shell.core.explain(asked, self._clock.now_ms()))
+
+    async def _order(self, order: FleetOrder, context: Context) -> None:
+        try:
+            self._shell.feed(order)
+        except MeshError as error:
+            await abort_with(context, error)
+
+
+def worker_state(worker: Worker, now_ms: float) -> str:
+    """A worker's state in one word."""
+    if worker.flips_to is not None:
+        return "flipping"
+    if worker.is_serving and worker.breaker.is_open(now_ms):
+        return "suspended"
+    return worker.state.name.lower()
+
+
+def _worker_status(worker: Worker, now_ms: float) -> operator_pb2.WorkerStatus:
+    return operator_pb2.WorkerStatus(
+        worker_id=worker.worker_id,
+        model=worker.registration.fingerprint.model,
+        role=wire_enum(worker.role),
+        state=worker_state(worker, now_ms),
+        running_requests=len(worker.jobs),
+        kv_blocks_total=worker.capacity.kv_blocks,
+        kv_blocks_reserved=worker.blocks_taken,
+        queued_prefill_tokens=worker.prefill_tokens_taken,
+        step_ms=worker.load.step_ms,
+        address=worker.registration.address,
+    )
+
+
+def _tier_status(pool: Pool, role: types_pb2.Role) -> operator_pb2.TierStatus:
+    requests, waiting_tokens = pool.waiting(Role(role))
+    return operator_pb2.TierStatus(
+        model=pool.model, role=role, queued_requests=requests, queued_tokens=waiting_tokens
+    )
+
+
+def _pair_status(pair: Pair, now_ms: float) -> operator_pb2.PairStatus:
+    prefill, decode = pair.prefill.registration, pair.decode.registration
+    age_s = -1.0 if pair.canary_at_ms is None else (now_ms - pair.canary_at_ms) / 1000.0
+    return operator_pb2.PairStatus(
+        prefill_worker=prefill.worker_id,
+        decode_worker=decode.worker_id,
+        differences=prefill.fingerprint.differences(decode.fingerprint),
+        connector=prefill.fingerprint.connector,
+        handoffs=pair.handoffs,
+        failures=pair.failures,
+        handoff_ms=pair.handoff_ms.value,
+        transfer_gb_per_s=pair.transfer_gb_per_s.value,
+        canary=pair.canary.name.lower(),
+        canary_age_s=age_s,
+        breaker=_breaker_state(pair.breaker, now_ms),
+    )
+
+
+def _breaker_state(breaker: Breaker, now_ms: float) -> str:
+    if breaker.is_open(now_ms):
+        return "open"
+    return "half_open" if breaker.is_half_open(now_ms) else "closed"
+
+
+def _dry_run(explanation: Explanation) -> operator_pb2.DryRunResponse:
+    choice, refusal = explanation.choice, explanation.refusal
+    return operator_pb2.DryRunResponse(
+        refusal_reason=refusal.reason if refusal is not None else "",
+        path=wire_enum(choice.path if choice is not None else 0),
+        path_reason=choice.reason if choice is not None else "",
+        decode_worker=explanation.decode_worker,
+        prefill_worker=explanation.prefill_worker,
+        waits_for=explanation.waits_for,
+    )
