@@ -85,9 +85,11 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         self, request: operator_pb2.SetRoleRequest, context: Context
     ) -> operator_pb2.SetRoleResponse:
         """Drain it, then change its role."""
-        if request.role not in set(Role):
+        try:
+            role = Role(request.role)
+        except ValueError:
             await abort_with(context, InvalidField("a role is prefill, decode or both", field="role"))
-        await self._order(SetRole(request.worker_id, Role(request.role)), context)
+        await self._order(SetRole(request.worker_id, role), context)
         return operator_pb2.SetRoleResponse()
 
     async def StandBy(  # noqa: N802
