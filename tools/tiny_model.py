@@ -69,8 +69,8 @@ def weights(shape: dict[str, Any], seed: int) -> "dict[str, torch.Tensor]":
     out = {"model.embed_tokens.weight": draw(vocab, hidden, 3.0)}
     for i in range(shape["num_hidden_layers"]):
         layer = f"model.layers.{i}"
-        out[f"{layer}.self_attn.q_proj.weight"] = draw(hidden, hidden, 1.6)
-        out[f"{layer}.self_attn.k_proj.weight"] = draw(kv_width, hidden, 1.6)
+        out[f"{layer}.self_attn.q_proj.weight"] = draw(hidden, hidden, 2.6)
+        out[f"{layer}.self_attn.k_proj.weight"] = draw(kv_width, hidden, 2.6)
         out[f"{layer}.self_attn.v_proj.weight"] = draw(kv_width, hidden, 2.0)
         out[f"{layer}.self_attn.o_proj.weight"] = draw(hidden, hidden, 2.0)
         out[f"{layer}.mlp.gate_proj.weight"] = draw(inner, hidden, 1.0)

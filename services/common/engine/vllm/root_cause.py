@@ -3,29 +3,39 @@
 import contextlib
 import logging
 import os
+import sys
 from collections.abc import Iterator
 
 _LINE_SIZE_BYTES_MAX = 2_048
+_START_FAILED = "EngineCore failed to start."
 
 
-class RootCause(logging.Handler):
-    """Keeps the first exception that vLLM logs, on either side of a fork.
+class RootCause(logging.Filter):
+    """Takes the exception that vLLM's engine process logs before it ends, and passes it to the parent.
 
-    vLLM tells its parent only that something failed, and logs the reason in the engine process. A pipe
-    carries it over; a process that was not forked has no such handler, and then there is nothing to read.
+    vLLM tells its parent only that something failed, and prints the reason twice with its traceback. A pipe
+    carries the reason over instead; both tracebacks appear only where the log level is below ERROR. A process
+    that was not forked has no such filter, and then there is nothing to read. It is a filter and no handler,
+    because vLLM clears handlers when it sets up its log.
     """
 
     def __init__(self) -> None:
-        super().__init__(logging.ERROR)
+        super().__init__()
+        self._parent = os.getpid()
         self._read_fd, self._write_fd = os.pipe()
         os.set_blocking(self._read_fd, False)
 
-    def emit(self, record: logging.LogRecord) -> None:
-        """Pass on the exception of a record that has one."""
-        if record.exc_info and record.exc_info[1] is not None:
-            error = record.exc_info[1]
-            line = f"{type(error).__name__}: {error}".splitlines()[0]
-            os.write(self._write_fd, line.encode()[: _LINE_SIZE_BYTES_MAX - 1] + b"\n")
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Pass on the reason of a failed start; whether to log it too."""
+        if record.msg != _START_FAILED or record.exc_info is None or record.exc_info[1] is None:
+            return True
+        error = record.exc_info[1]
+        line = f"{type(error).__name__}: {error}".splitlines()[0]
+        os.write(self._write_fd, line.encode()[: _LINE_SIZE_BYTES_MAX - 1] + b"\n")
+        if logging.getLogger("vllm").getEffectiveLevel() < logging.ERROR or os.getpid() == self._parent:
+            return True
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 - for the last moments of this process
+        return False
 
     def read(self) -> str:
         """The first reason, or nothing."""
@@ -34,7 +44,7 @@ class RootCause(logging.Handler):
         return ""
 
     def free(self) -> None:
-        """Close the pipe. Not in `close`, which vLLM's engine process calls when it sets up its own log."""
+        """Close the pipe."""
         os.close(self._read_fd)
         os.close(self._write_fd)
 
@@ -42,11 +52,11 @@ class RootCause(logging.Handler):
 @contextlib.contextmanager
 def root_cause() -> Iterator[RootCause]:
     """Listen to the log of vLLM's engine process while it is started."""
-    handler = RootCause()
+    listener = RootCause()
     logger = logging.getLogger("vllm.v1.engine.core")
-    logger.addHandler(handler)
+    logger.addFilter(listener)
     try:
-        yield handler
+        yield listener
     finally:
-        logger.removeHandler(handler)
-        handler.free()
+        logger.removeFilter(listener)
+        listener.free()
