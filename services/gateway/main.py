@@ -43,7 +43,11 @@ async def serve(
     renderer = Renderer(ModelFiles.read(Path(settings.model)))
     clock, limits, metrics = MonotonicClock(), DEFAULTS, Metrics(registry)
     session = RouterSession(
-        settings.router, _greeting(settings), resume_wait_ms=settings.resume_wait_ms, clock=clock
+        settings.router,
+        _greeting(settings),
+        resume_wait_ms=settings.resume_wait_ms,
+        limits=limits,
+        clock=clock,
     )
     models = Models(session, renderer, settings.served_model_name)
     async with AsyncExitStack() as stack:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from services.common.errors import ModelNotFound, RouterUnavailable
+from services.common.errors import ModelNotFound, NoWorkers, RouterUnavailable
 from services.gateway.rendering import Renderer
 from services.gateway.router_session import RETRY_AFTER_MS, RouterSession
 
@@ -41,10 +41,14 @@ class Models:
         return {name: length for name, length in lens.items() if name == self._own_name}
 
     def find(self, name: str) -> ServedModel:
-        """A model by name; raises `ModelNotFound`, or `RouterUnavailable` while that cannot be known."""
+        """A model by name; raises `ModelNotFound`, `NoWorkers` for one that was served and is not now, or
+        `RouterUnavailable` while that cannot be known.
+        """
         if not self.is_attached:
             raise RouterUnavailable("no router is connected", retry_after_ms=RETRY_AFTER_MS)
         model_len = self.served().get(name)
+        if model_len is None and name in self._session.known_models and self._own_name in ("", name):
+            raise NoWorkers("no worker serves the model at the moment", retry_after_ms=RETRY_AFTER_MS)
         if model_len is None:
             raise ModelNotFound(f"The model {name[:200]!r} does not exist", field="model")
         return ServedModel(name, model_len, self._renderer)

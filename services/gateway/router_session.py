@@ -43,7 +43,8 @@ class RouterSession:
     """Carries all requests of this gateway; `run` keeps it connected until cancelled.
 
     While no router is there, new requests are refused and those in flight wait, at most `resume_wait_ms`,
-    to be submitted again with the tokens that they have; one whose sampling forbids that fails at once.
+    to be submitted again with the tokens that they have, as soon as a router serves their model; one whose
+    sampling forbids that fails at once.
     """
 
     def __init__(
@@ -64,7 +65,11 @@ class RouterSession:
         self._limits = limits
         self._clock = clock or MonotonicClock()
         self._on_change = on_change
+        self.known_models: set[str] = set()
+        """Names of all models that a router has ever said it serves."""
         self._streams: dict[int, LiveStream] = {}
+        self._waiting: dict[int, LiveStream] = {}
+        """Streams that lost their router, by the number that they had there."""
         self._last_number = 0
         self._draft = SubmissionDraft()
         self._link: Link[router_pb2.ConnectResponse, router_pb2.ConnectRequest] | None = None
@@ -80,13 +85,13 @@ class RouterSession:
     @property
     def stream_count(self) -> int:
         """Requests in flight."""
-        return len(self._streams)
+        return len(self._streams) + len(self._waiting)
 
     def submit(self, request: Request, sink: StreamSink, final_ids: frozenset[int]) -> LiveStream:
         """Send a request to the router; raises `RouterUnavailable` or `TooManyConnections`."""
         if not self._is_attached:
             raise RouterUnavailable("no router is connected", retry_after_ms=RETRY_AFTER_MS)
-        if len(self._streams) >= self._limits.streams_per_gateway_max:
+        if self.stream_count >= self._limits.streams_per_gateway_max:
             raise TooManyConnections(
                 "this gateway's streams are at their bound", retry_after_ms=RETRY_AFTER_MS
             )
@@ -96,14 +101,12 @@ class RouterSession:
 
     def cancel(self, live: LiveStream) -> None:
         """Tell the router that nobody wants the rest. The end is still reported; tokens are not."""
-        if live.is_cancelled or self._streams.get(live.number) is not live:
-            return
-        live.is_cancelled = True
-        if self._is_attached:
+        if self._waiting.pop(live.number, None) is live:
+            self._fail(live, Cancelled())
+        elif not live.is_cancelled and self._streams.get(live.number) is live:
+            live.is_cancelled = True
             self._draft.cancel(live.number)
             self._wake()
-        else:
-            self._fail(live, Cancelled())
 
     async def run(self) -> None:
         """Connect, exchange frames, connect again; until cancelled."""
@@ -117,6 +120,7 @@ class RouterSession:
                 _log.warning("router %s: %s", address, error_from_rpc(failure).message)
             except MeshError as error:
                 _log.error("router %s: %s", address, error.message)
+            _raise_if_cancelled()
             await self._pause()
 
     async def _connect(self, address: str) -> None:
@@ -139,8 +143,7 @@ class RouterSession:
         pause_ms = min(most, least * 2.0 ** min(self._failures, 16)) * random.uniform(0.5, 1.0)
         self._failures += 1
         await asyncio.sleep(pause_ms / 1000.0)
-        if self._clock.now_ms() - self._lost_at_ms > self._resume_wait_ms:
-            self._fail_all(RouterUnavailable("the router was lost", retry_after_ms=RETRY_AFTER_MS))
+        self._end_waiting_in_vain()
 
     # Out.
 
@@ -162,6 +165,8 @@ class RouterSession:
             self._attach(frame.greeting)
         if frame.HasField("models"):
             self.model_lens = {model.name: model.max_model_len for model in frame.models.models}
+            self.known_models.update(self.model_lens)
+            self._submit_waiting()
             self._on_change()
         for placed in frame.placed:
             self._on_placed(placed)
@@ -169,6 +174,7 @@ class RouterSession:
             self._on_columns(columns_from_wire(frame.tokens))
         for ended in frame.ended:
             self._on_ended(ended)
+        self._end_waiting_in_vain()
 
     def _on_placed(self, placed: router_pb2.StreamPlaced) -> None:
         live = self._streams.get(placed.stream)
@@ -225,8 +231,6 @@ class RouterSession:
         _log.info("router %s attached, version %s", greeting.router_id, greeting.version)
         self._is_attached = True
         self._failures = 0
-        for live in self._take_all():
-            self._send(live, live.resumed_request())
         self._on_change()
 
     def _detach(self) -> None:
@@ -237,7 +241,22 @@ class RouterSession:
         self.model_lens = {}
         for live in list(self._streams.values()):
             self._settle_or_keep(live)
+        self._waiting |= self._streams
+        self._streams.clear()
         self._on_change()
+
+    def _submit_waiting(self) -> None:
+        """Go on with what the router can take: one that has just started knows no workers yet."""
+        for number, live in list(self._waiting.items()):
+            if live.request.model in self.model_lens:
+                del self._waiting[number]
+                self._send(live, live.resumed_request())
+
+    def _end_waiting_in_vain(self) -> None:
+        if self._waiting and self._clock.now_ms() - self._lost_at_ms > self._resume_wait_ms:
+            error = RouterUnavailable("the router was lost", retry_after_ms=RETRY_AFTER_MS)
+            for number in list(self._waiting):
+                self._fail(self._waiting.pop(number), error)
 
     def _settle_or_keep(self, live: LiveStream) -> None:
         """End what cannot or need not go on elsewhere."""
@@ -256,15 +275,6 @@ class RouterSession:
         self._streams.pop(live.number, None)
         self._tell(live, lambda: live.sink.on_failed(error))
 
-    def _fail_all(self, error: MeshError) -> None:
-        for live in self._take_all():
-            self._tell(live, lambda live=live: live.sink.on_failed(error))  # type: ignore[misc]
-
-    def _take_all(self) -> list[LiveStream]:
-        taken = list(self._streams.values())
-        self._streams.clear()
-        return taken
-
 
 def split(columns: TokenColumns) -> Iterable[tuple[int, "array[int]"]]:
     """Each stream's tokens, once per stream even where a frame holds several steps."""
@@ -279,6 +289,13 @@ def split(columns: TokenColumns) -> Iterable[tuple[int, "array[int]"]]:
         else:
             joined[number] = ids
     return joined.items()
+
+
+def _raise_if_cancelled() -> None:
+    """A task group that is cancelled while one of its tasks fails reports the failure alone."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _bare_receipt(live: LiveStream) -> Receipt:

@@ -19,6 +19,8 @@ class Limits:
     """Time for an HTTP body, from the end of its headers; 408 past it."""
     keep_alive_ms_max: int = 75_000
     """An HTTP connection without a request is closed after this."""
+    client_socket_buffer_bytes: int = 128 * 1024
+    """What the kernel may hold for one HTTP client (SO_SNDBUF), so that a slow one shows."""
     client_stall_ms_max: int = 30_000
     """A client that takes nothing of its answer for this long is disconnected."""
     pipelined_requests_max: int = 64

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import logging
+import os
 import socket
 from collections.abc import Callable, Coroutine
 from email.utils import formatdate
@@ -82,12 +83,15 @@ class HttpServer:
             self._listener = await loop.create_server(
                 lambda: Connection(self), host, port, backlog=LISTEN_BACKLOG, reuse_port=reuse_port or None
             )
+        except socket.gaierror as error:
+            raise PortInUse(f"cannot listen on {host}:{port}: {error.strerror}") from None
         except OSError as error:
             if error.errno in (errno.EADDRINUSE, errno.EACCES, errno.EADDRNOTAVAIL):
-                raise PortInUse(f"cannot listen on {host}:{port}: {error.strerror}") from None
+                raise PortInUse(f"cannot listen on {host}:{port}: {os.strerror(error.errno)}") from None
             raise
-        bound: socket.socket = self._listener.sockets[0]
-        return int(bound.getsockname()[1])
+        for listening in self._listener.sockets:  # connections inherit it
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, self.limits.client_socket_buffer_bytes)
+        return int(self._listener.sockets[0].getsockname()[1])
 
     async def drain(self, grace_ms: float) -> None:
         """Take no more connections and wait for the answers in flight, at most for the grace time."""

@@ -1,6 +1,7 @@
 """A whole gateway before a scripted router."""
 
 import asyncio
+import dataclasses
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tokenizers import Tokenizer
 
+from services.common.limits import DEFAULTS
 from services.gateway.main import serve
 from services.gateway.settings import Settings
 from tests.unit.gateway.model_directory import write_model
@@ -68,6 +70,14 @@ class Edge:
         return {name: float(value) for name, value in pairs}
 
 
+@pytest.fixture(autouse=True)
+async def close_clients() -> AsyncIterator[None]:
+    """Close what a failed test left open, so that its own error is the one reported."""
+    yield
+    for client in list(RawClient.open_clients):
+        await client.close()
+
+
 @pytest.fixture(scope="session")
 def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The test model's directory."""
@@ -112,6 +122,15 @@ async def running_edge(directory: Path, **settings: object) -> AsyncIterator[Edg
             await become_ready(port)
             tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
             yield Edge(url, port, router, tokenizer, stop)
+
+
+@pytest.fixture
+async def narrow_edge(model_directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Edge]:
+    """The same, with so little room in the kernel that a client which does not read shows soon."""
+    limits = dataclasses.replace(DEFAULTS, client_socket_buffer_bytes=4096)
+    monkeypatch.setattr("services.gateway.main.DEFAULTS", limits)
+    async with running_edge(model_directory, grace_ms=200) as running:
+        yield running
 
 
 @pytest.fixture

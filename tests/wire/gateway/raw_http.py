@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 
 @dataclass
@@ -17,12 +18,15 @@ class RawResponse:
 class RawClient:
     """One connection; `receive_buffer_bytes` makes a client that fills up soon."""
 
+    open_clients: ClassVar[set["RawClient"]] = set()
+
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.open_clients.add(self)
 
     @classmethod
-    async def connect(cls, port: int, receive_buffer_bytes: int = 0, limit: int = 2**16) -> "RawClient":
+    async def connect(cls, port: int, receive_buffer_bytes: int = 0) -> "RawClient":
         """Connect to a local port."""
         sock = socket.socket()
         if receive_buffer_bytes:
@@ -33,7 +37,7 @@ class RawClient:
         except OSError:
             sock.close()
             raise
-        return cls(*await asyncio.open_connection(sock=sock, limit=limit))
+        return cls(*await asyncio.open_connection(sock=sock, limit=receive_buffer_bytes or 2**16))
 
     def send(self, data: bytes) -> None:
         """Send bytes as they are."""
@@ -69,6 +73,7 @@ class RawClient:
 
     async def close(self) -> None:
         """Close the connection."""
+        self.open_clients.discard(self)
         self.writer.close()
         try:
             await self.writer.wait_closed()

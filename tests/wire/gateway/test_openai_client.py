@@ -92,9 +92,16 @@ async def test_sampling_parameters_arrive(edge: Edge, client: openai.AsyncOpenAI
         seed=-7,
         logit_bias={"5": 2},
         user="someone",
-        extra_body={"top_k": 4, "min_p": 0.125, "repetition_penalty": 1.5, "min_tokens": 2, "ignore_eos": True,
-                    "stop_token_ids": [9], "unknown_field": {"a": 1}},
-    )  # fmt: skip
+        extra_body={
+            "top_k": 4,
+            "min_p": 0.125,
+            "repetition_penalty": 1.5,
+            "min_tokens": 2,
+            "ignore_eos": True,
+            "stop_token_ids": [9],
+            "unknown_field": {"a": 1},
+        },
+    )
     sampling = edge.router.jobs[0].request.sampling
     assert sampling.max_tokens == 9
     assert (sampling.temperature, sampling.top_p, sampling.top_k, sampling.min_p) == (0.5, 0.25, 4, 0.125)

@@ -1,0 +1,8 @@
+"""What all tests share: property tests that never fail for a slow machine, and always try the same cases."""
+
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "pdmesh", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("pdmesh")

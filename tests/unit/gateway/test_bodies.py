@@ -1,0 +1,240 @@
+"""Bad bodies are refused with the field at fault; odd but good ones are taken."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.common.errors import Invalid, InvalidField, PromptTooLong
+from services.common.limits import DEFAULTS
+from services.gateway.openai.chat import parse_chat
+from services.gateway.openai.completion import parse_completion
+from services.gateway.openai.generation import Generation, check_vocabulary, fit_max_tokens
+
+HI = [{"role": "user", "content": "Hi"}]
+
+
+def chat(**fields: Any) -> Generation:
+    return parse_chat(json.dumps({"model": "m", "messages": HI, **fields}).encode(), DEFAULTS)
+
+
+def completion(**fields: Any) -> Generation:
+    return parse_completion(json.dumps({"model": "m", "prompt": "Hi", **fields}).encode(), DEFAULTS)
+
+
+BAD_FIELDS = [
+    ("model", 3),
+    ("model", None),
+    ("messages", []),
+    ("messages", "Hi"),
+    ("messages[0].role", [{"role": "king", "content": "x"}]),
+    ("messages[0].role", [{"content": "x"}]),
+    ("messages[0].content", [{"role": "user"}]),
+    ("messages[0].content", [{"role": "user", "content": 3}]),
+    ("messages[1].content[0].type", [HI[0], {"role": "user", "content": [{"type": "image_url"}]}]),
+    ("messages[0].content[0].text", [{"role": "user", "content": [{"type": "text"}]}]),
+    ("messages[0].tool_calls", [{"role": "assistant", "tool_calls": [{"id": "1"}]}]),
+    ("max_tokens", 0),
+    ("max_tokens", -1),
+    ("max_tokens", 1.5),
+    ("max_tokens", "7"),
+    ("max_tokens", True),
+    ("max_tokens", 10**30),
+    ("max_completion_tokens", 0),
+    ("temperature", -0.1),
+    ("temperature", 2.1),
+    ("temperature", "hot"),
+    ("top_p", 0),
+    ("top_p", 1.1),
+    ("top_k", -2),
+    ("min_p", 1.5),
+    ("presence_penalty", 3),
+    ("frequency_penalty", -3),
+    ("repetition_penalty", 0),
+    ("seed", 2**63),
+    ("stop", ""),
+    ("stop[1]", ["a", ""]),
+    ("stop[0]", [1]),
+    ("stop", ["x"] * 17),
+    ("stop", "x" * 1025),
+    ("logit_bias", {"5": 101}),
+    ("logit_bias", {"-5": 1}),
+    ("logit_bias", {"five": 1}),
+    ("stream", "yes"),
+    ("stream_options", {"include_usage": True}),
+    ("stop_token_ids", [-1]),
+    ("min_tokens", -1),
+    ("n", 2),
+    ("n", True),
+    ("logprobs", True),
+    ("top_logprobs", 3),
+    ("tools", [{"type": "function"}]),
+    ("tool_choice", "required"),
+    ("response_format", {"type": "json_object"}),
+    ("best_of", 2),
+    ("modalities", ["audio"]),
+    ("guided_json", {}),
+    ("pdmesh.receipt", {"receipt": "yes"}),
+]
+
+
+@pytest.mark.parametrize(("field", "value"), BAD_FIELDS)
+def test_a_bad_field_is_named(field: str, value: Any) -> None:
+    name = field.partition("[")[0].partition(".")[0]
+    with pytest.raises(InvalidField) as caught:
+        chat(**{name: value})
+    assert caught.value.field == field
+    assert caught.value.http_status == 400
+    assert name in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "value", [3, [], [[]], ["a", "b"], [1, "a"], [[1], [2]], [-1], [2**32], [[[1]]], [1.5], None]
+)
+def test_a_bad_prompt_is_named(value: Any) -> None:
+    with pytest.raises(Invalid) as caught:
+        _fit(value)
+    assert caught.value.field.startswith("prompt")
+
+
+def _fit(prompt: Any) -> None:
+    generation = completion(prompt=prompt)
+    fit_max_tokens(generation, len(generation.prompt.ids), 100)
+
+
+@pytest.mark.parametrize(("field", "value"), [("suffix", "x"), ("echo", True), ("logprobs", 0), ("n", 3)])
+def test_a_completion_field_that_is_not_served_is_named(field: str, value: Any) -> None:
+    with pytest.raises(InvalidField) as caught:
+        completion(**{field: value})
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "not valid JSON"),
+        (b"{", "not valid JSON"),
+        (b"[]", "the body: Expected `object`"),
+        (b'{"model": NaN}', "not valid JSON"),
+        (b'{"model": "\xff"}', "not valid UTF-8 at byte 11"),
+        (b'{"unknown": "\xc3"}', "not valid UTF-8"),
+        (b'{"model": "\\ud800"}', "not valid JSON"),
+        (b'\xef\xbb\xbf{"model": "m"}', "not valid JSON"),
+        (b'{"a":' * 65 + b"1" + b"}" * 65, "nests deeper than 64"),
+        (b"[" * 1_000_000, "nests deeper than 64"),
+        (b'{"a": "' + b"[" * 100 + b'", "b": ' + b"[" * 65, "nests deeper than 64"),
+        (b'"' + b"\\" * 1_000_001, "not valid JSON"),
+        (b'{"model": "m"}', "messages: missing required field"),
+    ],
+)
+def test_bad_bodies(body: bytes, message: str) -> None:
+    with pytest.raises(InvalidField, match=message):
+        parse_chat(body, DEFAULTS)
+
+
+def test_brackets_in_text_are_not_nesting() -> None:
+    body = {"model": "m", "messages": [{"role": "user", "content": '[[{"' * 1000}]}
+    parse_chat(json.dumps(body).encode(), DEFAULTS)
+
+
+def test_duplicate_keys_count_last_and_unknown_ones_not() -> None:
+    body = (
+        b'{"model": "a", "model": "b", "what": [1], "messages": [{"role": "user", "content": "x", "y": 1}]}'
+    )
+    assert parse_chat(body, DEFAULTS).model == "b"
+
+
+def test_neutral_values_of_unserved_fields_are_taken() -> None:
+    chat(
+        n=1,
+        logprobs=False,
+        tools=[],
+        tool_choice="none",
+        response_format={"type": "text"},
+        modalities=["text"],
+    )
+    completion(n=1, best_of=1, echo=False, suffix=None, logprobs=None)
+
+
+def test_text_parts_become_text() -> None:
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    assert chat(messages=[{"role": "user", "content": parts}]).prompt.messages[0]["content"] == "a\nb"
+
+
+def test_max_completion_tokens_has_precedence() -> None:
+    assert chat(max_tokens=3, max_completion_tokens=5).sampling.max_tokens == 5
+
+
+def asked(**fields: Any) -> Generation:
+    return completion(**fields)
+
+
+def test_what_fits() -> None:
+    assert fit_max_tokens(chat(), 60, 100) == 40
+    assert fit_max_tokens(completion(), 60, 100) == 16
+    assert fit_max_tokens(completion(), 90, 100) == 10
+    assert fit_max_tokens(chat(max_tokens=40), 60, 100) == 40
+
+
+@pytest.mark.parametrize(
+    ("generation", "prompt_tokens", "field"),
+    [
+        (chat(), 100, "messages"),
+        (completion(), 101, "prompt"),
+        (chat(max_tokens=41), 60, "max_tokens"),
+        (chat(max_completion_tokens=41), 60, "max_completion_tokens"),
+    ],
+)
+def test_what_does_not_fit(generation: Generation, prompt_tokens: int, field: str) -> None:
+    with pytest.raises(PromptTooLong) as caught:
+        fit_max_tokens(generation, prompt_tokens, 100)
+    assert caught.value.field == field
+    assert caught.value.reason == "context_length_exceeded"
+
+
+def test_an_empty_prompt_is_refused() -> None:
+    with pytest.raises(InvalidField) as caught:
+        fit_max_tokens(completion(prompt=""), 0, 100)
+    assert caught.value.field == "prompt"
+
+
+@pytest.mark.parametrize("field", ["logit_bias", "stop_token_ids"])
+def test_tokens_outside_the_vocabulary_are_refused(field: str) -> None:
+    generation = chat(**{field: {"100": 1} if field == "logit_bias" else [100]})
+    check_vocabulary(generation, 101)
+    with pytest.raises(InvalidField) as caught:
+        check_vocabulary(generation, 100)
+    assert caught.value.field == field
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda children: (
+        st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=8), children, max_size=3)
+    ),
+    max_leaves=6,
+)
+names = st.sampled_from(
+    sorted({field.partition("[")[0].partition(".")[0] for field, _ in BAD_FIELDS} | {"prompt"})
+)
+
+
+@given(fields=st.dictionaries(names, json_values, max_size=4))
+def test_any_json_is_taken_or_refused(fields: dict[str, Any]) -> None:
+    for parse in (parse_chat, parse_completion):
+        body = {"model": "m", "messages": HI, "prompt": "Hi", **fields}
+        try:
+            generation = parse(json.dumps(body).encode(), DEFAULTS)
+        except Invalid as error:
+            refused = error
+            assert refused.field
+        else:
+            assert isinstance(generation, Generation)
+
+
+@given(body=st.binary(max_size=60))
+def test_any_bytes_are_refused(body: bytes) -> None:
+    with pytest.raises(Invalid):
+        parse_chat(body, DEFAULTS)

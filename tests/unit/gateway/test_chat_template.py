@@ -1,0 +1,116 @@
+"""Chat templates run as Hugging Face's libraries run them, and cannot break out."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.common.errors import InvalidField, ModelMissing
+from services.gateway.rendering import ModelFiles, Renderer
+from services.gateway.rendering.chat_template import ChatTemplate
+from tests.unit.gateway.model_directory import TEMPLATE, write_model
+
+USER = {"role": "user", "content": "Hi"}
+
+
+def render(source: str, *messages: dict[str, str], **variables: object) -> str:
+    return ChatTemplate(source, {"bos_token": "<s>"}).render(messages or (USER,), variables)
+
+
+def test_messages_and_the_turn_of_the_assistant() -> None:
+    text = render(TEMPLATE, {"role": "system", "content": "Be brief."}, USER)
+    assert text == (
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+def test_what_hugging_face_offers_templates() -> None:
+    assert render("{{ bos_token }}{{ messages[0] | tojson }}") == '<s>{"role": "user", "content": "Hi"}'
+    assert render("{{ '<é>' | tojson(indent=1) }}") == '"<é>"'
+    assert render("{{ strftime_now('%Y') | length }}") == "4"
+    assert render("{% for m in messages %}{% if true %}{% continue %}{% endif %}x{% endfor %}") == ""
+    assert render("{% generation %}a{% endgeneration %}b") == "ab"
+    assert render("{{ enable_thinking }}", enable_thinking=False) == "False"
+    assert render("{{ tools is none }} {{ add_generation_prompt }}", tools="forged") == "True True"
+
+
+def test_a_template_refuses_messages_in_its_own_words() -> None:
+    with pytest.raises(InvalidField, match="unknown role"):
+        render(TEMPLATE, {"role": "function", "content": "x"})
+    with pytest.raises(InvalidField, match="refuses the messages"):
+        render("{{ messages[0].content + 1 }}")
+
+
+@pytest.mark.parametrize(
+    "attack",
+    ["{{ ''.__class__.__mro__ }}", "{{ messages.append(1) }}", "{{ cycler.__init__.__globals__.os }}"],
+)
+def test_a_template_is_sandboxed(attack: str) -> None:
+    with pytest.raises(InvalidField):
+        render(attack + "{{ undefined_thing.attribute }}")
+
+
+def test_the_developer_role_is_system_unless_the_template_knows_it() -> None:
+    developer = {"role": "developer", "content": "x"}
+    assert render("{{ messages[0].role }}", developer) == "system"
+    assert render("{# developer #}{{ messages[0].role }}", developer) == "developer"
+
+
+def test_a_template_that_does_not_compile_stops_the_start() -> None:
+    with pytest.raises(ModelMissing, match="does not compile"):
+        ChatTemplate("{% for %}", {})
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_model(tmp_path_factory.mktemp("model"))
+
+
+def test_equal_to_transformers(directory: Path) -> None:
+    transformers = pytest.importorskip("transformers")
+    theirs = transformers.PreTrainedTokenizerFast(
+        tokenizer_file=str(directory / "tokenizer.json"), chat_template=TEMPLATE
+    )
+    messages = [
+        {"role": "system", "content": " a\n"},
+        USER,
+        {"role": "assistant", "content": "東京 😀"},
+        USER,
+    ]
+    expected = theirs.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+    assert list(Renderer(ModelFiles.read(directory)).chat(messages, {})) == expected
+
+
+@given(text=st.text(max_size=60))
+def test_special_tokens_in_a_prompt_are_read_as_hugging_face_reads_them(directory: Path, text: str) -> None:
+    renderer = Renderer(ModelFiles.read(directory))
+    tokenizer = ModelFiles.read(directory).tokenizer
+    assert list(renderer.text(text)) == tokenizer.encode(text).ids
+
+
+def test_missing_and_broken_files_are_one_line_each(tmp_path: Path) -> None:
+    with pytest.raises(ModelMissing, match="no such model directory"):
+        ModelFiles.read(tmp_path / "nowhere")
+    with pytest.raises(ModelMissing, match=r"has no tokenizer\.json"):
+        ModelFiles.read(tmp_path)
+    write_model(tmp_path)
+    (tmp_path / "tokenizer_config.json").write_text("{")
+    with pytest.raises(ModelMissing, match=r"cannot read .*tokenizer_config\.json"):
+        ModelFiles.read(tmp_path)
+    (tmp_path / "tokenizer.json").write_text("{}")
+    with pytest.raises(ModelMissing, match=r"cannot read .*tokenizer\.json"):
+        ModelFiles.read(tmp_path)
+
+
+def test_a_template_file_has_precedence(tmp_path: Path) -> None:
+    write_model(tmp_path)
+    (tmp_path / "chat_template.jinja").write_text("from the file")
+    assert ModelFiles.read(tmp_path).chat_template == "from the file"
+
+
+def test_a_model_without_a_template_does_not_chat(tmp_path: Path) -> None:
+    write_model(tmp_path)
+    (tmp_path / "tokenizer_config.json").unlink()
+    with pytest.raises(InvalidField, match="no chat template"):
+        Renderer(ModelFiles.read(tmp_path)).chat([USER], {})
