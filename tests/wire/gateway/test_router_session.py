@@ -279,9 +279,9 @@ async def test_the_bound_on_streams(model_directory: Path, monkeypatch: pytest.M
 
 async def test_stopping_lets_answers_end(model_directory: Path) -> None:
     router = FakeRouter()
-    router_port = free_port()
-    async with running_router(router, router_port):
-        async with running_gateway(settings(model_directory, router_port, grace_ms=5_000)) as (url, stop):
+    async with running_router(router) as router_port:
+        gateway = running_gateway(settings(model_directory, router_port, grace_ms=5_000))
+        async with gateway as (url, stop):
             await become_ready(port_of(url))
             client = await RawClient.connect(port_of(url))
             client.send(chat(stream=False))
