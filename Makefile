@@ -2,6 +2,7 @@
 # Variables: PYTHON, TORCH_INDEX (see tools/install.sh); ONCE=1 for demo.
 
 BIN := .venv/bin
+export PYTHON TORCH_INDEX
 # The demo model is trained and committed; without it a tiny one with random weights serves.
 DEMO_MODEL ?= $(if $(wildcard models/demo/config.json),models/demo,build/tiny-model)
 

@@ -14,6 +14,7 @@ CONFINED = {
         "services/common/worker/attachment.py",
         "services/gateway/router_session.py",
         "services/router/gateways.py",
+        "services/router/operators.py",
         "services/router/workers.py",
     ),
     "grpc_health": ("services/common/rpc",),

@@ -39,7 +39,7 @@ def test_an_import_in_the_wrong_direction_is_found(path: str, text: str) -> None
     [
         (
             CORE,
-            "import heapq\nfrom services.common.domain import Job\nfrom services.router.core.fleet import Pool",
+            "import heapq\nfrom services.common.domain import Job\nfrom services.router.core import Core",
         ),
         (
             GATEWAY,
