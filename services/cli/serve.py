@@ -85,6 +85,9 @@ async def until_stopped(service: str, settings: Any, ready_fd: int) -> None:
             os._exit(130)
         stop.set()
 
+    # A forked engine process inherits the descriptor that signals are announced on; the SIGTERM that ends it
+    # would look like a second one for us.
+    os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_signal)
     serve = importlib.import_module(f"services.{service}.main").serve

@@ -19,7 +19,7 @@ from services.common.version import VERSION
 from services.common.worker.attachment import Attachment
 from services.common.worker.engine_arguments import EngineArguments
 from services.common.worker.factory import create_engine
-from services.common.worker.identity import reachable_address
+from services.common.worker.identity import reachable_address, require_free
 from services.common.worker.load import LoadReporter
 from services.common.worker.metrics import EngineCollector, Metrics
 from services.common.worker.settings import WorkerSettings
@@ -48,26 +48,40 @@ async def serve_worker(
     `Startup` error when it cannot start or no router wants it, `EngineUnhealthy` when the engine dies.
     """
     engine = create_engine(settings, arguments, role)
-    server = RpcServer((), limits)
-    port = await server.start(settings.host, settings.port)
+    for port in (settings.port, settings.metrics_port):
+        require_free(settings.host, port)
+    shell = Shell(engine, Metrics(registry))
     try:
+        if not await _until(stop, engine.start(shell)):
+            await _serve_loaded(engine, shell, role, settings, stop, ready, registry, limits)
+    finally:
+        await engine.close()
+
+
+async def _serve_loaded(
+    engine: Engine,
+    shell: Shell,
+    role: Role,
+    settings: WorkerSettings,
+    stop: asyncio.Event,
+    ready: Ready,
+    registry: CollectorRegistry,
+    limits: Limits,
+) -> None:
+    """Listen only now: an engine that forks would inherit the sockets, and keep the ports if we are killed."""
+    server = RpcServer((), limits)
+    try:
+        address = reachable_address(settings.host, await server.start(settings.host, settings.port))
         with serve_metrics(settings.metrics_port, settings.host, registry):
-            shell = Shell(engine, Metrics(registry))
-            if await _until(stop, _load(engine, shell)):
-                return  # told to stop while loading
+            if await _until(stop, _check(engine)):
+                return
             registration = Registration(
-                worker_id=settings.identity(),
-                role=role,
-                fingerprint=engine.fingerprint,
-                capacity=engine.capacity,
-                version=VERSION,
-                address=reachable_address(settings.host, port),
+                settings.identity(), role, engine.fingerprint, engine.capacity, VERSION, address
             )
             worker = Worker(engine, shell, registration, settings, limits)
             registry.register(EngineCollector(lambda: worker.reporter.newest, engine.stats))
             await worker.run(stop, ready, server)
     finally:
-        await engine.close()
         await server.stop(grace_ms=0)
 
 
@@ -149,9 +163,8 @@ class Worker:
         return self._shell.idle.is_set()
 
 
-async def _load(engine: Engine, shell: Shell) -> None:
-    """Load the model and see it generate; raises a `Startup` error."""
-    await engine.start(shell)
+async def _check(engine: Engine) -> None:
+    """See the engine generate; raises `EngineStartFailed`."""
     try:
         await engine.check()
     except EngineUnhealthy as error:
