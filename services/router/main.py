@@ -47,6 +47,7 @@ def core_config(settings: Settings) -> CoreConfig:
         expected_output_tokens=settings.expected_output_tokens,
         prefill_timeout_ms=settings.prefill_timeout_ms,
         stall_timeout_ms=settings.stall_timeout_ms,
+        canary_interval_ms=settings.canary_interval_ms,
     )
 
 

@@ -70,6 +70,14 @@ class StateCollector(Collector):
         yield GaugeMetricFamily(
             "pdmesh_router_expired_handoffs", "Leases that ran out unsettled", state.ledger.expired
         )
+        yield GaugeMetricFamily(
+            "pdmesh_router_canary_mismatches",
+            "Prefill-decode pairs whose canaries differed, and which are held; alert on any",
+            state.canary_mismatches,
+        )
+        yield GaugeMetricFamily(
+            "pdmesh_router_quarantined_prompts", "Prompts refused for killing workers", len(state.quarantine)
+        )
         yield from self._tiers()
         yield self._workers()
 

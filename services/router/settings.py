@@ -20,5 +20,6 @@ class Settings:
     retries_per_request_max: int = setting(3, "times that a request may be placed again")
     prefill_timeout_ms: int = setting(60_000, "a prefill without an offer after this has failed")
     stall_timeout_ms: int = setting(60_000, "a worker with jobs and no news for this long is stuck")
+    canary_interval_ms: int = setting(60_000, "time between two correctness canaries; 0 is off")
     quarantine_dir: str = setting("", "directory for prompts that killed workers; empty keeps none")
     grace_ms: int = setting(20_000, "time to finish what is in flight after SIGTERM")

@@ -86,7 +86,7 @@ class Shell:
                 if (gateway := self.gateways.get(session)) is not None:
                     gateway.draft.add_columns(columns)
                     gateway.link.wake()
-                self._metrics.tokens.inc(len(columns.token_ids))
+                    self._metrics.tokens.inc(len(columns.token_ids))
             case StartJob() | AbortJob() | ReleaseHandoff() | RefuseWorker():
                 if (worker := self.workers.get(action.session)) is not None:
                     _command(worker, action)

@@ -6,14 +6,21 @@ from tests.sim.world import LIMITS, Caller, World, expected_token
 
 
 def check(world: World) -> None:
-    """Raise AssertionError when an invariant is broken."""
-    for caller in world.callers.values():
-        _check_caller(caller)
+    """Raise AssertionError when an invariant is broken; canaries are let finish first."""
+    world.stop_canaries()
+    world.run(world.now_ms + 10_000.0)
+    check_callers(world)
     _check_at_rest(world.core.state)
     assert world.expired == 0, f"{world.expired} offers ran out unsettled"
     for worker in world.workers.values():
         assert not worker.jobs, f"{worker.registration.worker_id} still runs {list(worker.jobs)}"
         assert not worker.offers, f"{worker.registration.worker_id} still offers {list(worker.offers)}"
+
+
+def check_callers(world: World) -> None:
+    """Raise AssertionError when a caller saw what it should not."""
+    for caller in world.callers.values():
+        _check_caller(caller)
 
 
 def _check_caller(caller: Caller) -> None:

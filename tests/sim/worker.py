@@ -35,6 +35,8 @@ class Faults:
     job_fails: FailureKind | None = None
     stuck: bool = False
     too_many_tokens: bool = False
+    corrupts_adopted: bool = False
+    """What it generates from KV handed over is wrong."""
     repeats_finish: bool = False
     slow: float = 1.0
 
@@ -150,6 +152,8 @@ class SimWorker:
         wanted = min(self.world.random.choice([1, 1, 1, 3]), job.tokens_left - already)
         step = StepOutput()
         ids = [self._next_token(job, already + i) for i in range(wanted)]
+        if self.faults.corrupts_adopted and job.kind is JobKind.ADOPT:
+            ids = [i ^ 1 for i in ids]
         self.generated[job.stream] += wanted
         done = self.generated[job.stream] >= job.tokens_left
         if done and self.faults.too_many_tokens:

@@ -32,6 +32,7 @@ from services.router.core.events import (
     Tick,
     WorkerAttached,
 )
+from services.router.core.state import CANARY_GATEWAY
 from tests.sim.worker import SimWorker
 
 LIMITS = replace(DEFAULTS, queue_wait_ms_max=4_000, queue_requests_max=40)
@@ -41,6 +42,7 @@ CONFIG = CoreConfig(
     prefill_timeout_ms=2_000,
     stall_timeout_ms=3_000,
     role_dwell_ms_min=500,
+    canary_interval_ms=3_000,
 )
 VOCABULARY = 50_000
 
@@ -104,6 +106,11 @@ class World:
         self.feed(Tick())
         self.at(20.0, self._tick)
 
+    def stop_canaries(self) -> None:
+        """Start no further trial of the sentinel."""
+        state = self.core.state
+        state.config = replace(state.config, canary_interval_ms=0)
+
     def feed(self, event: Event) -> None:
         """Tell the core and do what it wants."""
         self.log.append((self.now_ms, event))
@@ -124,7 +131,7 @@ class World:
                 self.workers.pop(action.session, None)
             case SendPlaced(session, stream):
                 self.callers[session, stream].placed += 1
-            case SendTokens(session, columns):
+            case SendTokens(session, columns) if session != CANARY_GATEWAY:
                 begin = 0
                 for stream, number in zip(columns.streams, columns.counts, strict=True):
                     self.callers[session, stream].got.extend(columns.token_ids[begin : begin + number])

@@ -19,6 +19,8 @@ class CoreConfig:
     """Who has waited this long is placed next, whatever its class, tenant or length."""
     unmeasured_overcommit: float = 4.0
     """Until the rate of freed KV blocks is known, so many times the fleet's blocks may be asked for."""
+    canary_interval_ms: int = 0
+    """Time between two trials of the correctness sentinel; 0 is off."""
     role_dwell_ms_min: int = 60_000
     """A worker keeps a role for this long before it may change it."""
     role_flips_per_hour_max: int = 12

@@ -37,6 +37,7 @@ from services.router.core.placement import Policies
 from services.router.core.placing import Placing
 from services.router.core.progress import Progress
 from services.router.core.recovery import Recovery
+from services.router.core.sentinel import Sentinel
 from services.router.core.state import State
 from services.router.core.timers import Timer, TimerKind
 
@@ -57,6 +58,7 @@ class RouterCore:
         self._placing = Placing(self.state, self._ending)
         self._recovery = Recovery(self.state, self._placing, self._ending)
         self._progress = Progress(self.state, self._placing, self._recovery, self._ending)
+        self._sentinel = Sentinel(self.state, self._placing)
         self._operations = Operations(self.state)
         self._intake = Intake(self.state, self._placing, self._ending)
 
@@ -69,6 +71,7 @@ class RouterCore:
         """
         self._take(event, now_ms)
         self._operations.settle(now_ms)
+        self._sentinel.settle(now_ms)
         self._placing.place_waiting(now_ms)
         actions, self.state.actions = self.state.actions, []
         return actions
@@ -173,6 +176,7 @@ class RouterCore:
     def _tick(self, now_ms: float) -> None:
         for timer in self.state.timers.due(now_ms):
             self._on_timer(timer, now_ms)
+        self._sentinel.tick(now_ms)
         stall_ms = self.state.config.stall_timeout_ms
         for worker in self.state.fleet.workers.values():
             if worker.jobs and now_ms - worker.heard_ms > stall_ms:

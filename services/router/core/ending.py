@@ -6,7 +6,7 @@ from services.router.core.actions import AbortJob, EndStream, ReleaseHandoff
 from services.router.core.fleet import Seat
 from services.router.core.flight import Flight, Phase
 from services.router.core.handoffs import HandoffState
-from services.router.core.state import State
+from services.router.core.state import CANARY_GATEWAY, State
 
 
 class Ending:
@@ -30,7 +30,10 @@ class Ending:
         self._close(flight, now_ms)
 
     def _say(self, flight: Flight, reason: FinishReason, error: MeshError | None) -> None:
-        self._state.do(EndStream(flight.gateway, flight.stream, reason, flight.receipt, error))
+        if flight.gateway == CANARY_GATEWAY:
+            self._state.canaries_ended.append((flight, reason))
+        else:
+            self._state.do(EndStream(flight.gateway, flight.stream, reason, flight.receipt, error))
 
     def _close(self, flight: Flight, now_ms: float) -> None:
         if flight.decode_since_ms is not None:

@@ -94,10 +94,23 @@ class Placing:
         flight.pool.placements.count(now_ms)
         if not flight.receipt.retries:
             self._charge(flight)
+        return self._reserve(flight, decode)
+
+    def _reserve(self, flight: Flight, decode: Worker) -> Seat:
         flight.receipt.path = flight.path
         flight.decode_seat = seat = Seat(decode, self._state.policies.decode.blocks(flight, decode))
         flight.receipt.decode_worker = decode.worker_id
         return seat
+
+    def place_canary(self, flight: Flight, prefill: Worker | None, decode: Worker, now_ms: float) -> None:
+        """Place the sentinel's request on given workers, past the queues, without second chances."""
+        self._state.flights[flight.gateway, flight.stream] = flight
+        flight.announced, flight.receipt.retries = True, self._state.config.limits.retries_per_request_max
+        seat = self._reserve(flight, decode)
+        if prefill is None:
+            self.start_local(flight, seat, now_ms)
+        else:
+            self._start_prefill(flight, prefill, now_ms)
 
     def _charge(self, flight: Flight) -> None:
         tenant, shares = flight.request.tenant, flight.pool.shares

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from random import Random
 
+from services.common.domain import FinishReason
 from services.router.core.actions import Action
 from services.router.core.breaker import Breaker
 from services.router.core.budget import RetryBudget
@@ -14,6 +15,9 @@ from services.router.core.pairs import Pairs
 from services.router.core.placement import Policies
 from services.router.core.quarantine import Quarantine
 from services.router.core.timers import Timer, TimerKind, Timers
+
+CANARY_GATEWAY = 0
+"""The session under which the sentinel's own requests run; no gateway has it."""
 
 FlightKey = tuple[int, int]
 """Gateway session and stream."""
@@ -34,6 +38,9 @@ class State:
     timers: Timers = field(default_factory=Timers)
     pairs: Pairs = field(default_factory=Pairs)
     quarantine: Quarantine = field(default_factory=Quarantine)
+    canaries_ended: list[tuple[Flight, FinishReason]] = field(default_factory=list)
+    canary_mismatches: int = 0
+    """Pairs found wrong, and held."""
     random: Random = field(default_factory=Random)
     """Seeded; the core's only chance."""
     dirty_pools: dict[str, Pool] = field(default_factory=dict)

@@ -36,7 +36,7 @@ from tests.sim.world import CONFIG, LIMITS, Caller, World
 
 @pytest.fixture
 def world() -> World:
-    return World(0, replace(CONFIG, stall_timeout_ms=60_000))
+    return World(0, replace(CONFIG, stall_timeout_ms=60_000, canary_interval_ms=0))
 
 
 def outcome_of(world: World, caller: Caller, at_ms: float = 60_000.0):

@@ -95,7 +95,7 @@ def test_many_common_suspects_are_innocent():
 
 @pytest.fixture
 def world() -> World:
-    return World(0, replace(CONFIG, stall_timeout_ms=60_000))
+    return World(0, replace(CONFIG, stall_timeout_ms=60_000, canary_interval_ms=0))
 
 
 def test_a_prompt_that_kills_two_workers_is_refused_and_recorded(world):

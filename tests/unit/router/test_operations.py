@@ -25,10 +25,8 @@ DWELL_MS = 1_000
 
 @pytest.fixture
 def world() -> World:
-    return World(
-        0,
-        replace(CONFIG, stall_timeout_ms=60_000, role_dwell_ms_min=DWELL_MS, role_flips_per_hour_max=2),
-    )
+    config = replace(CONFIG, stall_timeout_ms=60_000, canary_interval_ms=0)
+    return World(0, replace(config, role_dwell_ms_min=DWELL_MS, role_flips_per_hour_max=2))
 
 
 def core_worker(world: World, name: str):

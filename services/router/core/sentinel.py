@@ -1,0 +1,128 @@
+"""The sentinel: does KV handed over mean the same as KV computed on the spot?
+
+At a low rate it sends a greedy canary through a prefill-decode pair, then the same prompt through the
+local path of the same decode worker, and compares token by token. The two runs carry different cache
+salts, lest the second read the blocks that the first left behind. Two differing prompts in a row hold
+the pair's breaker open: near ties may differ once, a broken handoff differs always.
+"""
+
+from array import array
+from dataclasses import dataclass
+
+from services.common.domain import FinishReason, Path, Receipt, Request, Sampling
+from services.common.domain.tokens import tokens
+from services.router.core.fleet import Worker
+from services.router.core.flight import Flight
+from services.router.core.pairs import CanaryResult, Pair
+from services.router.core.placing import Placing
+from services.router.core.state import CANARY_GATEWAY, State
+
+CANARY_TOKENS = 8
+PROMPT_BLOCKS = 2.5
+TOKEN_IDS = range(10, 250)
+"""Ids that every vocabulary has."""
+PAIRS_SORTED_MAX = 1_000
+
+
+@dataclass(slots=True)
+class _Trial:
+    """One pair being compared."""
+
+    pair: Pair
+    number: int
+    handed_over: "list[int] | None" = None
+
+
+class Sentinel:
+    """Tests one pair at a time."""
+
+    def __init__(self, state: State, placing: Placing) -> None:
+        self._state, self._placing = state, placing
+        self._trial: _Trial | None = None
+        self._trials = self._streams = 0
+        self._next_ms = 0.0
+
+    def tick(self, now_ms: float) -> None:
+        """Start a trial when one is due and none is under way."""
+        interval_ms = self._state.config.canary_interval_ms
+        if not interval_ms or self._trial is not None or now_ms < self._next_ms:
+            return
+        self._next_ms = now_ms + interval_ms
+        pair = self._next_pair(now_ms)
+        if pair is not None:
+            self._trials += 1
+            self._trial = _Trial(pair, self._trials)
+            self._placing.place_canary(
+                self._flight(pair, "handed", now_ms), pair.prefill, pair.decode, now_ms
+            )
+
+    def settle(self, now_ms: float) -> None:
+        """Take in how canaries have ended."""
+        while self._state.canaries_ended:
+            flight, reason = self._state.canaries_ended.pop(0)
+            if self._trial is not None:
+                self._judge(self._trial, flight, reason, now_ms)
+
+    def _judge(self, trial: _Trial, flight: Flight, reason: FinishReason, now_ms: float) -> None:
+        pair, answer = trial.pair, list(flight.delivered)
+        if reason is not FinishReason.LENGTH or _is_gone(pair):
+            self._conclude(pair, CanaryResult.FAILED, now_ms)
+        elif trial.handed_over is None:
+            trial.handed_over = answer
+            self._placing.place_canary(self._flight(pair, "local", now_ms), None, pair.decode, now_ms)
+        elif trial.handed_over == answer:
+            self._conclude(pair, CanaryResult.EQUAL, now_ms)
+        elif pair.canary is CanaryResult.DIFFERED_ONCE:
+            self._state.canary_mismatches += 1
+            pair.breaker.hold()
+            self._conclude(pair, CanaryResult.DIFFERED, now_ms)
+        else:
+            self._conclude(pair, CanaryResult.DIFFERED_ONCE, now_ms)
+            pair.canary_at_ms = None
+            self._next_ms = now_ms
+
+    def _conclude(self, pair: Pair, result: CanaryResult, now_ms: float) -> None:
+        pair.canary, pair.canary_at_ms = result, now_ms
+        self._trial = None
+
+    def _next_pair(self, now_ms: float) -> Pair | None:
+        pairs = [p for p in self._candidates(now_ms) if not p.breaker.is_held]
+        return min(pairs, key=lambda p: -1.0 if p.canary_at_ms is None else p.canary_at_ms, default=None)
+
+    def _candidates(self, now_ms: float) -> list[Pair]:
+        of, chance, found = self._state.pairs.of, self._state.random, []
+        for pool in self._state.fleet.pools.values():
+            prefills = [w for w in pool.prefill_workers(now_ms) if w.has_room(1)]
+            decodes = [w for w in pool.decode_workers(now_ms) if w.has_room(1)]
+            if len(prefills) * len(decodes) > PAIRS_SORTED_MAX:
+                prefills, decodes = chance.sample(prefills, 1), chance.sample(decodes, 1)
+            found += [of(p, d) for p in prefills for d in decodes if p is not d]
+        return found
+
+    def _flight(self, pair: Pair, run: str, now_ms: float) -> Flight:
+        self._streams += 1
+        number = self._trials
+        request = Request(
+            request_id=f"canary-{number}-{run}",
+            model=pair.decode.registration.fingerprint.model,
+            prompt=self._prompt(pair.decode, number),
+            sampling=Sampling(max_tokens=CANARY_TOKENS, temperature=0.0, ignore_eos=True),
+            cache_salt=f"canary-{number}-{run}",
+            strict_disaggregation=run == "handed",
+        )
+        pool = self._state.fleet.pools[request.model]
+        receipt = Receipt(request.request_id, prompt_tokens=len(request.prompt))
+        flight = Flight(CANARY_GATEWAY, self._streams, request, pool, receipt, tokens(), now_ms)
+        flight.path = Path.DISAGGREGATED if run == "handed" else Path.LOCAL
+        return flight
+
+    def _prompt(self, decode: Worker, number: int) -> "array[int]":
+        block_tokens = decode.registration.fingerprint.block_size_tokens
+        length = min(int(block_tokens * PROMPT_BLOCKS), decode.capacity.max_model_len_tokens - CANARY_TOKENS)
+        # The same prompt for both runs of a trial, another for each trial.
+        first = number * 7_919
+        return tokens(TOKEN_IDS[(first + i * i * 31 + i) % len(TOKEN_IDS)] for i in range(max(1, length)))
+
+
+def _is_gone(pair: Pair) -> bool:
+    return pair.prefill.pool is None or pair.decode.pool is None

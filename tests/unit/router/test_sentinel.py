@@ -1,0 +1,84 @@
+"""The correctness sentinel: equal pairs stay, differing pairs are held, and callers never see it."""
+
+from dataclasses import replace
+
+import pytest
+
+from services.common.domain import Path, Role
+from services.router.core.events import Forgive
+from services.router.core.pairs import CanaryResult
+from tests.sim.invariants import check_callers
+from tests.sim.world import CONFIG, World
+
+INTERVAL_MS = 500
+
+
+@pytest.fixture
+def world() -> World:
+    return World(0, replace(CONFIG, stall_timeout_ms=60_000, canary_interval_ms=INTERVAL_MS))
+
+
+def results(world: World) -> set[CanaryResult]:
+    return {pair.canary for pair in world.core.state.pairs}
+
+
+def test_every_live_pair_is_compared_in_turn(world):
+    for name in "ab":
+        world.add_worker(Role.PREFILL, f"p{name}")
+        world.add_worker(Role.DECODE, f"d{name}")
+    world.run(8 * INTERVAL_MS)
+    pairs = list(world.core.state.pairs)
+    assert len(pairs) == 4
+    assert results(world) == {CanaryResult.EQUAL}
+    assert world.core.state.canary_mismatches == 0
+
+
+def test_a_pair_that_differs_twice_is_held_and_its_decode_worker_prefills(world):
+    world.add_worker(Role.PREFILL)
+    bad = world.add_worker(Role.DECODE)
+    bad.faults.corrupts_adopted = True
+    world.run(4 * INTERVAL_MS)
+    assert results(world) == {CanaryResult.DIFFERED}
+    assert world.core.state.canary_mismatches == 1
+    caller = world.submit(world.add_gateway(), 100, 5)
+    world.run(world.now_ms + 2_000.0)
+    receipt = caller.outcomes[0].receipt
+    assert (receipt.path, receipt.path_reason) == (Path.LOCAL, "pair_suspended")
+    check_callers(world)
+    bad.faults.corrupts_adopted = False
+    world.feed(Forgive())
+    world.run(world.now_ms + 4 * INTERVAL_MS)
+    assert results(world) == {CanaryResult.EQUAL}
+
+
+def test_one_difference_is_tried_again_before_it_counts(world):
+    world.add_worker(Role.PREFILL)
+    decode = world.add_worker(Role.DECODE)
+    decode.faults.corrupts_adopted = True
+    world.run(1.0)
+    while results(world) != {CanaryResult.DIFFERED_ONCE}:
+        world.run(world.now_ms + 1.0)
+    decode.faults.corrupts_adopted = False
+    world.run(world.now_ms + 2 * INTERVAL_MS)
+    assert results(world) == {CanaryResult.EQUAL}
+    assert world.core.state.canary_mismatches == 0
+
+
+def test_a_canary_that_fails_is_not_a_difference(world):
+    world.add_worker(Role.PREFILL)
+    world.add_worker(Role.DECODE).faults.adopt_fails = True
+    world.run(3 * INTERVAL_MS)
+    assert results(world) == {CanaryResult.FAILED}
+    assert world.core.state.canary_mismatches == 0
+
+
+def test_canaries_leave_nothing_behind_when_a_worker_dies_under_them(world):
+    prefill = world.add_worker(Role.PREFILL)
+    world.add_worker(Role.DECODE)
+    world.run(10.0)
+    prefill.die()
+    world.run(world.now_ms + 200.0)
+    assert not world.core.state.flights
+    world.add_worker(Role.PREFILL)
+    world.run(world.now_ms + 4 * INTERVAL_MS)
+    assert CanaryResult.EQUAL in results(world)
