@@ -68,7 +68,7 @@ async def _serve_loaded(
     registry: CollectorRegistry,
     limits: Limits,
 ) -> None:
-    """Listen only now: an engine that forks would inherit the sockets, and hold the ports if we are killed."""
+    """Listen only now: a forking engine would inherit the sockets, and hold the ports if we are killed."""
     server = RpcServer((), limits)
     try:
         address = reachable_address(settings.host, await server.start(settings.host, settings.port))
