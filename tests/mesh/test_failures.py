@@ -62,10 +62,11 @@ async def test_a_killed_router_loses_and_repeats_nothing(mesh: Mesh, model_dir: 
 async def test_a_router_that_is_back_before_its_workers_takes_the_streams_once_it_can(
     own_mesh: Mesh, model_dir: Path
 ) -> None:
-    running, killed = load(own_mesh, model_dir), []
+    running, killed, workers = load(own_mesh, model_dir), [], ("prefill-1", "decode-1")
 
     def act() -> None:
-        own_mesh.send("decode-1", signal.SIGSTOP)
+        for worker in workers:
+            own_mesh.send(worker, signal.SIGSTOP)
         killed.append(own_mesh.send("router"))
 
     async def wake_later() -> None:
@@ -73,7 +74,8 @@ async def test_a_router_that_is_back_before_its_workers_takes_the_streams_once_i
         await asyncio.to_thread(lambda: own_mesh.wait_until(lambda: killed, "kill", 10))
         await asyncio.to_thread(own_mesh.wait_restarted, "router", killed[0])
         await asyncio.sleep(0.5)  # the gateway has met the new router by then, and it serves no model
-        own_mesh.send("decode-1", signal.SIGCONT)
+        for worker in workers:
+            own_mesh.send(worker, signal.SIGCONT)
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(running.run(act, after_tokens=20))
