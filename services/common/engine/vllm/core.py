@@ -1,5 +1,6 @@
 """Starting and stopping vLLM's engine process."""
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -9,6 +10,7 @@ import textwrap
 import uuid
 import warnings
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from services.common.domain import Role
@@ -67,10 +69,27 @@ def stop(core: Core, grace_s: float) -> None:
     core.inputs.renderer.shutdown()
 
 
-def process_ids(core: Core) -> list[int]:
-    """The engine's own processes, on this host."""
-    manager = core.client.resources.engine_manager
-    return [process.pid for process in getattr(manager, "processes", ())]
+def processes(core: Core) -> list[BaseProcess]:
+    """vLLM's own processes on this host; they end when those of their ranks do."""
+    return list(getattr(core.client.resources.engine_manager, "processes", ()))
+
+
+async def until_gone(core: Core) -> None:
+    """Return when one of the engine's processes has ended.
+
+    vLLM's own monitor joins the process before it tells anybody, and has been seen to wait there until
+    another engine's process ended.
+    """
+    loop = asyncio.get_running_loop()
+    gone = asyncio.Event()
+    sentinels = [process.sentinel for process in processes(core)]
+    for sentinel in sentinels:
+        loop.add_reader(sentinel, gone.set)
+    try:
+        await gone.wait()
+    finally:
+        for sentinel in sentinels:
+            loop.remove_reader(sentinel)
 
 
 def _start(plan: Plan, cores: list[int]) -> Core:

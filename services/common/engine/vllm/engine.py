@@ -84,7 +84,7 @@ class VllmEngine:
     @property
     def process_ids(self) -> list[int]:
         """vLLM's own processes on this host; empty before `start` and after `close`."""
-        return [] if self._core is None else vllm_core.process_ids(self._core)
+        return [] if self._core is None else [p.pid for p in vllm_core.processes(self._core) if p.pid]
 
     async def start(self, sink: EngineSink) -> None:
         """Load the model; raises a `Startup` error with one clear line."""
@@ -184,7 +184,7 @@ class VllmEngine:
             await asyncio.to_thread(vllm_core.stop, core, CLOSE_GRACE_S)
             # vLLM closes its sockets in a callback on this loop, and leaves their context open.
             await asyncio.sleep(0)
-            core.client.ctx.destroy(linger=0)
+            core.client.resources.ctx.destroy(linger=0)
         for live in self._live.values():
             live.settle()
         self._live.clear()
@@ -194,6 +194,7 @@ class VllmEngine:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._read_steps(core.client))
+                group.create_task(self._watch_process(core))
                 group.create_task(self._send_commands(core.client))
                 group.create_task(self._send_releases(core.client))
                 group.create_task(kv_events.follow(core.kv_events_endpoint, self._on_kv_changes))
@@ -209,6 +210,10 @@ class VllmEngine:
             step = self._translator.translate(outputs)
             if step != StepOutput():
                 self._sink.on_step(step)
+
+    async def _watch_process(self, core: vllm_core.Core) -> None:
+        await vllm_core.until_gone(core)
+        raise EngineUnhealthy("vLLM's engine process has ended")
 
     async def _send_commands(self, client: Any) -> None:
         while True:
@@ -273,7 +278,7 @@ class VllmEngine:
                 probe.feed(output)
 
     def _die(self, error: BaseException) -> None:
-        self._dead = f"vLLM's engine process is gone: {type(error).__name__}"
+        self._dead = f"vLLM's engine is gone: {error or type(error).__name__}"
         for live in self._live.values():
             live.settle()
         self._live.clear()
