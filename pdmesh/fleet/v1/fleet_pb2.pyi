@@ -145,7 +145,7 @@ class Capacity(_message.Message):
     def __init__(self, kv_blocks: _Optional[int] = ..., kv_block_size_bytes: _Optional[int] = ..., max_running_requests: _Optional[int] = ..., max_batched_tokens: _Optional[int] = ..., max_model_len_tokens: _Optional[int] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("stream", "kind", "request_id", "prompt_token_ids", "delivered_token_ids", "sampling", "cache_salt", "priority", "handoff")
+    __slots__ = ("stream", "kind", "request_id", "prompt_token_ids", "delivered_token_ids", "sampling", "cache_salt", "priority", "handoff", "lora")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
@@ -155,6 +155,7 @@ class Job(_message.Message):
     CACHE_SALT_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     HANDOFF_FIELD_NUMBER: _ClassVar[int]
+    LORA_FIELD_NUMBER: _ClassVar[int]
     stream: int
     kind: JobKind
     request_id: str
@@ -164,7 +165,8 @@ class Job(_message.Message):
     cache_salt: str
     priority: int
     handoff: HandoffTicket
-    def __init__(self, stream: _Optional[int] = ..., kind: _Optional[_Union[JobKind, str]] = ..., request_id: _Optional[str] = ..., prompt_token_ids: _Optional[bytes] = ..., delivered_token_ids: _Optional[bytes] = ..., sampling: _Optional[_Union[_types_pb2.Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., priority: _Optional[int] = ..., handoff: _Optional[_Union[HandoffTicket, _Mapping]] = ...) -> None: ...
+    lora: str
+    def __init__(self, stream: _Optional[int] = ..., kind: _Optional[_Union[JobKind, str]] = ..., request_id: _Optional[str] = ..., prompt_token_ids: _Optional[bytes] = ..., delivered_token_ids: _Optional[bytes] = ..., sampling: _Optional[_Union[_types_pb2.Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., priority: _Optional[int] = ..., handoff: _Optional[_Union[HandoffTicket, _Mapping]] = ..., lora: _Optional[str] = ...) -> None: ...
 
 class HandoffTicket(_message.Message):
     __slots__ = ("handoff_id", "prefill_worker", "connector_params", "kv_tokens", "expires_in_ms")
@@ -267,15 +269,21 @@ class KvEvents(_message.Message):
     def __init__(self, events: _Optional[_Iterable[_Union[KvEvent, _Mapping]]] = ..., cleared: _Optional[bool] = ...) -> None: ...
 
 class KvEvent(_message.Message):
-    __slots__ = ("stored_block_hashes", "parent_block_hash", "removed_block_hashes", "block_size_tokens", "token_ids")
+    __slots__ = ("stored_block_hashes", "parent_block_hash", "removed_block_hashes", "block_size_tokens", "token_ids", "cache_salt", "lora", "cleared")
     STORED_BLOCK_HASHES_FIELD_NUMBER: _ClassVar[int]
     PARENT_BLOCK_HASH_FIELD_NUMBER: _ClassVar[int]
     REMOVED_BLOCK_HASHES_FIELD_NUMBER: _ClassVar[int]
     BLOCK_SIZE_TOKENS_FIELD_NUMBER: _ClassVar[int]
     TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
+    CACHE_SALT_FIELD_NUMBER: _ClassVar[int]
+    LORA_FIELD_NUMBER: _ClassVar[int]
+    CLEARED_FIELD_NUMBER: _ClassVar[int]
     stored_block_hashes: _containers.RepeatedScalarFieldContainer[bytes]
     parent_block_hash: bytes
     removed_block_hashes: _containers.RepeatedScalarFieldContainer[bytes]
     block_size_tokens: int
     token_ids: bytes
-    def __init__(self, stored_block_hashes: _Optional[_Iterable[bytes]] = ..., parent_block_hash: _Optional[bytes] = ..., removed_block_hashes: _Optional[_Iterable[bytes]] = ..., block_size_tokens: _Optional[int] = ..., token_ids: _Optional[bytes] = ...) -> None: ...
+    cache_salt: str
+    lora: str
+    cleared: bool
+    def __init__(self, stored_block_hashes: _Optional[_Iterable[bytes]] = ..., parent_block_hash: _Optional[bytes] = ..., removed_block_hashes: _Optional[_Iterable[bytes]] = ..., block_size_tokens: _Optional[int] = ..., token_ids: _Optional[bytes] = ..., cache_salt: _Optional[str] = ..., lora: _Optional[str] = ..., cleared: _Optional[bool] = ...) -> None: ...

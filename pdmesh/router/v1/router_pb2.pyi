@@ -30,7 +30,7 @@ class GatewayGreeting(_message.Message):
     def __init__(self, gateway_id: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class Submission(_message.Message):
-    __slots__ = ("stream", "request_id", "model", "tenant", "service_class", "deadline_ms", "prompt_token_ids", "delivered_token_ids", "sampling", "cache_salt", "strict_disaggregation")
+    __slots__ = ("stream", "request_id", "model", "tenant", "service_class", "deadline_ms", "prompt_token_ids", "delivered_token_ids", "sampling", "cache_salt", "strict_disaggregation", "session_key", "lora")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,8 @@ class Submission(_message.Message):
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
     CACHE_SALT_FIELD_NUMBER: _ClassVar[int]
     STRICT_DISAGGREGATION_FIELD_NUMBER: _ClassVar[int]
+    SESSION_KEY_FIELD_NUMBER: _ClassVar[int]
+    LORA_FIELD_NUMBER: _ClassVar[int]
     stream: int
     request_id: str
     model: str
@@ -53,7 +55,9 @@ class Submission(_message.Message):
     sampling: _types_pb2.Sampling
     cache_salt: str
     strict_disaggregation: bool
-    def __init__(self, stream: _Optional[int] = ..., request_id: _Optional[str] = ..., model: _Optional[str] = ..., tenant: _Optional[str] = ..., service_class: _Optional[_Union[_types_pb2.ServiceClass, str]] = ..., deadline_ms: _Optional[int] = ..., prompt_token_ids: _Optional[bytes] = ..., delivered_token_ids: _Optional[bytes] = ..., sampling: _Optional[_Union[_types_pb2.Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., strict_disaggregation: _Optional[bool] = ...) -> None: ...
+    session_key: str
+    lora: str
+    def __init__(self, stream: _Optional[int] = ..., request_id: _Optional[str] = ..., model: _Optional[str] = ..., tenant: _Optional[str] = ..., service_class: _Optional[_Union[_types_pb2.ServiceClass, str]] = ..., deadline_ms: _Optional[int] = ..., prompt_token_ids: _Optional[bytes] = ..., delivered_token_ids: _Optional[bytes] = ..., sampling: _Optional[_Union[_types_pb2.Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., strict_disaggregation: _Optional[bool] = ..., session_key: _Optional[str] = ..., lora: _Optional[str] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
     __slots__ = ("sequence", "greeting", "placed", "tokens", "ended", "models", "acknowledged")

@@ -35,6 +35,7 @@ class Job:
     sampling: Sampling
     delivered: "array[int]" = field(default_factory=tokens)
     cache_salt: str = ""
+    lora: str = ""
     priority: int = 0
     """Lower runs first."""
     handoff: HandoffTicket | None = None

@@ -33,3 +33,7 @@ class Request:
     cache_salt: str = ""
     strict_disaggregation: bool = False
     """True: end in an error rather than take the local path."""
+    session_key: str = ""
+    """Names the conversation, where the caller says so: its next turn may go where the last one went."""
+    lora: str = ""
+    """LoRA adapter to generate with."""

@@ -117,13 +117,19 @@ class JobFailed:
 
 @dataclass(frozen=True, slots=True)
 class KvChange:
-    """A change of the prefix cache: blocks stored under a parent, or removed."""
+    """A change of the prefix cache: everything cleared, then blocks removed, then blocks stored."""
 
     stored_block_hashes: tuple[bytes, ...] = ()
     parent_block_hash: bytes = b""
+    """Empty for a text's first block."""
     removed_block_hashes: tuple[bytes, ...] = ()
     token_ids: "array[int]" = field(default_factory=tokens)
+    """Tokens of the stored blocks."""
     block_size_tokens: int = 0
+    cache_salt: str = ""
+    """Known where the parent is empty."""
+    lora: str = ""
+    cleared: bool = False
 
 
 @dataclass(slots=True)

@@ -107,6 +107,8 @@ def request_to_wire(stream: int, request: Request) -> router_pb2.Submission:
         sampling=sampling_to_wire(request.sampling),
         cache_salt=request.cache_salt,
         strict_disaggregation=request.strict_disaggregation,
+        session_key=request.session_key,
+        lora=request.lora,
     )
 
 
@@ -127,6 +129,8 @@ def request_from_wire(wire: router_pb2.Submission) -> Request:
         delivered=delivered,
         cache_salt=wire.cache_salt,
         strict_disaggregation=wire.strict_disaggregation,
+        session_key=wire.session_key,
+        lora=wire.lora,
     )
 
 
@@ -140,6 +144,7 @@ def job_to_wire(job: Job) -> fleet_pb2.Job:
         delivered_token_ids=to_bytes(job.delivered),
         sampling=sampling_to_wire(job.sampling),
         cache_salt=job.cache_salt,
+        lora=job.lora,
         priority=job.priority,
     )
     if job.handoff is not None:
@@ -168,6 +173,7 @@ def job_from_wire(wire: fleet_pb2.Job) -> Job:
         sampling=sampling_from_wire(wire.sampling),
         delivered=delivered,
         cache_salt=wire.cache_salt,
+        lora=wire.lora,
         priority=wire.priority,
         handoff=_ticket_from_wire(wire.handoff) if wire.HasField("handoff") else None,
     )

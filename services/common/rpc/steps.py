@@ -36,7 +36,7 @@ def step_from_wire(frame: fleet_pb2.AttachRequest) -> StepOutput:
         ],
         failed=[JobFailed(f.stream, failure_kind_from_wire(f.kind), f.message) for f in frame.failed],
         released=[HandoffReleased(r.handoff_id, r.expired) for r in frame.released],
-        kv_changes=[_kv_change_from_wire(event) for event in frame.kv_events.events],
+        kv_changes=_kv_changes_from_wire(frame.kv_events),
     )
 
 
@@ -104,7 +104,15 @@ def kv_change_to_wire(change: KvChange) -> fleet_pb2.KvEvent:
         removed_block_hashes=list(change.removed_block_hashes),
         block_size_tokens=change.block_size_tokens,
         token_ids=to_bytes(change.token_ids),
+        cache_salt=change.cache_salt,
+        lora=change.lora,
+        cleared=change.cleared,
     )
+
+
+def _kv_changes_from_wire(wire: fleet_pb2.KvEvents) -> list[KvChange]:
+    first = [KvChange(cleared=True)] if wire.cleared else []
+    return first + [_kv_change_from_wire(event) for event in wire.events]
 
 
 def _kv_change_from_wire(wire: fleet_pb2.KvEvent) -> KvChange:
@@ -114,6 +122,9 @@ def _kv_change_from_wire(wire: fleet_pb2.KvEvent) -> KvChange:
         removed_block_hashes=tuple(wire.removed_block_hashes),
         token_ids=_column(wire.token_ids),
         block_size_tokens=wire.block_size_tokens,
+        cache_salt=wire.cache_salt,
+        lora=wire.lora,
+        cleared=wire.cleared,
     )
 
 

@@ -35,6 +35,44 @@ class CoreConfig:
     """Shares of tenants in the service; 1.0 for those not named."""
     prefill_batches_ahead: int = 2
     """A prefill worker is given up to this many full batches of tokens at once; the rest waits here."""
+    free_blocks_weight: float = 1.0
+    """Decode: of the share of KV blocks that are free, against the weights below."""
+    step_time_weight: float = 0.25
+    """Decode: of a quick engine step."""
+    step_time_reference_ms: float = 50.0
+    """An engine step that counts for half."""
+    decode_cached_weight: float = 0.25
+    """Decode, KV to be pulled: of the share of the text that is cached there."""
+    local_cached_weight: float = 2.0
+    """Decode, text to be run there: the same."""
+    prefill_cached_weight: float = 1.0
+    """Prefill: of a cached token."""
+    queued_weight: float = 1.0
+    """Prefill: of a token queued before it."""
+    conversation_weight: float = 0.5
+    """Of having served the conversation before, for workers that send no KV events."""
+    adapter_weight: float = 0.5
+    """Of having run the LoRA adapter."""
+    prefix_blocks_max: int = 1_000_000
+    """KV blocks that the prefix index knows, over all workers; past it the fullest worker's oldest go."""
+    conversations_max: int = 100_000
+    """Conversations whose last worker is known; past it the longest unseen go."""
+    conversation_ttl_ms: int = 1_800_000
+    """How long a worker is remembered for a conversation or an adapter."""
+    adapters_max: int = 1_024
+    """LoRA adapters whose workers are known."""
+    learns_threshold: bool = False
+    """Whether `local_prompt_tokens_max` is only where the threshold begins, and measured times move it."""
+    learning_samples: int = 200
+    """Requests that the learnt threshold remembers, roughly."""
+    learning_samples_min: int = 20
+    """Requests of each kind before it moves."""
+    local_interference: float = 1.0
+    """What the decode worker's other requests lose while it runs a text, in multiples of its time."""
+    learnt_local_tokens_min: int = 16
+    """The learnt threshold stays above this."""
+    learnt_local_tokens_max: int = 4_096
+    """The learnt threshold stays below this."""
     prefill_timeout_ms: int = 60_000
     """A prefill job without an offer after this has failed."""
     adoption_grace_ms: int = 2_000

@@ -163,6 +163,7 @@ class RouterCore:
     def _detach(self, session: int, now_ms: float) -> None:
         worker = self.state.fleet.detach(session)
         if worker is not None:
+            self.state.policies.worker_gone(worker)
             self._recovery.worker_gone(worker, "the worker is gone", now_ms)
             self.state.do(SendModels(None, served_models(self.state.fleet)))
 

@@ -18,6 +18,8 @@ class Ending:
     def finish(self, flight: Flight, reason: FinishReason, now_ms: float) -> None:
         """End with an answer, or cancelled."""
         self._close(flight, now_ms)
+        if reason in (FinishReason.STOP, FinishReason.LENGTH) and not flight.request.delivered:
+            self._state.policies.finished(flight.receipt)
         self._say(flight, reason, None)
 
     def fail(self, flight: Flight, error: MeshError, now_ms: float) -> None:

@@ -6,7 +6,7 @@ from services.common.domain import Path, Receipt, Request
 from services.common.errors import MeshError, ModelNotFound
 from services.router.core.admission import Admission, Ask
 from services.router.core.flight import Flight
-from services.router.core.placement import PathChoice
+from services.router.core.paths import PathChoice
 from services.router.core.state import State
 
 
@@ -27,13 +27,14 @@ def explain(state: State, admission: Admission, request: Request, now_ms: float)
     pool = state.fleet.pools.get(request.model)
     if pool is None:
         return Explanation(ModelNotFound(f"the model '{request.model}' is not served here", field="model"))
-    choice = state.policies.path.choose(request, len(request.prompt))
+    flight = Flight(0, 0, request, pool, Receipt(request.request_id), request.delivered, now_ms)
+    choice = state.policies.choose_path(flight)
+    flight.path = choice.path
     queue = pool.prefill_queue if choice.path is Path.DISAGGREGATED else pool.decode_queue
     refusal = admission.refusal(Ask(request, pool, queue, now_ms))
     if refusal is not None:
         return Explanation(refusal, choice)
-    flight = Flight(0, 0, request, pool, Receipt(request.request_id), request.delivered, now_ms)
-    decode = state.policies.decode.pick(flight, pool.decode_workers(now_ms))
+    decode = state.policies.pick_decode(flight, now_ms)
     if decode is None:
         return Explanation(None, choice, waits_for="decode")
     if choice.path is Path.LOCAL:
@@ -41,7 +42,7 @@ def explain(state: State, admission: Admission, request: Request, now_ms: float)
     partners = [w for w in pool.prefill_workers(now_ms) if w is not decode]
     if not partners:
         return Explanation(None, PathChoice(Path.LOCAL, "no_prefill_worker"), decode.worker_id)
-    prefill = state.policies.prefill.pick(flight, partners)
+    prefill = state.policies.pick_prefill(flight, partners.__contains__, now_ms)
     if prefill is None:
         return Explanation(None, choice, decode.worker_id, waits_for="prefill")
     return Explanation(None, choice, decode.worker_id, prefill.worker_id)

@@ -143,6 +143,8 @@ class Pool:
     """KV blocks of decode workers."""
     first_token_ms: Mean = field(default_factory=Mean)
     """From placement to first token."""
+    changes: int = 0
+    """Counts changes of who works for the pool, and as what."""
     decode_blocks: int = 0
     decode_blocks_taken: int = 0
     block_size_tokens: int = 0
@@ -151,6 +153,7 @@ class Pool:
 
     def recount(self) -> None:
         """Sum the decode tier's blocks anew, after the fleet has changed."""
+        self.changes += 1
         decode = [w for w in self.workers.values() if w.role.can_decode() and w.is_serving]
         self.decode_blocks = sum(w.capacity.kv_blocks for w in decode)
         self.decode_blocks_taken = sum(w.blocks_taken for w in decode)

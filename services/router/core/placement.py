@@ -1,114 +1,167 @@
-"""Placement policies: pure questions over the fleet. Each filters, scores and picks."""
+"""Placement: the path, the decode worker and the prefill worker of a flight.
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import Protocol
+Each tier's choice is a profile of small policies (`profile`, `scores`) over a few candidates (`candidates`),
+informed by who has which prefix (`prefixes`) and who served whom before (`sessions`).
+"""
 
-from services.common.domain import Path, Request
+from collections.abc import Callable
+from random import Random
+
+from services.common.domain import KvChange, Path, Receipt, Role
+from services.router.core.candidates import Candidates, Sampling
 from services.router.core.config import CoreConfig
 from services.router.core.fleet import Worker
 from services.router.core.flight import Flight
-
-Score = Callable[[Worker], tuple[float, ...]]
-
-
-@dataclass(frozen=True, slots=True)
-class PathChoice:
-    """A path and why, as the receipt says it."""
-
-    path: Path
-    reason: str
-
-
-class PathPolicy(Protocol):
-    """Chooses the path of a request."""
-
-    def choose(self, request: Request, text_tokens: int) -> PathChoice:
-        """The path for a text of so many tokens."""
-
-    def set_local_tokens_max(self, tokens: int) -> None:
-        """Take another threshold."""
+from services.router.core.paths import LearntThreshold, LengthThreshold, PathChoice, PathPolicy
+from services.router.core.prefixes import Namespace, Overlap, PrefixIndex
+from services.router.core.profile import Profile, Question, Timing
+from services.router.core.scores import (
+    BestScore,
+    CachedTokens,
+    FreeBlocks,
+    HasRoom,
+    QueuedTokens,
+    SameAdapter,
+    SameConversation,
+    StartsSoon,
+    StepTime,
+    TakesWork,
+)
+from services.router.core.sessions import Adapters, Conversations
 
 
-class WorkerPolicy(Protocol):
-    """Chooses a worker for a flight."""
+def profiles(config: CoreConfig, index: PrefixIndex, timing: Timing) -> dict[str, Profile]:
+    """All choices of a worker, on one screen.
 
-    def pick(self, flight: Flight, workers: Iterable[Worker]) -> Worker | None:
-        """The best of the workers that have room now; `None` when none has."""
-
-
-class LengthThreshold:
-    """Short prompts go local; so does sampling that a change of engines would alter."""
-
-    def __init__(self, config: CoreConfig) -> None:
-        self._local_tokens_max = config.local_prompt_tokens_max
-
-    def set_local_tokens_max(self, tokens: int) -> None:
-        """Take another threshold."""
-        self._local_tokens_max = tokens
-
-    def choose(self, request: Request, text_tokens: int) -> PathChoice:
-        """The path for a text of so many tokens."""
-        if request.strict_disaggregation:
-            return PathChoice(Path.DISAGGREGATED, "demanded")
-        if not request.sampling.continues_exactly:
-            return PathChoice(Path.LOCAL, "sampling")
-        if text_tokens <= self._local_tokens_max:
-            return PathChoice(Path.LOCAL, "short_prompt")
-        return PathChoice(Path.DISAGGREGATED, "long_prompt")
-
-
-class LeastLoadedDecode:
-    """The decode worker with the smallest share of its KV blocks taken, then with the fewest requests."""
-
-    def __init__(self, config: CoreConfig) -> None:
-        self._expected_output_tokens = config.expected_output_tokens
-
-    def pick(self, flight: Flight, workers: Iterable[Worker]) -> Worker | None:
-        """The best of the workers that can hold the text and its expected growth."""
-        fits = (w for w in workers if w.has_room(self.blocks(flight, w)))
-        return _least(flight, fits, lambda w: (w.blocks_taken / w.capacity.kv_blocks, w.slots_taken))
-
-    def blocks(self, flight: Flight, worker: Worker) -> int:
-        """KV blocks to reserve on a worker."""
-        left = flight.request.sampling.max_tokens - len(flight.delivered)
-        return worker.blocks_for(flight.text_tokens + min(left, self._expected_output_tokens))
+    A cached prefix helps a decode worker little when it is to pull the KV, and much when it runs the text.
+    """
+    room, picker = (TakesWork(), HasRoom()), BestScore()
+    load = (
+        (config.free_blocks_weight, FreeBlocks()),
+        (config.step_time_weight, StepTime(config.step_time_reference_ms)),
+    )
+    usual = (
+        (config.conversation_weight, SameConversation(index.feeds)),
+        (config.adapter_weight, SameAdapter()),
+    )
+    cached = CachedTokens()
+    return {
+        "decode": Profile(
+            "decode", room, (*load, (config.decode_cached_weight, cached), *usual), picker, timing
+        ),
+        "local": Profile(
+            "local", room, (*load, (config.local_cached_weight, cached), *usual), picker, timing
+        ),
+        "prefill": Profile(
+            "prefill",
+            (*room, StartsSoon(config.prefill_batches_ahead)),
+            ((config.prefill_cached_weight, cached), (config.queued_weight, QueuedTokens()), *usual),
+            picker,
+            timing,
+        ),
+    }
 
 
-class LeastQueuedPrefill:
-    """The prefill worker with the fewest prompt tokens to run."""
-
-    def __init__(self, config: CoreConfig) -> None:
-        self._batches_ahead = config.prefill_batches_ahead
-
-    def pick(self, flight: Flight, workers: Iterable[Worker]) -> Worker | None:
-        """The best of the workers that would start the prompt soon."""
-        fits = (w for w in workers if self._would_start_soon(flight, w))
-        return _least(flight, fits, lambda w: (w.prefill_tokens_taken, w.blocks_taken))
-
-    def _would_start_soon(self, flight: Flight, worker: Worker) -> bool:
-        if not worker.has_room(worker.blocks_for(flight.text_tokens)):
-            return False
-        ahead = worker.prefill_tokens_taken
-        return ahead == 0 or (
-            ahead + flight.text_tokens <= self._batches_ahead * worker.capacity.max_batched_tokens
-        )
-
-
-def _least(flight: Flight, workers: Iterable[Worker], score: Score) -> Worker | None:
-    avoided = flight.avoided_workers
-    return min(workers, key=lambda w: (w.session in avoided, *score(w), w.session), default=None)
-
-
-@dataclass(frozen=True, slots=True)
 class Policies:
-    """The policies in force."""
+    """The policies in force, and what they remember."""
 
-    path: PathPolicy
-    decode: LeastLoadedDecode
-    prefill: WorkerPolicy
+    def __init__(self, config: CoreConfig, path: PathPolicy, timing: Timing | None = None) -> None:
+        self.path = path
+        self.timing = timing or Timing()
+        self.index = PrefixIndex(config.prefix_blocks_max, config.seed)
+        self._config = config
+        self._profiles = profiles(config, self.index, self.timing)
+        self._candidates = Candidates(Sampling(), self.index, Random(config.seed))
+        self._conversations = Conversations(config.conversations_max, config.conversation_ttl_ms)
+        self._adapters = Adapters(config.adapters_max, config.conversation_ttl_ms)
+        self._walked: tuple[Flight | None, int, int, Overlap] = (None, 0, 0, Overlap())
 
     @classmethod
     def of(cls, config: CoreConfig) -> "Policies":
-        """The first policies."""
-        return cls(LengthThreshold(config), LeastLoadedDecode(config), LeastQueuedPrefill(config))
+        """The policies that a configuration asks for."""
+        return cls(config, LearntThreshold(config) if config.learns_threshold else LengthThreshold(config))
+
+    def choose_path(self, flight: Flight) -> PathChoice:
+        """The path by what the best decode worker would have to run."""
+        decode = self._candidates.tier(flight.pool, Role.DECODE)
+        cached_tokens = self._overlap(flight).longest(decode.mask)
+        return self.path.choose(flight.request, flight.text_tokens, cached_tokens)
+
+    def kv_tokens(self, flight: Flight) -> int:
+        """Tokens of KV to reserve on a decode worker: the text and its expected growth."""
+        left = flight.request.sampling.max_tokens - len(flight.delivered)
+        return flight.text_tokens + min(left, self._config.expected_output_tokens)
+
+    def pick_decode(self, flight: Flight, now_ms: float) -> Worker | None:
+        """The decode worker; `None` when none has room."""
+        runs_text = flight.path is Path.LOCAL and flight.handoff is None
+        question = self._question(flight, Role.DECODE, self.kv_tokens(flight), now_ms)
+        return self._pick(Role.DECODE, "local" if runs_text else "decode", question, lambda _: True)
+
+    def pick_prefill(
+        self, flight: Flight, may_pair: Callable[[Worker], bool], now_ms: float
+    ) -> Worker | None:
+        """The prefill worker among those that may hand over to the chosen decode worker; `None`: no room."""
+        question = self._question(flight, Role.PREFILL, flight.text_tokens, now_ms)
+        return self._pick(Role.PREFILL, "prefill", question, may_pair)
+
+    def placed(self, flight: Flight, role: Role, worker: Worker, now_ms: float) -> None:
+        """A worker that was picked has got the flight."""
+        self._conversations.placed(flight.request, role, worker.session, now_ms)
+        self._adapters.ran(flight.request, worker.session, now_ms)
+
+    def kv_changed(self, worker: Worker, changes: list[KvChange]) -> None:
+        """Take a worker's KV events in."""
+        prints, blocks_max = worker.registration.fingerprint, worker.capacity.kv_blocks
+        for change in changes:
+            self.index.take(worker.session, prints.model, change, prints.block_size_tokens, blocks_max)
+
+    def room_changed(self, worker: Worker) -> None:
+        """A worker has more room than before."""
+        self._candidates.room_changed(worker)
+
+    def worker_gone(self, worker: Worker) -> None:
+        """A worker has detached."""
+        self.index.forget(worker.session)
+
+    def finished(self, receipt: Receipt) -> None:
+        """Learn from a finished request."""
+        self.path.learn(receipt)
+
+    def _pick(
+        self, role: Role, profile_name: str, question: Question, may_have: Callable[[Worker], bool]
+    ) -> Worker | None:
+        pool, profile = question.flight.pool, self._profiles[profile_name]
+        tier = self._candidates.tier(pool, role)
+        if tier.is_full_for(question):
+            return None
+        some = self._candidates.some(pool, role, question)
+        chosen = profile.pick(question, [w for w in some if may_have(w)])
+        if chosen is None and some is not tier.workers:
+            chosen = profile.pick(question, [w for w in tier.workers if may_have(w)])
+        if chosen is None and not profile.keep(question, [w for w in tier.workers if not may_have(w)]):
+            tier.found_full(question)
+        return chosen
+
+    def _question(self, flight: Flight, role: Role, kv_tokens: int, now_ms: float) -> Question:
+        return Question(
+            flight=flight,
+            now_ms=now_ms,
+            text_tokens=flight.text_tokens,
+            kv_tokens=kv_tokens,
+            blocks=-(-kv_tokens // flight.pool.block_size_tokens),
+            overlap=self._overlap(flight),
+            visited=self._conversations.worker_of(flight.request, role, now_ms),
+            adapter_workers=self._adapters.workers_of(flight.request, now_ms),
+        )
+
+    def _overlap(self, flight: Flight) -> Overlap:
+        """Walked once for a text, as long as the index stays the same."""
+        walked, text_tokens, version, overlap = self._walked
+        if walked is not flight or text_tokens != flight.text_tokens or version != self.index.version:
+            request = flight.request
+            text = request.prompt + flight.delivered if flight.delivered else request.prompt
+            name = Namespace(request.model, request.cache_salt, request.lora)
+            overlap = self.index.overlap(name, text, flight.pool.block_size_tokens)
+            self._walked = (flight, flight.text_tokens, self.index.version, overlap)
+        return overlap

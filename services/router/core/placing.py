@@ -2,7 +2,7 @@
 
 from enum import IntEnum
 
-from services.common.domain import HandoffTicket, Job, JobKind, Path
+from services.common.domain import HandoffTicket, Job, JobKind, Path, Role
 from services.common.errors import PathUnavailable
 from services.router.core.actions import SendPlaced, StartJob
 from services.router.core.ending import Ending
@@ -30,7 +30,7 @@ class Placing:
     def enqueue(self, flight: Flight, now_ms: float, *, returned: bool = False) -> None:
         """Choose the path and wait in its tier's queue."""
         if flight.handoff is None:
-            choice = self._state.policies.path.choose(flight.request, flight.text_tokens)
+            choice = self._state.policies.choose_path(flight)
             flight.path, flight.receipt.path_reason = choice.path, choice.reason
         flight.phase, flight.waiting_since_ms = Phase.WAITING, now_ms
         needs_prefill = flight.path is Path.DISAGGREGATED and flight.handoff is None
@@ -57,7 +57,7 @@ class Placing:
         pool.waits_for_decode = False
 
     def _try(self, flight: Flight, now_ms: float) -> Outcome:
-        decode = self._state.policies.decode.pick(flight, flight.pool.decode_workers(now_ms))
+        decode = self._state.policies.pick_decode(flight, now_ms)
         if decode is None:
             return Outcome.NEEDS_DECODE
         if flight.handoff is not None:
@@ -69,18 +69,22 @@ class Placing:
         return Outcome.LEFT_QUEUE
 
     def _try_disaggregated(self, flight: Flight, decode: Worker, now_ms: float) -> Outcome:
-        others = [w for w in flight.pool.prefill_workers(now_ms) if w is not decode]
-        partners = [w for w in others if self._state.pairs.may_hand_over(w, decode, now_ms)]
-        if not partners:
+        prefill = self._state.policies.pick_prefill(
+            flight, lambda w: self._may_hand_over(w, decode, now_ms), now_ms
+        )
+        if prefill is None:
+            if any(self._may_hand_over(w, decode, now_ms) for w in flight.pool.prefill_workers(now_ms)):
+                return Outcome.NEEDS_PREFILL
+            others = any(w is not decode for w in flight.pool.prefill_workers(now_ms))
             reason = "pair_suspended" if others else "no_prefill_worker"
             self._go_without_prefill(flight, decode, reason, now_ms)
             return Outcome.LEFT_QUEUE
-        prefill = self._state.policies.prefill.pick(flight, partners)
-        if prefill is None:
-            return Outcome.NEEDS_PREFILL
         self._leave_for(flight, decode, now_ms)
         self._start_prefill(flight, prefill, now_ms)
         return Outcome.LEFT_QUEUE
+
+    def _may_hand_over(self, prefill: Worker, decode: Worker, now_ms: float) -> bool:
+        return prefill is not decode and self._state.pairs.may_hand_over(prefill, decode, now_ms)
 
     def _go_without_prefill(self, flight: Flight, decode: Worker, reason: str, now_ms: float) -> None:
         if flight.request.strict_disaggregation:
@@ -94,11 +98,13 @@ class Placing:
         flight.pool.placements.count(now_ms)
         if not flight.receipt.retries:
             self._charge(flight)
+        self._state.policies.placed(flight, Role.DECODE, decode, now_ms)
         return self._reserve(flight, decode)
 
     def _reserve(self, flight: Flight, decode: Worker) -> Seat:
         flight.receipt.path = flight.path
-        flight.decode_seat = seat = Seat(decode, self._state.policies.decode.blocks(flight, decode))
+        kv_tokens = self._state.policies.kv_tokens(flight)
+        flight.decode_seat = seat = Seat(decode, decode.blocks_for(kv_tokens))
         flight.receipt.decode_worker = decode.worker_id
         return seat
 
@@ -121,6 +127,7 @@ class Placing:
         text_tokens = flight.text_tokens
         flight.prefill_seat = Seat(prefill, prefill.blocks_for(text_tokens), text_tokens)
         flight.receipt.prefill_worker = prefill.worker_id
+        self._state.policies.placed(flight, Role.PREFILL, prefill, now_ms)
         flight.phase, flight.dispatched_ms = Phase.PREFILLING, now_ms
         self._start(flight, prefill, JobKind.PREFILL, now_ms)
         self._expect_progress(flight, now_ms + self._state.config.prefill_timeout_ms)
@@ -178,6 +185,7 @@ class Placing:
             sampling=request.sampling,
             delivered=flight.delivered[:],
             cache_salt=request.cache_salt,
+            lora=request.lora,
             priority=int(request.service_class),
             handoff=ticket,
         )

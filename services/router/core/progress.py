@@ -45,6 +45,8 @@ class Progress:
             self._recovery.job_failed(worker, failed, now_ms)
         for released in step.released:
             self._released(worker, released)
+        if step.kv_changes:
+            self._state.policies.kv_changed(worker, step.kv_changes)
 
     def _tokens(self, worker: Worker, columns: TokenColumns, now_ms: float) -> None:
         jobs, ids = worker.jobs, columns.token_ids

@@ -59,5 +59,6 @@ class State:
     def room_changed(self, worker: Worker | None) -> None:
         """A worker has more room than before."""
         if worker is not None:
+            self.policies.room_changed(worker)
             model = worker.registration.fingerprint.model
             self.dirty_pools[model] = self.fleet.pools[model]

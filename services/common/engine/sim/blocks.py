@@ -23,7 +23,7 @@ def block_hash(parent: bytes, ids: "array[int]") -> bytes:
 class Holding:
     """Blocks that one owner holds: `shared` by content hash, in text order, then `private` ones."""
 
-    root: bytes = b""
+    cache_salt: str = ""
     shared: list[bytes] = field(default_factory=list)
     private: int = 0
 
@@ -35,7 +35,7 @@ class Holding:
     @property
     def tip(self) -> bytes:
         """Hash of the last shared block; the parent of the next."""
-        return self.shared[-1] if self.shared else self.root
+        return self.shared[-1] if self.shared else root_hash(self.cache_salt)
 
 
 class BlockPool:
@@ -67,9 +67,9 @@ class BlockPool:
 
         At most `reuse_tokens_max` tokens come from the cache. None, and nothing taken, when there is no room.
         """
-        holding = Holding(root=root_hash(cache_salt))
+        holding = Holding(cache_salt)
         wanted = -(-tokens_needed // self.block_size_tokens)
-        found = self._cached_prefix(text, holding.root, reuse_tokens_max)
+        found = self._cached_prefix(text, holding.tip, reuse_tokens_max)
         idle_found = sum(1 for name in found if name in self._idle)
         if wanted - len(found) > self.available - idle_found:
             return None
@@ -95,7 +95,7 @@ class BlockPool:
             return
         size, parent, start = (
             self.block_size_tokens,
-            holding.tip,
+            holding.shared[-1] if holding.shared else b"",
             len(holding.shared) * self.block_size_tokens,
         )
         stored: list[bytes] = []
@@ -116,6 +116,7 @@ class BlockPool:
                     parent_block_hash=parent,
                     token_ids=text[start:end],
                     block_size_tokens=size,
+                    cache_salt=holding.cache_salt,
                 )
             )
 

@@ -35,6 +35,8 @@ def to_change(event: Any) -> KvChange | None:
     ):
         return None
     match type(event).__name__:
+        case "AllBlocksCleared":
+            return KvChange(cleared=True)
         case "BlockStored":
             return KvChange(
                 stored_block_hashes=tuple(map(hash_bytes, event.block_hashes)),
@@ -43,10 +45,18 @@ def to_change(event: Any) -> KvChange | None:
                 else hash_bytes(event.parent_block_hash),
                 token_ids=tokens(event.token_ids),
                 block_size_tokens=event.block_size,
+                cache_salt=_cache_salt(event),
+                lora=event.lora_name or "",
             )
         case "BlockRemoved":
             return KvChange(removed_block_hashes=tuple(map(hash_bytes, event.block_hashes)))
     return None
+
+
+def _cache_salt(event: Any) -> str:
+    """The salt is among the first block's extra keys: the only plain string but for the adapter's name."""
+    keys = (event.extra_keys or [None])[0] or ()
+    return next((key for key in keys if isinstance(key, str) and key != event.lora_name), "")
 
 
 def hash_bytes(block_hash: int | bytes) -> bytes:

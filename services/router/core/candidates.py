@@ -1,0 +1,107 @@
+"""Which workers are looked at for a placement: all of a small tier, a telling few of a large one."""
+
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+from services.common.domain import Role
+from services.router.core.fleet import Pool, Worker
+from services.router.core.prefixes import PrefixIndex
+from services.router.core.profile import Question
+
+FULL_TTL_MS = 100.0
+"""That a tier is full is believed for so long without news of room, lest a missed word starve anyone."""
+
+
+@dataclass(slots=True)
+class Tier:
+    """The workers of one pool that can do one part, and what was learnt by looking."""
+
+    workers: Sequence[Worker]
+    freed: OrderedDict[int, Worker] = field(default_factory=OrderedDict)
+    """Whose room changed last, newest last."""
+    members: int = -1
+    mask: int = 0
+    """The workers as a bit set of the prefix index, made when it had so many `members` changes."""
+    full_from_kv_tokens: int | None = None
+    full_at_ms: float = 0.0
+
+    def is_full_for(self, question: Question) -> bool:
+        """Whether nobody had room for as much, or for less, and no room has changed since."""
+        full_from = self.full_from_kv_tokens
+        if full_from is None or question.now_ms - self.full_at_ms > FULL_TTL_MS:
+            return False
+        return question.kv_tokens >= full_from
+
+    def found_full(self, question: Question) -> None:
+        """Nobody has room for this."""
+        self.full_from_kv_tokens, self.full_at_ms = question.kv_tokens, question.now_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How many are looked at."""
+
+    all_up_to: int = 32
+    """Every worker of a tier that is no larger."""
+    random: int = 8
+    overlapping: int = 4
+    freed: int = 4
+
+
+class Candidates:
+    """Picks the workers to look at."""
+
+    def __init__(self, sampling: Sampling, index: PrefixIndex, random: Random) -> None:
+        self._sampling, self._index, self._random = sampling, index, random
+        self._tiers: dict[tuple[str, Role], tuple[int, Tier]] = {}
+
+    def tier(self, pool: Pool, role: Role) -> Tier:
+        """The workers for one part, listed anew when the fleet has changed."""
+        changes, tier = self._tiers.get((pool.model, role), (-1, None))
+        if tier is None or changes != pool.changes:
+            can = Role.can_decode if role is Role.DECODE else Role.can_prefill_for_others
+            tier = Tier([w for w in pool.workers.values() if w.is_serving and can(w.role)])
+            self._tiers[pool.model, role] = (pool.changes, tier)
+        if tier.members != self._index.members:
+            tier.members = self._index.members
+            tier.mask = self._index.mask(w.session for w in tier.workers)
+        return tier
+
+    def room_changed(self, worker: Worker) -> None:
+        """A worker has more room than before."""
+        model = worker.registration.fingerprint.model
+        for role in (Role.PREFILL, Role.DECODE):
+            _, tier = self._tiers.get((model, role), (-1, None))
+            if tier is not None:
+                tier.full_from_kv_tokens = None
+                tier.freed[worker.session] = worker
+                tier.freed.move_to_end(worker.session)
+                if len(tier.freed) > self._sampling.freed:
+                    tier.freed.popitem(last=False)
+
+    def some(self, pool: Pool, role: Role, question: Question) -> Sequence[Worker]:
+        """All of a small tier; of a large one those with the text cached, those just freed, and a sample."""
+        tier = self.tier(pool, role)
+        if len(tier.workers) <= self._sampling.all_up_to:
+            return tier.workers
+        number, random = len(tier.workers), self._random.random
+        found = {w.session: w for w in self._related(pool, tier, question) if _fits(w, role)}
+        for _ in range(self._sampling.random):
+            worker = tier.workers[int(random() * number)]
+            found[worker.session] = worker
+        return list(found.values())
+
+    def _related(self, pool: Pool, tier: Tier, question: Question) -> Iterator[Worker]:
+        sessions: list[int] = [*question.adapter_workers]
+        if question.visited is not None:
+            sessions.append(question.visited)
+        if question.overlap.levels:
+            sessions += question.overlap.best(tier.mask, self._sampling.overlapping, self._random)
+        yield from (w for s in sessions if (w := pool.workers.get(s)) is not None)
+        yield from (w for w in tier.freed.values() if w.pool is pool)
+
+
+def _fits(worker: Worker, role: Role) -> bool:
+    return worker.role.can_decode() if role is Role.DECODE else worker.role.can_prefill_for_others()

@@ -1,0 +1,232 @@
+"""Which worker has the KV of which prefix, as the workers' own KV events tell it.
+
+Engines name a block by a hash of their own, which nobody else can compute. So the index names it anew
+from the tokens that the event carries: a block's key is a 64-bit hash of its parent's key and its tokens,
+and the first parent is made of a secret, the model, the cache salt and the LoRA adapter. The hash is the
+interpreter's own (SipHash, keyed for each process). Two texts with one key would cost time, never
+correctness: the engine decides itself what it reuses.
+"""
+
+import heapq
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+from random import Random
+from struct import iter_unpack
+
+from services.common.domain import KvChange
+
+EVICTED_SHARE = 1 / 256
+"""Of the bound; evicting in batches keeps the search for the oldest cheap."""
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    """Within what KV can be shared at all."""
+
+    model: str
+    cache_salt: str = ""
+    lora: str = ""
+
+
+@dataclass(slots=True)
+class _Holder:
+    """One worker's blocks: its engine's hash -> our key, oldest first."""
+
+    slot: int
+    blocks_max: int
+    keys: dict[bytes, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """How much of one text each worker has: bit sets of workers, for each depth at which they change."""
+
+    levels: tuple[tuple[int, int], ...] = ()
+    """(tokens, workers that have at least so many), fewest tokens first."""
+    bits: dict[int, int] = field(default_factory=dict)
+    """The bit of each session; the index's own table."""
+    slots: tuple[int, ...] | list[int] = ()
+    """The session of each bit; the index's own table."""
+
+    def tokens(self, session: int) -> int:
+        """Tokens at the text's beginning that this worker has."""
+        bit = self.bits.get(session, 0)
+        for tokens, workers in reversed(self.levels):
+            if workers & bit:
+                return tokens
+        return 0
+
+    def longest(self, among: int) -> int:
+        """The most that one of these workers has, in tokens."""
+        return next((tokens for tokens, workers in reversed(self.levels) if workers & among), 0)
+
+    def best(self, among: int, most: int, chance: Random) -> list[int]:
+        """Sessions of those that have most, at most so many, equals in random order."""
+        found: list[int] = []
+        for _, workers in reversed(self.levels):
+            for bit in _bits(workers & among, chance):
+                found.append(self.slots[bit])
+                if len(found) == most:
+                    return found
+            among &= ~workers
+        return found
+
+
+def _bits(workers: int, chance: Random) -> Iterator[int]:
+    """Numbers of the set bits, from a random one on."""
+    start = int(chance.random() * workers.bit_length())
+    for part, base in ((workers >> start, start), (workers & ((1 << start) - 1), 0)):
+        while part:
+            lowest = part & -part
+            part ^= lowest
+            yield base + lowest.bit_length() - 1
+
+
+class PrefixIndex:
+    """Block keys of all workers, bounded; late, repeated and senseless events are harmless."""
+
+    def __init__(self, blocks_max: int, secret: int = 0) -> None:
+        self._blocks_max, self._secret = blocks_max, secret
+        self._workers: dict[int, int] = {}
+        """Block key -> bit set of the workers that have it."""
+        self._holders: dict[int, _Holder] = {}
+        self._bits: dict[int, int] = {}
+        self._slots: list[int] = []
+        self._free_slots: list[int] = []
+        self._held = 0
+        self.members = 0
+        """Changes whenever a worker joins or leaves the index."""
+        self.version = 0
+        """Changes with every event."""
+
+    def __len__(self) -> int:
+        """Blocks known, counted once for each worker that has them: what the bound is on."""
+        return self._held
+
+    def feeds(self, session: int) -> bool:
+        """Whether this worker has told of its cache at all."""
+        return session in self._bits
+
+    def mask(self, sessions: Iterable[int]) -> int:
+        """These workers as a bit set."""
+        workers = 0
+        for session in sessions:
+            workers |= self._bits.get(session, 0)
+        return workers
+
+    def take(
+        self, session: int, model: str, change: KvChange, block_size_tokens: int, blocks_max: int
+    ) -> None:
+        """Take a worker's event in. Past `blocks_max`, what it can hold, its oldest are dropped."""
+        self.version += 1
+        if change.cleared:
+            self.forget(session)
+        holder = self._holders.get(session) or self._join(session, blocks_max)
+        for name in change.removed_block_hashes:
+            self._drop(session, holder, name)
+        stored = change.stored_block_hashes
+        is_whole = len(change.token_ids) == len(stored) * block_size_tokens
+        if stored and is_whole and change.block_size_tokens == block_size_tokens:
+            self._store(session, holder, model, change)
+
+    def forget(self, session: int) -> None:
+        """A worker has gone, or has cleared its cache."""
+        holder = self._holders.pop(session, None)
+        if holder is None:
+            return
+        for key in holder.keys.values():
+            self._clear(key, self._bits[session])
+        self._held -= len(holder.keys)
+        del self._bits[session]
+        heapq.heappush(self._free_slots, holder.slot)
+        self.members += 1
+        self.version += 1
+
+    def overlap(self, name: Namespace, text: "array[int]", block_size_tokens: int) -> Overlap:
+        """Walk the text block by block while anybody has them.
+
+        The last token is never read from a cache: the engine must run it to sample the next.
+        """
+        key, workers, levels, blocks = self._root(name), -1, [], 0
+        size_bytes = block_size_tokens * text.itemsize
+        whole = max(0, (len(text) - 1) // block_size_tokens)
+        of = self._workers.get
+        for (block,) in iter_unpack(f"{size_bytes}s", memoryview(text).cast("B")[: whole * size_bytes]):
+            key = hash((key, block))
+            having = of(key)
+            if having is None:
+                break
+            if having is not workers and (fewer := having & workers) != workers:
+                if blocks:
+                    levels.append((blocks * block_size_tokens, workers))
+                if not fewer:
+                    return Overlap(tuple(levels), self._bits, self._slots)
+                workers = fewer
+            blocks += 1
+        if blocks:
+            levels.append((blocks * block_size_tokens, workers))
+        return Overlap(tuple(levels), self._bits, self._slots)
+
+    def _root(self, name: Namespace) -> int:
+        return hash((self._secret, name.model, name.cache_salt, name.lora))
+
+    def _join(self, session: int, blocks_max: int) -> _Holder:
+        if self._free_slots:
+            slot = heapq.heappop(self._free_slots)
+            self._slots[slot] = session
+        else:
+            slot = len(self._slots)
+            self._slots.append(session)
+        self._bits[session] = 1 << slot
+        self._holders[session] = holder = _Holder(slot, max(1, min(blocks_max, self._blocks_max)))
+        self.members += 1
+        return holder
+
+    def _store(self, session: int, holder: _Holder, model: str, change: KvChange) -> None:
+        parent: int | None = self._root(Namespace(model, change.cache_salt, change.lora))
+        if change.parent_block_hash:
+            parent = holder.keys.get(change.parent_block_hash)
+        if parent is None:
+            return
+        size_bytes, bit = change.block_size_tokens * change.token_ids.itemsize, self._bits[session]
+        blocks = iter_unpack(f"{size_bytes}s", memoryview(change.token_ids).cast("B"))
+        before = after = 0
+        for name, (block,) in zip(change.stored_block_hashes, blocks, strict=True):
+            parent = hash((parent, block))
+            if name in holder.keys:
+                self._drop(session, holder, name)
+            having = self._workers.get(parent, 0)
+            if having is not before or not after:
+                before, after = having, having | bit or bit
+            self._workers[parent] = after  # neighbours share one number, which bounds the memory
+            holder.keys[name] = parent
+            self._held += 1
+        self._keep_bounds(session, holder)
+
+    def _drop(self, session: int, holder: _Holder, name: bytes) -> None:
+        key = holder.keys.pop(name, None)
+        if key is not None:
+            self._held -= 1
+            self._clear(key, self._bits[session])
+
+    def _clear(self, key: int, bit: int) -> None:
+        left = self._workers.get(key, 0) & ~bit
+        if left:
+            self._workers[key] = left
+        else:
+            self._workers.pop(key, None)
+
+    def _keep_bounds(self, session: int, holder: _Holder) -> None:
+        if len(holder.keys) > holder.blocks_max:
+            batch = len(holder.keys) - holder.blocks_max + int(holder.blocks_max * EVICTED_SHARE)
+            self._drop_oldest(session, holder, batch)
+        while self._held > self._blocks_max:
+            fullest = max(self._holders, key=lambda s: len(self._holders[s].keys))
+            batch = self._held - self._blocks_max + int(self._blocks_max * EVICTED_SHARE)
+            self._drop_oldest(fullest, self._holders[fullest], batch)
+
+    def _drop_oldest(self, session: int, holder: _Holder, number: int) -> None:
+        for name in list(islice(holder.keys, number)):
+            self._drop(session, holder, name)

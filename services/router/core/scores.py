@@ -1,0 +1,147 @@
+"""The filters, scorers and the picker that profiles are made of: small, frozen, pure."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from services.router.core.fleet import Worker
+from services.router.core.profile import Question
+
+
+@dataclass(frozen=True, slots=True)
+class TakesWork:
+    """Serving, its breaker closed."""
+
+    name: str = "takes_work"
+
+    def keep(self, question: Question, workers: Sequence[Worker]) -> Sequence[Worker]:
+        """Those that may get new work."""
+        now_ms = question.now_ms
+        return [w for w in workers if w.takes_work(now_ms)]
+
+
+@dataclass(frozen=True, slots=True)
+class HasRoom:
+    """Room for the text and its expected growth."""
+
+    name: str = "has_room"
+
+    def keep(self, question: Question, workers: Sequence[Worker]) -> Sequence[Worker]:
+        """Those with a free slot and enough free KV blocks."""
+        blocks = question.blocks
+        return [w for w in workers if w.has_room(blocks)]
+
+
+@dataclass(frozen=True, slots=True)
+class StartsSoon:
+    """A prefill worker's queue is kept short: what waits in the router can still go elsewhere."""
+
+    batches_ahead: int
+    name: str = "starts_soon"
+
+    def keep(self, question: Question, workers: Sequence[Worker]) -> Sequence[Worker]:
+        """Those with nothing ahead, or with this text still within the batches allowed."""
+        text_tokens, ahead = question.text_tokens, self.batches_ahead
+        return [
+            w
+            for w in workers
+            if not (queued := w.prefill_tokens_taken)
+            or queued + text_tokens <= ahead * w.capacity.max_batched_tokens
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class FreeBlocks:
+    """Share of KV blocks that the router has not given away, 0 to 1."""
+
+    name: str = "free_blocks"
+
+    def scores(self, question: Question, workers: Sequence[Worker]) -> Sequence[float] | None:
+        """More for emptier workers."""
+        return [1.0 - w.blocks_taken / w.capacity.kv_blocks for w in workers]
+
+
+@dataclass(frozen=True, slots=True)
+class StepTime:
+    """How quickly the engine steps by its last report: 1 for instantly, 1/2 at the reference."""
+
+    reference_ms: float
+    name: str = "step_time"
+
+    def scores(self, question: Question, workers: Sequence[Worker]) -> Sequence[float] | None:
+        """More for quicker workers."""
+        reference_ms = self.reference_ms
+        return [reference_ms / (reference_ms + max(0.0, w.load.step_ms)) for w in workers]
+
+
+@dataclass(frozen=True, slots=True)
+class CachedTokens:
+    """Share of the text whose KV is there, 0 to 1."""
+
+    name: str = "cached_tokens"
+
+    def scores(self, question: Question, workers: Sequence[Worker]) -> Sequence[float] | None:
+        """More for longer prefixes; nothing where nobody has any."""
+        overlap, text_tokens = question.overlap, question.text_tokens
+        return [overlap.tokens(w.session) / text_tokens for w in workers] if overlap.levels else None
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedTokens:
+    """Prompt tokens ahead, in lengths of this text: a queued token costs what a cached one saves."""
+
+    name: str = "queued_tokens"
+
+    def scores(self, question: Question, workers: Sequence[Worker]) -> Sequence[float] | None:
+        """0 for an idle worker, less for longer queues."""
+        text_tokens = question.text_tokens
+        return [-w.prefill_tokens_taken / text_tokens for w in workers]
+
+
+@dataclass(frozen=True, slots=True)
+class SameConversation:
+    """The worker that served the conversation before, where its cache is not known from events."""
+
+    feeds: Callable[[int], bool]
+    name: str = "same_conversation"
+
+    def scores(self, question: Question, workers: Sequence[Worker]) -> Sequence[float] | None:
+        """1 for that worker."""
+        visited = question.visited
+        if visited is None or self.feeds(visited):
+            return None
+        return [float(w.session == visited) for w in workers]
+
+
+@dataclass(frozen=True, slots=True)
+class SameAdapter:
+    """Workers that have run the LoRA adapter have it loaded, most likely."""
+
+    name: str = "same_adapter"
+
+    def scores(self, question: Question, workers: Sequence[Worker]) -> Sequence[float] | None:
+        """1 for such workers."""
+        have = question.adapter_workers
+        return [float(w.session in have) for w in workers] if have else None
+
+
+@dataclass(frozen=True, slots=True)
+class BestScore:
+    """The highest score; those that failed this flight only when there is nobody else."""
+
+    name: str = "best_score"
+
+    def pick(self, question: Question, workers: Sequence[Worker], scores: Sequence[float]) -> Worker:
+        """Equals by fewer requests, fewer blocks, and who came first."""
+        if len(workers) == 1:
+            return workers[0]
+        avoided = question.flight.avoided_workers
+        return min(
+            zip(workers, scores, strict=True),
+            key=lambda ws: (
+                ws[0].session in avoided,
+                -ws[1],
+                ws[0].slots_taken,
+                ws[0].blocks_taken,
+                ws[0].session,
+            ),
+        )[0]
