@@ -7,7 +7,7 @@ The class keeps vLLM's name, because vLLM chooses memory layouts by it.
 
 import os
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vllm.config import VllmConfig
 from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorMetadata, KVConnectorRole
@@ -114,8 +114,8 @@ class NixlConnector(NixlPullConnector):  # type: ignore[misc]
     def start_load_kv(self, forward_context: ForwardContext, **kwargs: Any) -> None:
         """Begin this step's pulls."""
         super().start_load_kv(forward_context, **kwargs)
-        assert self.connector_worker is not None
-        self._pace.step(forward_context, receiving=self.connector_worker.is_receiving)
+        worker = cast(HandoffWorker, self.connector_worker)  # vLLM calls this on the worker's side only
+        self._pace.step(forward_context, receiving=worker.is_receiving)
 
     @classmethod
     def build_kv_connector_stats(cls, data: dict[str, Any] | None = None) -> KVConnectorStats:
@@ -126,8 +126,7 @@ class NixlConnector(NixlPullConnector):  # type: ignore[misc]
         """This side's news since the last step."""
         if self.connector_worker is not None:
             return self.connector_worker.get_kv_connector_stats()
-        assert isinstance(self.connector_scheduler, HandoffScheduler)
-        return self.connector_scheduler.take_news()
+        return cast(HandoffScheduler, self.connector_scheduler).take_news()
 
 
 class WorkerCalls:
@@ -145,6 +144,4 @@ class WorkerCalls:
 def _handoffs() -> HandoffWorker:
     from vllm.distributed.kv_transfer import get_kv_transfer_group
 
-    worker = get_kv_transfer_group().connector_worker
-    assert isinstance(worker, HandoffWorker)
-    return worker
+    return cast(HandoffWorker, get_kv_transfer_group().connector_worker)

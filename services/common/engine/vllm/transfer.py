@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorTransferResults
 from vllm.distributed.kv_transfer.kv_connector.v1.nixl.metadata import NixlConnectorMetadata, ReqMeta
 from vllm.distributed.kv_transfer.kv_connector.v1.nixl.pull_worker import NixlPullConnectorWorker
 
@@ -90,6 +91,14 @@ class HandoffWorker(NixlPullConnectorWorker):  # type: ignore[misc]
             return
         super()._read_blocks_for_req(req_id, meta)
 
+    def get_transfer_results(self) -> KVConnectorTransferResults:
+        """What has ended on this rank since the last step."""
+        results = super().get_transfer_results()
+        for request_id in results.finished_recving:
+            self._pull_deadline.pop(request_id, None)
+            self._moved.pop(request_id, None)
+        return results
+
     def _pop_done_transfers(self, transfers: dict[str, list[Any]]) -> tuple[set[str], set[str]]:
         done: set[str] = set()
         failed: set[str] = set()
@@ -112,7 +121,7 @@ class HandoffWorker(NixlPullConnectorWorker):  # type: ignore[misc]
         if not done:
             self._moved[request_id] = (size_bytes, seconds)
             return done, failed
-        deadline = self._pull_deadline.pop(request_id, float("inf"))
+        deadline = self._pull_deadline.get(request_id, float("inf"))
         if time.monotonic() > deadline + self._margin_s:
             failed.add(request_id)
         if not failed and request_id not in self._recv_failures:

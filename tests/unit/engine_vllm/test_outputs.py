@@ -1,0 +1,141 @@
+"""vLLM's step outputs, as plain objects, become `StepOutput`s."""
+
+import json
+import time
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from services.common.domain import (
+    FailureKind,
+    FinishReason,
+    HandoffAdopted,
+    HandoffReleased,
+    HandoffTicket,
+    Job,
+    JobFailed,
+    JobFinished,
+    JobKind,
+    Sampling,
+)
+from services.common.domain.tokens import tokens
+from services.common.engine.vllm.counters import Counters
+from services.common.engine.vllm.jobs import LiveJob
+from services.common.engine.vllm.outputs import Offers, Translator
+
+COUNTERS = (
+    "bytes_transferred",
+    "transfer_duration",
+    "num_failed_transfers",
+    "num_failed_handshakes",
+    "num_failed_notifications",
+    "num_kv_expired_reqs",
+    "num_notifications_after_expiry",
+    "pulling",
+    "pulled",
+    "settled",
+    "freed",
+    "expired",
+)
+PARAMS = {"remote_block_ids": [[1, 2, 3]], "remote_engine_id": "e", "do_remote_prefill": True}
+
+
+def output(request_id: str, *ids: int, finish: str | None = None, **more: Any) -> SimpleNamespace:
+    base = {"kv_transfer_params": None, "prefill_stats": None}
+    return SimpleNamespace(
+        request_id=request_id, new_token_ids=list(ids), finish_reason=finish, **(base | more)
+    )
+
+
+def step(*outputs: SimpleNamespace, **news: list[Any]) -> SimpleNamespace:
+    stats = SimpleNamespace(kv_connector_stats={name: [] for name in COUNTERS} | news) if news else None
+    return SimpleNamespace(outputs=list(outputs), scheduler_stats=stats, timestamp=time.monotonic())
+
+
+@pytest.fixture
+def dropped() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def translator(dropped: list[str]) -> Translator:
+    return Translator({}, Offers(), Counters(), "engine", 1_000, 30_000, dropped.append)
+
+
+def admit(translator: Translator, stream: int, kind: JobKind, *, offers: bool = False) -> LiveJob:
+    ticket = HandoffTicket("h", "p", b"", 3, 1_000) if kind is JobKind.ADOPT else None
+    job = Job(stream, kind, "r", tokens([1, 2, 3]), Sampling(max_tokens=9), handoff=ticket)
+    live = LiveJob(job, str(stream), offers=offers, text_tokens=3)
+    translator.live[str(stream)] = live
+    return live
+
+
+def test_tokens_of_all_streams_are_packed_and_ends_follow(translator: Translator) -> None:
+    admit(translator, 1, JobKind.LOCAL)
+    admit(translator, 2, JobKind.LOCAL)
+    got = translator.translate(step(output("1", 7), output("2", 8, 9, finish="stop"), output("3", 5)))
+    assert list(got.tokens.streams) == [1, 2]
+    assert list(got.tokens.counts) == [1, 2]
+    assert list(got.tokens.token_ids) == [7, 8, 9]
+    assert got.finished == [JobFinished(2, FinishReason.STOP)]
+    assert set(translator.live) == {"1"}
+
+
+def test_a_prefill_becomes_an_offer_with_its_first_token(translator: Translator) -> None:
+    admit(translator, 4, JobKind.PREFILL, offers=True)
+    [offer] = translator.translate(step(output("4", 42, finish="length", kv_transfer_params=PARAMS))).offered
+    assert (offer.stream, offer.kv_tokens, offer.kv_blocks, offer.kv_size_bytes) == (4, 3, 3, 3_000)
+    assert list(offer.token_ids) == [42]
+    assert json.loads(offer.connector_params) == PARAMS
+    assert 29_000 < offer.lease_ms <= 30_000
+
+
+def test_freed_blocks_are_reported_once_and_only_for_offers(translator: Translator) -> None:
+    admit(translator, 4, JobKind.PREFILL, offers=True)
+    [offer] = translator.translate(step(output("4", 42, finish="length", kv_transfer_params=PARAMS))).offered
+    first = translator.translate(step(freed=["4", "unknown"], expired=["4"]))
+    again = translator.translate(step(freed=["4"]))
+    assert first.released == [HandoffReleased(offer.handoff_id, expired=True)]
+    assert again.released == []
+
+
+def test_a_prefill_that_promised_an_offer_and_made_none_has_failed(translator: Translator) -> None:
+    admit(translator, 4, JobKind.PREFILL, offers=True)
+    [failed] = translator.translate(step(output("4", 42, finish="length"))).failed
+    assert failed.kind is FailureKind.ENGINE
+
+
+def test_the_offer_of_an_aborted_prefill_is_dropped(translator: Translator, dropped: list[str]) -> None:
+    got = translator.translate(step(output("4", 42, finish="length", kv_transfer_params=PARAMS)))
+    assert got.offered == []
+    assert dropped == ["4"]
+
+
+def test_an_adoption_adds_up_all_ranks(translator: Translator) -> None:
+    admit(translator, 5, JobKind.ADOPT)
+    translator.translate(step(pulled=[["5", 100, 0.002]]))
+    got = translator.translate(step(pulled=[["5", 150, 0.001]], settled=["5"], bytes_transferred=[150]))
+    assert got.adopted == [HandoffAdopted(5, "h", 250, pytest.approx(2.0))]
+    assert translator.counters.totals["nixl_bytes"] == 150
+
+
+def test_an_adoption_out_of_the_own_prefix_cache_moves_nothing(translator: Translator) -> None:
+    admit(translator, 5, JobKind.ADOPT)
+    got = translator.translate(step(output("5", 7)))
+    assert got.adopted == [HandoffAdopted(5, "h", 0, 0.0)]
+    assert list(got.tokens.token_ids) == [7]
+
+
+def test_a_failed_pull_is_the_handoffs_fault_and_never_an_adoption(translator: Translator) -> None:
+    admit(translator, 5, JobKind.ADOPT)
+    got = translator.translate(step(output("5", finish="error"), settled=["5"]))
+    assert got.failed == [JobFailed(5, FailureKind.HANDOFF, "the KV could not be pulled")]
+    assert got.adopted == []
+
+
+@pytest.mark.parametrize("finish", ["error", "abort"])
+def test_after_adoption_it_is_the_engines_fault(translator: Translator, finish: str) -> None:
+    admit(translator, 5, JobKind.ADOPT).adopted = True
+    [failed] = translator.translate(step(output("5", finish=finish))).failed
+    assert failed.kind is FailureKind.ENGINE
