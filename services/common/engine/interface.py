@@ -33,6 +33,10 @@ class Engine(Protocol):
     def capacity(self) -> Capacity:
         """What the engine can hold; valid after `start`."""
 
+    @property
+    def role_is_fixed(self) -> bool:
+        """Whether it runs the jobs of the role that it was created for alone; valid after `start`."""
+
     async def start(self, sink: EngineSink) -> None:
         """Load the model; raises `EngineStartFailed` with one clear line."""
 

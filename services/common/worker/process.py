@@ -47,6 +47,7 @@ async def serve_worker(
     Calls `ready` once the engine has passed its deep check and a router has accepted the worker. Raises a
     `Startup` error when it cannot start or no router wants it, `EngineUnhealthy` when the engine dies.
     """
+    role = settings.first_role(role)
     engine = create_engine(settings, arguments, role)
     for port in (settings.port, settings.metrics_port):
         require_free(settings.host, port)
@@ -75,14 +76,25 @@ async def _serve_loaded(
         with serve_metrics(settings.metrics_port, settings.host, registry):
             if await _until(stop, _check(engine)):
                 return
-            registration = Registration(
-                settings.identity(), role, engine.fingerprint, engine.capacity, VERSION, address
-            )
+            registration = _registration(engine, role, settings, address)
             worker = Worker(engine, shell, registration, settings, limits)
             registry.register(EngineCollector(lambda: worker.reporter.newest, engine.stats))
             await worker.run(stop, ready, server)
     finally:
         await server.stop(grace_ms=0)
+
+
+def _registration(engine: Engine, role: Role, settings: WorkerSettings, address: str) -> Registration:
+    return Registration(
+        worker_id=settings.identity(),
+        role=role,
+        fingerprint=engine.fingerprint,
+        capacity=engine.capacity,
+        version=VERSION,
+        address=address,
+        role_is_fixed=engine.role_is_fixed,
+        standby=settings.standby,
+    )
 
 
 class Worker:

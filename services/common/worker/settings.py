@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from services.common.domain import Role
 from services.common.limits import DEFAULTS
 from services.common.settings import setting
 from services.common.worker.identity import made_up_worker_id
+
+ROLES = tuple(role.name.lower() for role in Role)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,8 @@ class WorkerSettings:
     port: int = setting(0, "Port of health and reflection; 0 picks a free one")
     metrics_port: int = setting(0, "Port for Prometheus; 0 is off")
     worker_id: str = setting("", "Name of this worker; made up from host and process id where not set")
+    role: str = setting("", "Role to begin with; the command's own where not set", choices=ROLES)
+    standby: bool = setting(False, "Load and register, and get no work before `pdmesh activate`")
     cores: str = setting("", "CPU cores of a CPU engine, for example 0,2-5; not set: all that are allowed")
     side_channel_port: int = setting(0, "Port where decode workers ask for memory registrations; 0 is any")
     handoff_lease_ms: int = setting(DEFAULTS.handoff_lease_ms, "How long offered KV is kept")
@@ -52,3 +57,7 @@ class WorkerSettings:
     def identity(self) -> str:
         """This worker's id, a new one with each call where none is set."""
         return self.worker_id or made_up_worker_id()
+
+    def first_role(self, own: Role) -> Role:
+        """The role to register with; `own` is that of the command."""
+        return Role[self.role.upper()] if self.role else own

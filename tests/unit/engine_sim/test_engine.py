@@ -110,7 +110,7 @@ async def test_abort_frees_at_once_and_says_nothing_more() -> None:
     ],
 )
 async def test_a_job_that_cannot_run_fails(fields: dict[str, object], kind: FailureKind) -> None:
-    async with running(Role.DECODE) as (engine, sink):
+    async with running(Role.DECODE, "role-is-fixed=true") as (engine, sink):
         engine.submit(job(1, **fields))  # type: ignore[arg-type]
         await sink.ended(1)
         assert sink.failed[1].kind is kind

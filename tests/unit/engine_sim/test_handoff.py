@@ -56,6 +56,45 @@ async def test_a_resumed_request_can_be_handed_over_too() -> None:
         assert offered.token_ids + sink.tokens[2] == whole[11:]
 
 
+async def test_an_engine_can_change_its_role() -> None:
+    """A flip changes what a worker is given; the engine takes it."""
+    async with running(Role.DECODE) as (prefiller, offers), running(Role.PREFILL) as (decoder, sink):
+        assert not prefiller.role_is_fixed
+        prefill = job(1, JobKind.PREFILL, max_tokens=30)
+        decoder.submit(adoption_of(await offer(prefiller, offers, prefill), prefill, 2))
+        decoder.submit(job(3))
+        await sink.ended(2, 3)
+        assert offers.offered[1].token_ids + sink.tokens[2] == expected_tokens(prefill.prompt, 30)
+        assert sink.tokens[3] == expected_tokens(job(3).prompt, 20)
+
+
+async def test_an_engine_of_one_role_says_so_and_adopts_nothing() -> None:
+    fixed = "role-is-fixed=true"
+    async with running(Role.PREFILL, fixed) as (prefiller, offers):
+        assert prefiller.role_is_fixed
+        prefill = job(1, JobKind.PREFILL)
+        prefiller.submit(adoption_of(await offer(prefiller, offers, prefill), prefill, 2))
+        await offers.ended(2)
+        assert offers.failed[2].kind is FailureKind.ENGINE
+
+
+async def test_corrupt_kv_gives_as_many_tokens_and_no_error() -> None:
+    """What the sentinel is there for: only a second computation shows it."""
+    async with (
+        running(Role.PREFILL) as (prefiller, offers),
+        running(Role.DECODE, "corrupt-adopted=true") as (decoder, sink),
+    ):
+        prefill = job(1, JobKind.PREFILL)
+        decoder.submit(adoption_of(await offer(prefiller, offers, prefill), prefill, 2))
+        decoder.submit(job(3, prompt=prefill.prompt))
+        await sink.ended(2, 3)
+        right = expected_tokens(prefill.prompt, 20)
+        assert not sink.failed
+        assert sink.tokens[3] == right
+        assert len(sink.tokens[2]) == 19
+        assert sink.tokens[2] != right[1:]
+
+
 async def test_what_the_decode_side_has_cached_does_not_travel() -> None:
     async with running(Role.PREFILL) as (prefiller, offers), running(Role.DECODE) as (decoder, sink):
         prefill = job(1, JobKind.PREFILL, prompt_tokens=40)

@@ -33,6 +33,13 @@ def test_the_models_name_is_its_directorys_unless_given() -> None:
     assert WorkerSettings(model="/models/tiny", served_model_name="other").name == "other"
 
 
+def test_the_role_is_the_commands_own_unless_given() -> None:
+    assert loaded().worker.first_role(Role.DECODE) is Role.DECODE
+    assert loaded(role="both").worker.first_role(Role.DECODE) is Role.BOTH
+    with pytest.raises(BadSetting, match="did you mean both"):
+        loaded(role="bothh")
+
+
 def test_made_up_names_differ() -> None:
     settings = WorkerSettings(model="m")
     assert settings.identity() != settings.identity()

@@ -55,6 +55,15 @@ async def test_registers_and_runs_jobs(router: FakeRouter, start: StartWorker) -
     assert worker.metric("pdmesh_worker_engine_steps") > 0
 
 
+async def test_registers_as_what_it_is_told_to_be(router: FakeRouter, start: StartWorker) -> None:
+    start([router.address], role="both", standby=True)
+    spare = (await router.attached()).registration
+    assert (spare.role, spare.standby, spare.role_is_fixed) == (Role.BOTH, True, False)
+    start([router.address], "role-is-fixed=true", tier="prefill")
+    plain = (await router.attached()).registration
+    assert (plain.role, plain.standby, plain.role_is_fixed) == (Role.PREFILL, False, True)
+
+
 async def test_abort_mid_stream_frees_and_is_silent(router: FakeRouter, start: StartWorker) -> None:
     start([router.address], "step-ms=2", "sequence-us=0")
     session = await router.attached()

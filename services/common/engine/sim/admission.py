@@ -10,7 +10,7 @@ def refusal_of(job: Job, role: Role, shape: Shape, waiting: int) -> Refusal | No
     """Why a job cannot be queued behind `waiting` others; None when it can."""
     if waiting >= shape.max_waiting_requests:
         return FailureKind.ENGINE, f"the engine's queue is full ({waiting} jobs)"
-    return _size_refusal(job, shape) or _role_refusal(job, role)
+    return _size_refusal(job, shape) or _ticket_refusal(job) or _role_refusal(job, role, shape)
 
 
 def _size_refusal(job: Job, shape: Shape) -> Refusal | None:
@@ -27,13 +27,19 @@ def _size_refusal(job: Job, shape: Shape) -> Refusal | None:
     return None
 
 
-def _role_refusal(job: Job, role: Role) -> Refusal | None:
-    if job.kind is JobKind.PREFILL and not role.can_prefill_for_others():
-        return FailureKind.ENGINE, "a decode worker offers no KV"
+def _ticket_refusal(job: Job) -> Refusal | None:
     if job.kind is not JobKind.ADOPT:
         return None
-    if not role.can_decode():
-        return FailureKind.ENGINE, "a prefill worker adopts no KV"
     if job.handoff is None or job.handoff.kv_tokens != len(job.prompt) + len(job.delivered) - 1:
         return FailureKind.HANDOFF, "the ticket does not cover the text"
+    return None
+
+
+def _role_refusal(job: Job, role: Role, shape: Shape) -> Refusal | None:
+    if not shape.role_is_fixed:
+        return None
+    if job.kind is JobKind.PREFILL and not role.can_prefill_for_others():
+        return FailureKind.ENGINE, "a decode worker offers no KV"
+    if job.kind is JobKind.ADOPT and not role.can_decode():
+        return FailureKind.ENGINE, "a prefill worker adopts no KV"
     return None

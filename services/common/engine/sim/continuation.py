@@ -1,5 +1,6 @@
 """What the simulated model says: tokens as a pure function of the original prompt and the position."""
 
+import copy
 import math
 from array import array
 from dataclasses import dataclass
@@ -69,6 +70,12 @@ class Continuation:
                     return ids[: index + 1], FinishReason.STOP
                 ids[index] = self._vocabulary.next_allowed(token_id, self._stops | self._never)
         return ids, FinishReason.LENGTH if start + count == self._length_max else None
+
+    def corrupted(self) -> "Continuation":
+        """Another answer of the same length, as fluent and as wrong as what a model says from wrong KV."""
+        other = copy.copy(self)
+        other._key = blake2b(self._key, digest_size=32).digest()
+        return other
 
     def _draw_eos(self, sampling: Sampling, mean_output_tokens: float) -> int | None:
         """Where the model stops by itself: exponentially distributed, fixed by the prompt."""

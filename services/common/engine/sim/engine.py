@@ -65,6 +65,7 @@ class SimEngine:
             max_batched_tokens=shape.max_num_batched_tokens,
             max_model_len_tokens=shape.max_model_len,
         )
+        self.role_is_fixed = shape.role_is_fixed
         self.vocabulary = vocabulary
         self._role = role
         self._shape, self._profile, self._faults = shape, options.profile, options.faults
@@ -290,6 +291,8 @@ class SimEngine:
 
     def _adopted(self, sequence: Sequence, news: HandoffAdopted) -> None:
         self._news.adopted.append(news)
+        if self._faults.corrupt_adopted:
+            sequence.continuation = sequence.continuation.corrupted()
         self._scheduler.adopted(sequence)
         self._wake.set()
 

@@ -13,6 +13,8 @@ class Faults:
     """This engine's every nth pull fails (decode side); 0 is never."""
     corrupt_handoff_every: int = 0
     """Every nth KV that this engine serves is damaged on the way (prefill side); 0 is never."""
+    corrupt_adopted: bool = False
+    """KV that this engine adopts is wrong without anybody noticing: other tokens, no error (decode side)."""
     refuse_pulls: bool = False
     """Nobody can pull from this engine (prefill side)."""
     die_after_steps: int = 0

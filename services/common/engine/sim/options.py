@@ -37,6 +37,8 @@ class Shape:
     """How long an offered KV is kept."""
     handoff_timeout_ms: int = 10_000
     """A pull that takes longer has failed."""
+    role_is_fixed: bool = False
+    """Refuse other roles' jobs, as an engine whose connector goes one way."""
     handoff_host: str = "127.0.0.1"
     """Address on which offers are served."""
     mean_output_tokens: float = 0.0
