@@ -48,6 +48,8 @@ def core_config(settings: Settings) -> CoreConfig:
         prefill_timeout_ms=settings.prefill_timeout_ms,
         stall_timeout_ms=settings.stall_timeout_ms,
         canary_interval_ms=settings.canary_interval_ms,
+        role_dwell_ms_min=settings.role_dwell_ms_min,
+        role_flips_per_hour_max=settings.role_flips_per_hour_max,
     )
 
 

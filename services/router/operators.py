@@ -51,6 +51,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
             open_handoffs=len(state.ledger),
             open_requests=len(state.flights),
             quarantined_prompts=len(state.quarantine),
+            expired_handoffs=state.ledger.expired,
         )
 
     async def DescribePairs(  # noqa: N802

@@ -21,5 +21,7 @@ class Settings:
     prefill_timeout_ms: int = setting(60_000, "a prefill without an offer after this has failed")
     stall_timeout_ms: int = setting(60_000, "a worker with jobs and no news for this long is stuck")
     canary_interval_ms: int = setting(60_000, "time between two correctness canaries; 0 is off")
+    role_dwell_ms_min: int = setting(60_000, "time that a worker keeps a role before it may change it")
+    role_flips_per_hour_max: int = setting(12, "role changes of the whole fleet within an hour")
     quarantine_dir: str = setting("", "directory for prompts that killed workers; empty keeps none")
     grace_ms: int = setting(20_000, "time to finish what is in flight after SIGTERM")
