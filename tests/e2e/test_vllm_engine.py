@@ -1,12 +1,8 @@
 """Real vLLM on the CPU: prefill engine, decode engine, and vLLM's own `LLM` as the reference."""
 
 import asyncio
-import json
 import os
-import random
 import signal
-import subprocess
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -28,42 +24,14 @@ from services.common.domain.tokens import tokens
 from services.common.engine.vllm import EngineArguments, create
 from services.common.engine.vllm.engine import VllmEngine
 from tests.e2e.recorder import Bench, Recorder, ticket
+from tests.e2e.references import LENGTHS, Reference, crowd, prompt_of
 from tests.e2e.vllm_reference import TOKENS
-from tools.tiny_model import build
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]
 
-LENGTHS = (5, 127, 128, 129, 600, 2000)
-CONCURRENT = 16
 BLOCK = 128
 LEASE_MS = 6_000
 GREEDY = Sampling(max_tokens=TOKENS, temperature=0.0, ignore_eos=True)
-
-
-def prompt_of(length: int, seed: int = 0) -> list[int]:
-    """A prompt that shares no block with one of another length or seed."""
-    draw = random.Random(length * 1_000 + seed)
-    return [draw.randrange(256) for _ in range(length)]
-
-
-def crowd() -> list[list[int]]:
-    draw = random.Random(16)
-    return [prompt_of(draw.randrange(20, 900), seed=100 + i) for i in range(CONCURRENT)]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build(tmp_path_factory.mktemp("model") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def reference(model: Path) -> dict[tuple[int, ...], list[int]]:
-    prompts = [prompt_of(n) for n in LENGTHS] + crowd()
-    command = [sys.executable, "-W", "ignore", "-m", "tests.e2e.vllm_reference", str(model)]
-    done = subprocess.run(command, input=json.dumps(prompts), capture_output=True, text=True, timeout=150)
-    assert done.returncode == 0, done.stderr[-2_000:]
-    generated = json.loads(done.stdout.splitlines()[-1])
-    return {tuple(prompt): ids for prompt, ids in zip(prompts, generated, strict=True)}
 
 
 async def started(model: Path, role: Role, core: int, *passthrough: str) -> Bench:
@@ -123,7 +91,7 @@ async def hand_over(
 
 @pytest.mark.parametrize("length", LENGTHS)
 async def test_tokens_equal_monolithic_vllm(
-    prefill: Bench, decode: Bench, reference: dict[tuple[int, ...], list[int]], length: int
+    prefill: Bench, decode: Bench, reference: Reference, length: int
 ) -> None:
     prompt = prompt_of(length)
     before = decode.engine.stats()
@@ -136,14 +104,12 @@ async def test_tokens_equal_monolithic_vllm(
     assert grown["nixl_transfers"] == 1
 
 
-async def test_sixteen_at_once(
-    prefill: Bench, decode: Bench, reference: dict[tuple[int, ...], list[int]]
-) -> None:
+async def test_sixteen_at_once(prefill: Bench, decode: Bench, reference: Reference) -> None:
     results = await asyncio.gather(*(hand_over(prefill, decode, prompt) for prompt in crowd()))
     assert results == [reference[tuple(prompt)] for prompt in crowd()]
 
 
-async def test_the_tiny_model_is_worth_comparing(reference: dict[tuple[int, ...], list[int]]) -> None:
+async def test_the_tiny_model_is_worth_comparing(reference: Reference) -> None:
     assert all(len(set(ids)) > 4 for ids in reference.values())
     assert len({tuple(ids) for ids in reference.values()}) == len(reference)
 
@@ -161,9 +127,7 @@ async def test_a_second_handoff_of_a_prompt_moves_only_what_is_missing(prefill: 
     await prefill.released(offer.handoff_id)
 
 
-async def test_local_goes_on_after_what_was_delivered(
-    decode: Bench, reference: dict[tuple[int, ...], list[int]]
-) -> None:
+async def test_local_goes_on_after_what_was_delivered(decode: Bench, reference: Reference) -> None:
     prompt = prompt_of(600)
     expected = reference[tuple(prompt)]
     stream = decode.submit(JobKind.LOCAL, prompt, GREEDY, delivered=tokens(expected[:7]), cache_salt="local")
@@ -282,9 +246,7 @@ async def test_abort_of_a_prefill_frees_it_unless_it_is_offered(prefill: Bench) 
     await prefill.released(offer.handoff_id)
 
 
-async def test_a_prefill_whose_only_token_it_is_finishes(
-    prefill: Bench, reference: dict[tuple[int, ...], list[int]]
-) -> None:
+async def test_a_prefill_whose_only_token_it_is_finishes(prefill: Bench, reference: Reference) -> None:
     prompt = prompt_of(129)
     first = reference[tuple(prompt)][0]
     one = Sampling(max_tokens=1, temperature=0.0, ignore_eos=True)
@@ -299,7 +261,7 @@ async def test_a_prefill_whose_only_token_it_is_finishes(
 
 
 async def test_stop_tokens_wait_for_min_tokens_counting_what_was_delivered(
-    decode: Bench, reference: dict[tuple[int, ...], list[int]]
+    decode: Bench, reference: Reference
 ) -> None:
     prompt = prompt_of(128)
     expected = reference[tuple(prompt)]
@@ -358,7 +320,7 @@ async def test_idle_engines_do_not_spin(prefill: Bench, decode: Bench) -> None:
 
 
 async def test_a_killed_engine_is_reported_and_its_handoff_fails(
-    model: Path, decode: Bench, reference: dict[tuple[int, ...], list[int]]
+    model: Path, decode: Bench, reference: Reference
 ) -> None:
     victim = await started(model, Role.PREFILL, 0)
     prompt = prompt_of(600)
