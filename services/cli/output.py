@@ -7,6 +7,9 @@ from typing import TextIO
 from services.common.clock import Clock
 from services.common.errors import BadSetting
 
+SILENCE_S = 10.0
+"""Where there is no live line, a loading mesh says at least this often that it still loads."""
+
 
 class Output:
     """Writes to standard output; processes' lines go to one file each when `log_dir` is given."""
@@ -21,6 +24,7 @@ class Output:
         self._states: dict[str, str] = {}
         self._files: dict[str, TextIO] = {}
         self._live_shown = False
+        self._said_s = 0.0
 
     def open_logs(self, names: list[str]) -> None:
         """Open every process's log file; raises `BadSetting` when the directory does not allow it."""
@@ -36,8 +40,9 @@ class Output:
     def say(self, text: str) -> None:
         """One line about the mesh itself."""
         self._erase_live()
-        print(text, file=self._stream, flush=True)
-        self.refresh()
+        self._print(text)
+        if self._is_live:
+            self.refresh()
 
     def child_line(self, name: str, text: str) -> None:
         """One line that a process wrote."""
@@ -55,19 +60,27 @@ class Output:
             self.say(f"[{self._elapsed_s():6.1f} s] {name}: {state}")
 
     def refresh(self) -> None:
-        """Draw the live line again, while something is not ready yet."""
+        """While something is not ready: draw the live line again, or say so every `SILENCE_S` elsewhere."""
         waiting = [f"{name} {state}" for name, state in self._states.items() if state != "ready"]
-        if not self._is_live or not waiting:
+        if not waiting:
             return
-        self._erase_live()
-        print(f"[{self._elapsed_s():6.1f} s] {', '.join(waiting)}", end="", file=self._stream, flush=True)
-        self._live_shown = True
+        text = f"[{self._elapsed_s():6.1f} s] {', '.join(waiting)}"
+        if self._is_live:
+            self._erase_live()
+            print(text, end="", file=self._stream, flush=True)
+            self._live_shown = True
+        elif self._elapsed_s() - self._said_s >= SILENCE_S:
+            self._print(text)
 
     def close(self) -> None:
         """Close the log files."""
         self._erase_live()
         for file in self._files.values():
             file.close()
+
+    def _print(self, text: str) -> None:
+        print(text, file=self._stream, flush=True)
+        self._said_s = self._elapsed_s()
 
     def _elapsed_s(self) -> float:
         return (self._clock.now_ms() - self._started_ms) / 1000.0
