@@ -24,7 +24,8 @@ class MeshFailed(Exception):
 class Mesh:
     """One running `pdmesh up`. Use as a context manager."""
 
-    def __init__(self, model: Path, directory: Path, *flags: str) -> None:
+    def __init__(self, model: Path, directory: Path, *flags: str, start_s_max: float = START_S_MAX) -> None:
+        self._start_s_max = start_s_max
         self._ready_file = directory / "ready.json"
         self._log_dir = directory / "logs"
         self._output = directory / "up.log"
@@ -38,7 +39,7 @@ class Mesh:
         with self._output.open("wb") as output:
             self._process = subprocess.Popen(self._command, cwd=ROOT, stdout=output, stderr=output)
         try:
-            self.wait_until(self._ready_file.exists, "ready file", START_S_MAX)
+            self.wait_until(self._ready_file.exists, "ready file", self._start_s_max)
         except BaseException:
             self.__exit__()
             raise
@@ -87,9 +88,9 @@ class Mesh:
         os.kill(pid, number)
         return pid
 
-    def wait_restarted(self, name: str, old_pid: int) -> None:
+    def wait_restarted(self, name: str, old_pid: int, timeout_s: float = START_S_MAX) -> None:
         """Until another process serves under this name."""
-        self.wait_until(lambda: self.pids.get(name, old_pid) != old_pid, f"restart of {name}", START_S_MAX)
+        self.wait_until(lambda: self.pids.get(name, old_pid) != old_pid, f"restart of {name}", timeout_s)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End the mesh with a signal; its exit code."""
