@@ -6,7 +6,6 @@ import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -21,7 +20,7 @@ from services.gateway.http import HttpServer
 from services.gateway.metrics import Metrics
 from services.gateway.models import Models
 from services.gateway.openai.errors import error_response
-from services.gateway.rendering import ModelFiles, Renderer
+from services.gateway.rendering import ModelFiles, Renderer, model_directory
 from services.gateway.router_session import RouterSession
 from services.gateway.settings import Settings
 
@@ -40,7 +39,7 @@ async def serve(
     when a router and a model are there.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one prompt is no work for a thread pool
-    renderer = Renderer(ModelFiles.read(Path(settings.model)))
+    renderer = Renderer(ModelFiles.read(model_directory(settings.model)))
     clock, limits, metrics = MonotonicClock(), DEFAULTS, Metrics(registry)
     session = RouterSession(
         settings.router,
