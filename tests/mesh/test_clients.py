@@ -1,11 +1,20 @@
 """What people point at a mesh: the official client, and `pdmesh chat`."""
 
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import openai
 
 from tests.mesh import model
 from tests.mesh.harness import Mesh, run_cli
+from tests.tidy.source import ROOT
 
 HELLO = [{"role": "user", "content": "hello"}]
 
@@ -50,3 +59,42 @@ def test_chat_says_in_one_line_what_the_mesh_refuses(mesh: Mesh) -> None:
     assert refused.returncode == 1
     (line,) = refused.stderr.splitlines()
     assert line.startswith("pdmesh: model_not_found: ")
+
+
+def test_ctrl_c_stops_an_answer(mesh: Mesh) -> None:
+    arguments = ["chat", "--url", mesh.url, "--max-tokens", "4000", "hello"]
+    with started(arguments, stdout=subprocess.PIPE) as chat:
+        assert chat.stdout is not None
+        assert chat.stdout.read(20)  # in the middle of the answer
+        chat.send_signal(signal.SIGINT)
+        assert chat.wait(20) == 130
+
+
+def test_a_conversation_on_a_terminal_remembers_what_was_said(mesh: Mesh) -> None:
+    ours, theirs = pty.openpty()
+    arguments = ["chat", "--url", mesh.url, "--max-tokens", "3"]
+    with started(arguments, stdin=theirs, stdout=subprocess.PIPE) as chat:
+        os.close(theirs)
+        assert chat.stdout is not None
+        answers = []
+        for line in (b"hello\n", b"hello\n", b"/new\n", b"hello\n"):
+            os.write(ours, line)
+            if line != b"/new\n":
+                answers.append(chat.stdout.readline().removeprefix(b"> "))
+        os.write(ours, b"/exit\n")
+        assert chat.wait(20) == 0
+    os.close(ours)
+    first, second, anew = answers
+    assert first == anew.removeprefix(b"> ")
+    assert first != second  # the second prompt holds the first answer
+
+
+@contextmanager
+def started(arguments: list[str], **options: Any) -> "Iterator[subprocess.Popen[bytes]]":
+    """One `pdmesh` command as a process, killed if it is still there at the end."""
+    command = [sys.executable, "-m", "services.cli", *arguments]
+    with subprocess.Popen(command, cwd=ROOT, **options) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
