@@ -31,6 +31,21 @@ class Answer:
     The answer's end waits for the router's word, because the receipt comes with it.
     """
 
+    __slots__ = (
+        "_asked",
+        "_clock",
+        "_detokenizer",
+        "_first_ms",
+        "_generated_tokens",
+        "_is_over",
+        "_is_stopped",
+        "_metrics",
+        "_stops",
+        "_unstoppable_tokens",
+        "_writer",
+        "cancel",
+    )
+
     def __init__(
         self,
         asked: Asked,

@@ -47,6 +47,8 @@ class Writer(Protocol):
 class _Head:
     """What both writers put in front: how long it took, and where it ran."""
 
+    __slots__ = ("_clock", "_exchange", "_placement")
+
     def __init__(self, exchange: Exchange, clock: Clock) -> None:
         self._exchange = exchange
         self._clock = clock
@@ -84,6 +86,8 @@ def _placement_headers(placement: Placement | None) -> tuple[Header, ...]:
 class WholeWriter(_Head):
     """Collects the text and answers once."""
 
+    __slots__ = ("_format", "_parts")
+
     def __init__(self, exchange: Exchange, answer_format: AnswerFormat, clock: Clock) -> None:
         super().__init__(exchange, clock)
         self._format = answer_format
@@ -110,6 +114,8 @@ class StreamedWriter(_Head):
     While the client is behind, its text waits here, as text, and goes out as one event when the client
     has caught up. A client whose text outgrows its bound is cut off.
     """
+
+    __slots__ = ("_format", "_has_usage", "_limits", "_metrics", "_waiting", "_waiting_bytes")
 
     def __init__(
         self,

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from enum import Enum, auto
 from typing import Protocol, cast
 
@@ -49,6 +50,10 @@ class Phase(Enum):
     LINGER = auto()
 
 
+def _nowhere(_: bytes) -> None:
+    """What `send` does before there is a transport."""
+
+
 class Connection(asyncio.Protocol):
     """One client's connection.
 
@@ -72,6 +77,8 @@ class Connection(asyncio.Protocol):
         self._phase_since_ms = owner.clock.now_ms()
         self._paused_since_ms = 0.0
         self.is_paused = False
+        self.send: Callable[[bytes], None] = _nowhere
+        """Writes bytes to the client: the transport's own method, for it is called once per token."""
 
     @property
     def date(self) -> str:
@@ -93,6 +100,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport; turn it away when there are too many."""
         self._transport = cast(asyncio.Transport, transport)
+        self.send = self._transport.write
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         if not self._owner.opened(self):
             self._refuse(
@@ -130,21 +138,20 @@ class Connection(asyncio.Protocol):
     def pause_writing(self) -> None:
         """The client is behind."""
         self.is_paused = True
+        if self._exchange is not None:
+            self._exchange.is_behind = True
         self._paused_since_ms = self._clock.now_ms()
 
     def resume_writing(self) -> None:
         """The client has caught up."""
         self.is_paused = False
         if self._exchange is not None:
+            self._exchange.is_behind = False
             self._exchange.on_writable()
         else:
             self._serve_next()
 
     # What an exchange calls.
-
-    def send(self, data: bytes) -> None:
-        """Write bytes to the client."""
-        self._transport.write(data)
 
     def exchange_ended(self, *, closes: bool) -> None:
         """Go on with the next request, or close once everything is sent."""

@@ -41,6 +41,7 @@ class Exchange:
         "_is_chunked",
         "_send",
         "headers",
+        "is_behind",
         "is_open",
         "is_started",
         "notes",
@@ -61,16 +62,13 @@ class Exchange:
         self.status = 0
         self.is_open = True
         self.is_started = False
+        self.is_behind = False
+        """Whether the client does not read as fast as it is written to; kept by the connection."""
         self._connection = connection
         self._send = connection.send
         self._head = b""
         self._is_chunked = False
         self._closes = not request.keep_alive
-
-    @property
-    def is_behind(self) -> bool:
-        """Whether the client does not read as fast as it is written to."""
-        return self._connection.is_paused
 
     def respond(self, response: HttpResponse) -> None:
         """Send a whole answer."""

@@ -50,6 +50,8 @@ class AnswerFormat(Protocol):
 class _Format:
     """What both kinds share: the fields around `choices`, and events with only their delta left open."""
 
+    __slots__ = ("_after", "_before", "_fields", "_tail")
+
     stream_object = ""
     body_object = ""
     id_prefix = ""
@@ -87,6 +89,7 @@ class _Format:
 class ChatFormat(_Format):
     """Chat completions."""
 
+    __slots__ = ()
     stream_object = "chat.completion.chunk"
     body_object = "chat.completion"
     id_prefix = "chatcmpl-"
@@ -110,6 +113,7 @@ class ChatFormat(_Format):
 class CompletionFormat(_Format):
     """Plain completions."""
 
+    __slots__ = ()
     stream_object = "text_completion"
     body_object = "text_completion"
     id_prefix = "cmpl-"

@@ -89,27 +89,36 @@ def _whole_text(piece: bytes) -> str | None:
 
 
 class ByteLevelDetokenizer:
-    """Looks tokens up and decodes UTF-8 as it goes: exact, and a fraction of a microsecond per token."""
+    """Looks tokens up and decodes UTF-8 as it goes: exact, and a fraction of a microsecond per token.
+
+    A decoder exists only while a character is cut in two.
+    """
 
     __slots__ = ("_decoder", "_pieces", "_texts")
 
     def __init__(self, table: PieceTable) -> None:
         self._pieces = table.pieces
         self._texts = table.texts
-        self._decoder = _Utf8Decoder("replace")
+        self._decoder: codecs.BufferedIncrementalDecoder | None = None
 
     def push(self, ids: "array[int]") -> str:
         """The text that is certain after these tokens too."""
-        if len(ids) == 1 and not self._decoder.buffer:
+        if self._decoder is None and len(ids) == 1:
             text = self._texts[ids[0]]
             if text is not None:
                 return text
-        pieces = self._pieces
-        return self._decoder.decode(b"".join([pieces[i] for i in ids]))
+        return self._decode(ids)
 
     def finish(self) -> str:
         """What still waits."""
-        return self._decoder.decode(b"", final=True)
+        return self._decoder.decode(b"", final=True) if self._decoder is not None else ""
+
+    def _decode(self, ids: "array[int]") -> str:
+        pieces = self._pieces
+        decoder = self._decoder or _Utf8Decoder("replace")
+        text: str = decoder.decode(b"".join([pieces[i] for i in ids]))
+        self._decoder = decoder if decoder.buffer else None
+        return text
 
 
 _Utf8Decoder = codecs.getincrementaldecoder("utf-8")
