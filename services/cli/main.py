@@ -9,14 +9,29 @@ from typing import TextIO
 from services.common.errors import MeshError, Startup
 from services.common.settings import unknown
 
+OPERATOR_COMMANDS = {
+    "fleet": "show workers, queues, the bottleneck and what to do about it",
+    "doctor": "check everything, every prefill-decode pair included",
+    "drain": "give a worker no new work",
+    "undrain": "give it work again",
+    "standby": "keep a worker loaded, without work",
+    "activate": "give a standby worker work",
+    "role": "change a worker's role, without losing a request",
+    "threshold": "set the prompt length below which nothing is handed over",
+    "dry-run": "tell where a request would go, and why",
+    "forgive": "take quarantined prompts and suspended pairs again",
+}
+"""All are run by `services.cli.operator.commands`."""
 COMMANDS = {
     "up": "start a whole mesh on this host",
     "serve": "run one service: gateway, router, prefill or decode",
     "chat": "talk to a mesh in the terminal",
     "demo": "start a small mesh, ask it a question, show answer and receipt",
+    **OPERATOR_COMMANDS,
     "version": "print the version",
 }
-"""Each is a module of this package with `run(arguments) -> exit code`, imported only when asked for."""
+"""The others are each a module of this package with `run(arguments) -> exit code`; all are imported only when
+asked for."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -46,12 +61,14 @@ def dispatch(arguments: Sequence[str]) -> int:
     name, rest = arguments[0], arguments[1:]
     if name not in COMMANDS:
         raise unknown("flag" if name.startswith("-") else "command", name, COMMANDS)
+    if name in OPERATOR_COMMANDS:
+        return int(importlib.import_module("services.cli.operator.commands").run(name, rest))
     return int(importlib.import_module(f"services.cli.{name}").run(rest))
 
 
 def usage() -> str:
     """What `pdmesh --help` prints."""
-    lines = [f"  {name:<9}{text}" for name, text in COMMANDS.items()]
+    lines = [f"  {name:<10}{text}" for name, text in COMMANDS.items()]
     return "\n".join(["usage: pdmesh COMMAND [--help]", "", *lines])
 
 

@@ -47,19 +47,26 @@ def _gateway(settings: UpSettings, router: str, ports: Iterator[int]) -> ChildSp
 def _workers(
     settings: UpSettings, router: str, ports: Iterator[int], cores: Sequence[int]
 ) -> Iterator[ChildSpec]:
-    names = [("prefill", i) for i in range(1, settings.prefill + 1)]
-    names += [("decode", i) for i in range(1, settings.decode + 1)]
-    for (role, number), share in zip(names, share_cores(cores, len(names)), strict=True):
-        name = f"{role}-{number}"
+    workers = [
+        *_tier("prefill", settings.prefill, settings.standby_prefill),
+        *_tier("decode", settings.decode, settings.standby_decode),
+    ]
+    for (role, name, standby), share in zip(workers, share_cores(cores, len(workers)), strict=True):
         arguments = (
             *_listen(f"{LOCAL}:{next(ports)}"),
             *_shared(settings, _rest_grace_ms(settings)),
             *("--routers", router, "--worker-id", name, "--engine", settings.engine),
             *_model(settings),
+            *(("--standby",) if standby else ()),
             *(("--cores", ",".join(map(str, share))) if share and settings.engine == "vllm" else ()),
             *(part for pair in settings.engine_args(role) for part in ("--engine-arg", pair)),
         )
         yield ChildSpec(name, role, _command(role, arguments))
+
+
+def _tier(role: str, serving: int, standby: int) -> list[tuple[str, str, bool]]:
+    """Role, name and whether it stands by, of each worker; spares have the last numbers."""
+    return [(role, f"{role}-{i + 1}", i >= serving) for i in range(serving + standby)]
 
 
 def _rest_grace_ms(settings: UpSettings) -> int:

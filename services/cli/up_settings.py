@@ -16,6 +16,8 @@ class UpSettings:
     engine: str = setting("vllm", "Engine of the workers", choices=("vllm", "sim"))
     prefill: int = setting(1, "Prefill workers")
     decode: int = setting(1, "Decode workers")
+    standby_prefill: int = setting(0, "Prefill workers that load, then wait for `pdmesh activate`")
+    standby_decode: int = setting(0, "Decode workers that load, then wait for `pdmesh activate`")
     host: str = setting("127.0.0.1", "Address on which the REST API listens")
     port: int = setting(8000, "Port of the REST API; 0 picks a free one")
     redis_url: str = setting("", "Redis for state that processes share; none: each keeps its own")
@@ -30,7 +32,7 @@ class UpSettings:
     def __post_init__(self) -> None:
         if not self.model:
             raise ValueError("--model is needed: a directory, or a name on the Hugging Face hub")
-        if self.prefill < 0 or self.decode < 1:
+        if min(self.prefill, self.standby_prefill, self.standby_decode) < 0 or self.decode < 1:
             raise ValueError("a mesh needs at least one decode worker, and no negative number of any")
 
     def engine_args(self, role: str) -> list[str]:

@@ -8,10 +8,12 @@ from collections.abc import Iterator
 
 from services.cli.chat import ChatSettings
 from services.cli.demo import DemoSettings
-from services.cli.main import COMMANDS
+from services.cli.main import COMMANDS, OPERATOR_COMMANDS
+from services.cli.operator.commands import parser_of
+from services.cli.operator.settings import OperatorSettings
 from services.cli.serve import SERVED, with_process
 from services.cli.up_settings import UpSettings
-from services.common.settings import leaves
+from services.common.settings import flags_of, leaves
 
 SETTINGS = {"up": UpSettings, "chat": ChatSettings, "demo": DemoSettings}
 
@@ -70,6 +72,9 @@ def _flags(words: list[str]) -> set[str] | None:
         cls = with_process(importlib.import_module(f"services.{service}.settings").Settings)
     elif words[0] == "version":
         return {"--help"}
+    elif words[0] in OPERATOR_COMMANDS:
+        common = {leaf.flag for leaf in leaves(OperatorSettings)}
+        return common | set(flags_of(parser_of(words[0]))) | {"--config"}
     else:
         cls = SETTINGS[words[0]]
     names = {leaf.flag for leaf in leaves(cls)}

@@ -12,6 +12,7 @@ CONFINED = {
     "grpc": (
         "services/common/rpc",
         "services/common/worker/attachment.py",
+        "services/cli/operator/client.py",
         "services/gateway/router_session.py",
         "services/router/gateways.py",
         "services/router/operators.py",

@@ -9,6 +9,8 @@ from typing import Any
 
 from services.cli.chat import ChatSettings
 from services.cli.demo import DemoSettings
+from services.cli.main import OPERATOR_COMMANDS
+from services.cli.operator.settings import OperatorSettings
 from services.cli.serve import SERVED, with_process
 from services.cli.up_settings import UpSettings
 from services.common.limits import Limits
@@ -30,7 +32,12 @@ In Kubernetes, turn service links off (`enableServiceLinks: false`): they invent
 def settings_classes() -> dict[str, type[Any]]:
     """Every settings class by the name of its table."""
     served = {name: importlib.import_module(f"services.{name}.settings").Settings for name in SERVED}
-    own: dict[str, type[Any]] = {"up": UpSettings, "chat": ChatSettings, "demo": DemoSettings}
+    own: dict[str, type[Any]] = {
+        "up": UpSettings,
+        "chat": ChatSettings,
+        "demo": DemoSettings,
+        "operator": OperatorSettings,
+    }
     return {name: with_process(cls) for name, cls in served.items()} | own
 
 
@@ -42,14 +49,19 @@ def page() -> str:
 
 def section(name: str, cls: type[Any]) -> Iterator[str]:
     """One command's table."""
-    command = f"serve {name}" if name in SERVED else name
-    yield f"## `pdmesh {command}`\n"
+    yield f"## {_title(name)}\n"
     yield f"Variables `PDMESH_{name.upper()}_...`, table `[{name}]`.\n"
     yield "| flag | default | meaning |\n|---|---|---|"
     for leaf in leaves(cls):
         choices = f" ({', '.join(leaf.choices)})" if leaf.choices else ""
         yield f"| `{leaf.flag}` | {_cell(shown(leaf.default))} | {_cell(leaf.help_text)}{choices} |"
     yield ""
+
+
+def _title(name: str) -> str:
+    if name == "operator":
+        return ", ".join(f"`pdmesh {command}`" for command in OPERATOR_COMMANDS)
+    return f"`pdmesh serve {name}`" if name in SERVED else f"`pdmesh {name}`"
 
 
 def limits() -> Iterator[str]:

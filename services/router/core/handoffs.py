@@ -40,7 +40,7 @@ class HandoffLedger:
     def __init__(self) -> None:
         self._open: dict[tuple[int, str], Handoff] = {}
         self.expired = 0
-        """Leases that ran out before anybody settled them: a fault, wherever it is."""
+        """Leases that ran out before anybody settled them, until forgiven: a fault, wherever it is."""
         self.settled = 0
 
     def __len__(self) -> int:

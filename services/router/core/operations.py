@@ -93,13 +93,16 @@ class Operations:
             raise OperationRefused(f"{worker.worker_id} is changing its role already")
         if dwelt_ms < config.role_dwell_ms_min:
             wait_ms = int(config.role_dwell_ms_min - dwelt_ms)
-            raise OperationRefused(f"{worker.worker_id} changed its role lately", retry_after_ms=wait_ms)
+            held = f"{worker.worker_id} has had its role for {dwelt_ms / 1e3:.0f} s"
+            least = f"the least is {config.role_dwell_ms_min / 1e3:.0f} s"
+            raise OperationRefused(f"{held}, {least}", retry_after_ms=wait_ms)
         if len(self._flips_ms) >= config.role_flips_per_hour_max:
             wait_ms = int(self._flips_ms[0] + HOUR_MS - now_ms)
             raise OperationRefused(f"{len(self._flips_ms)} flips within an hour", retry_after_ms=wait_ms)
 
     def _forgive(self) -> None:
         self._state.quarantine.release()
+        self._state.ledger.expired = 0
         for pair in self._state.pairs:
             pair.breaker.release()
         for worker in self._state.fleet.workers.values():

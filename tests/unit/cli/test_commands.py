@@ -37,6 +37,11 @@ def line(capsys: pytest.CaptureFixture[str]) -> str:
         (["up", "--model", "org/m", "--decode", "0"], "up: a mesh needs at least one decode worker"),
         (["up", "--model", "org/m", "--config", "/none.toml"], "configuration file /none.toml: No such file"),
         (["chat", "--recipt"], "unknown flag --recipt; did you mean --receipt?"),
+        (["drain"], "the following arguments are required: worker"),
+        (["role", "w", "bothh"], "argument role: invalid choice: 'bothh'"),
+        (["threshold", "-1"], "a threshold is 0 to 4294967295 tokens, not -1"),
+        (["fleet", "--jsn"], "unknown flag --jsn; did you mean --json?"),
+        (["doctor", "--ready-file", "/none"], "--ready-file: no /none, so no mesh serves"),
         (["version", "now"], "unknown argument now"),
     ],
 )
@@ -77,6 +82,12 @@ def test_chat_without_a_mesh_is_one_line(capsys: pytest.CaptureFixture[str]) -> 
     assert line(capsys).startswith(
         "pdmesh: router_unavailable: no mesh answers at http://127.0.0.1:1/v1/models"
     )
+
+
+def test_operators_hear_in_one_line_that_no_router_answers(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["fleet"], ["doctor"], ["drain", "w"], ["dry-run", "--model", "m"]):
+        assert main([*command, "--router", "127.0.0.1:1"]) == 2
+        assert line(capsys) == "pdmesh: router_unavailable: no router answers at 127.0.0.1:1"
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,12 @@ def test_every_process_has_its_own_port_and_knows_the_router(ports: Iterator[int
     assert values(specs["decode-1"], "--routers") == [router]
 
 
+def test_spares_have_the_last_numbers_and_stand_by(ports: Iterator[int]) -> None:
+    specs = named(plan(UpSettings(model="m", standby_prefill=1, standby_decode=2), ports, [0]))
+    spares = [name for name, spec in specs.items() if "--standby" in spec.command]
+    assert spares == ["prefill-2", "decode-2", "decode-3"]
+
+
 def test_the_tiers_own_engine_arguments_come_last(ports: Iterator[int]) -> None:
     settings = UpSettings(
         model="m",

@@ -140,7 +140,7 @@ def test_bad_variables_are_refused_in_one_line(variable: str, text: str, line: s
     [
         ("[gateway]\nprot = 1\n", "[gateway]: prot; did you mean port?"),
         ("[gatewy]\nport = 1\n", "gatewy; did you mean gateway?"),
-        ("port = 1\n", "port"),
+        ("zzz = 1\n", "zzz"),
         ('[gateway]\nport = "1"\n', "[gateway] port: '1' is not a whole number"),
         ("[gateway]\nport = true\n", "[gateway] port: True is not a whole number"),
         ("[gateway]\nreflection = 1\n", "[gateway] reflection: 1 is not true or false"),
