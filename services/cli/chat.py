@@ -8,6 +8,7 @@ from typing import Any
 from services.cli import configuration
 from services.cli.mesh_client import models_served, stream_events
 from services.cli.receipt import receipt_lines
+from services.cli.terminal import show
 from services.common.errors import MeshError
 from services.common.settings import StrictParser, setting
 
@@ -108,7 +109,7 @@ class Conversation:
                 receipt = event.get("pdmesh") or receipt
                 text = delta_text(event)
                 answer.append(text)
-                print(text, end="", flush=True)
+                show(text)
         except KeyboardInterrupt:
             code = INTERRUPTED
         print()

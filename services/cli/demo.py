@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from textwrap import indent
 from typing import Any
 
 from services.cli import configuration
@@ -10,16 +11,37 @@ from services.cli.chat import delta_text, first_model
 from services.cli.mesh_client import stream_events
 from services.cli.receipt import receipt_lines
 from services.cli.startup import startup_unwrapped
+from services.cli.terminal import show
 from services.cli.up import Mesh, check_model
 from services.cli.up_settings import UpSettings
 from services.common.errors import MeshError
 from services.common.settings import StrictParser, setting
 
-QUESTION = (
-    "A mesh serves a language model with prefill and decode on separate workers, and hands the KV cache "
-    "over. Please say hello, then count from one to ten."
-)
-"""Long enough that the prompt takes the disaggregated path."""
+QUESTION = """\
+Here is a table:
+river: green leaf
+bridge: short salt
+castle: heavy train
+engine: small ladder
+forest: strange plate
+garden: brown map
+hammer: quiet glass
+island: warm pig
+jacket: dark king
+kettle: fast grass
+mirror: red hen
+needle: late rose
+ocean: new wire
+pencil: cold jar
+queen: happy desk
+stone: full cup
+valley: simple bell
+window: brave fish
+anchor: golden doctor
+basket: closed knife
+What is the value of window?"""
+"""Long enough to be handed over, and its answer stands nowhere but in the KV cache that is."""
+MARGIN = "  "
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +51,7 @@ class DemoSettings:
     model: str = setting("models/demo", "Directory of the model")
     engine: str = setting("vllm", "Engine of the workers", choices=("vllm", "sim"))
     port: int = setting(8000, "Port of the REST API; 0 picks a free one")
-    question: str = setting(QUESTION, "What to ask")
+    question: str = setting("", "What to ask; to look up a word in a table where not set")
     max_tokens: int = setting(64, "Longest answer in tokens")
     log_dir: str = setting("build/demo-logs", "Directory for one log file per process")
     once: bool = setting(False, "Stop after the answer instead of at Ctrl-C")
@@ -84,23 +106,24 @@ class Demo:
 
 def ask(url: str, settings: DemoSettings) -> dict[str, Any]:
     """Ask, print question, answer and receipt; the receipt, empty when there was no answer."""
-    print(f"\nQuestion: {settings.question}\nAnswer:   ", end="", flush=True)
+    question = settings.question or QUESTION
+    print(f"\nQuestion\n{indent(question, MARGIN)}\n\nAnswer\n{MARGIN}", end="", flush=True)
     receipt: dict[str, Any] = {}
     try:
-        for event in stream_events(f"{url}/v1/chat/completions", body(first_model(url), settings)):
+        for event in stream_events(f"{url}/v1/chat/completions", body(first_model(url), question, settings)):
             receipt = event.get("pdmesh") or receipt
-            print(delta_text(event), end="", flush=True)
+            show(delta_text(event))
     except MeshError as error:
         print(f"[{error.reason}: {error.message}]", end="")
-    print("\n\nReceipt:", *receipt_lines(receipt), sep="\n", flush=True)
+    print("\n\nReceipt", *receipt_lines(receipt), sep="\n", flush=True)
     return receipt
 
 
-def body(model: str, settings: DemoSettings) -> dict[str, Any]:
+def body(model: str, question: str, settings: DemoSettings) -> dict[str, Any]:
     """The request: streaming, greedy, with a receipt."""
     return {
         "model": model,
-        "messages": [{"role": "user", "content": settings.question}],
+        "messages": [{"role": "user", "content": question}],
         "max_tokens": settings.max_tokens,
         "temperature": 0,
         "stream": True,
