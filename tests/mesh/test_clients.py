@@ -98,3 +98,17 @@ def started(arguments: list[str], **options: Any) -> "Iterator[subprocess.Popen[
             yield process
         finally:
             process.kill()
+
+
+def test_the_demo_asks_and_ends_well_over_the_disaggregated_path(model_dir: Path, tmp_path: Path) -> None:
+    options = ["--engine", "sim", "--model", str(model_dir), "--port", "0", "--log-dir", str(tmp_path)]
+    shown = run_cli(["demo", *options, "--once", "--max-tokens", "9"])
+    assert shown.returncode == 0, shown.stdout + shown.stderr
+    assert "  path              disaggregated" in shown.stdout.splitlines()
+    answer = shown.stdout.partition("Answer\n")[2].splitlines()[0]
+    assert len(answer.split()) == 9
+
+
+def test_the_demo_tells_when_the_path_was_another(model_dir: Path, tmp_path: Path) -> None:
+    options = ["--engine", "sim", "--model", str(model_dir), "--port", "0", "--log-dir", str(tmp_path)]
+    assert run_cli(["demo", *options, "--once", "--question", "short"]).returncode == 1
