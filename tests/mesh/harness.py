@@ -63,6 +63,11 @@ class Mesh:
         return facts
 
     @property
+    def ready_file(self) -> Path:
+        """Where the mesh says where it is."""
+        return self._ready_file
+
+    @property
     def url(self) -> str:
         """The REST API."""
         return str(self.facts["url"])

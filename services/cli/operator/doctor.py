@@ -57,7 +57,9 @@ def _of_model(model: str, workers: list[wire.WorkerStatus]) -> Finding:
     prefill, decode = (sum(serves(w, role) for w in workers) for role in (Role.PREFILL, Role.DECODE))
     text = f"{model}: {prefill} prefill and {decode} decode workers serve, of {len(workers)} attached"
     if not decode:
-        return wrong(text, "without a decode worker requests wait and are refused; `pdmesh fleet` tells more")
+        return wrong(
+            text, "without a decode worker every request is refused; `pdmesh fleet` tells what helps"
+        )
     return well(text) if prefill else note(text, "every prompt takes the local path")
 
 

@@ -112,6 +112,7 @@ def pair(**fields: object) -> wire.PairStatus:
         (pair(canary="differed_once"), Verdict.NOTE, "another one will confirm"),
         (pair(breaker="half_open"), Verdict.NOTE, "being tried again"),
         (pair(canary="differed", breaker="open"), Verdict.WRONG, "the pair is held"),
+        (pair(canary="differed"), Verdict.NOTE, "forgiven, and compared again"),
         (pair(breaker="open", failures=3), Verdict.WRONG, "9 handoffs, 3 failed"),
         (pair(canary="failed"), Verdict.WRONG, "did not end"),
         (pair(differences=["dtype: a != b"]), Verdict.WRONG, "cannot hand over, dtype: a != b"),
