@@ -64,6 +64,12 @@ def test_a_character_that_never_becomes_whole_is_shown_as_such(files: ModelFiles
     assert detokenizer.finish() == "�"
 
 
+def test_a_whole_token_does_not_overtake_a_cut_character(files: ModelFiles, decoding: Decoding) -> None:
+    detokenizer = decoding.open()
+    cut, whole = files.tokenizer.encode("🦜").ids[0], files.tokenizer.encode("a").ids[0]
+    assert [detokenizer.push(tokens([i])) for i in (cut, whole, whole)] == ["", "�a", "a"]
+
+
 def test_special_tokens_and_end_of_sequence_are_not_shown(files: ModelFiles, decoding: Decoding) -> None:
     ids = files.tokenizer.encode("<|im_start|>a<|im_end|>b<tool call>c<|end|>").ids
     assert decoded(decoding.open(), [ids]) == "ab<tool call>c"

@@ -1,5 +1,6 @@
 """Whatever a client sends, the answer is OpenAI's error body with the right status and field."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -104,13 +105,15 @@ async def test_a_long_prompt_does_not_hold_up_the_others(edge: Edge) -> None:
     """Four megabytes of text are tokenised in a thread, and refused; a short request overtakes them."""
     edge.router.script = edge.says("quick")
     long, short = await edge.client(), await edge.client()
-    content = "lorem ipsum dolor " * 230_000
-    long.send(
-        post(CHAT, json.dumps({"model": "tiny", "messages": [{"role": "user", "content": content}]}).encode())
-    )
+    messages = [{"role": "user", "content": "lorem ipsum dolor " * 230_000}]
+    long.send(post(CHAT, json.dumps({"model": "tiny", "messages": messages}).encode()))
+    refusal = asyncio.create_task(long.response())
+    await long.writer.drain()
+    await asyncio.sleep(0.05)
     short.send(post(CHAT, json.dumps({"model": "tiny", "messages": HI}).encode()))
     assert (await short.response()).status == 200
-    assert (await long.response()).status == 400
+    assert not refusal.done()
+    assert (await refusal).status == 400
     await long.close()
     await short.close()
 
@@ -180,8 +183,6 @@ class FuzzedEdge:
 
 @pytest.fixture
 def fuzzed_edge(model_directory: Any) -> Any:
-    import asyncio
-
     from tests.wire.gateway.conftest import running_edge
 
     with asyncio.Runner() as runner:

@@ -237,6 +237,21 @@ async def test_a_large_body_is_refused_and_the_client_can_read_why() -> None:
         await eventually(lambda: server.connection_count == 0)
 
 
+async def test_a_client_that_sends_everything_before_it_reads_gets_its_refusal() -> None:
+    """Closing at once would reset the connection, and the answer would be lost with it."""
+    limits = dataclasses.replace(DEFAULTS, body_size_bytes_max=1000)
+
+    def send_then_read(port: int) -> bytes:
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(b"POST /echo HTTP/1.1\r\ncontent-length: 30000000\r\n\r\n")
+            for _ in range(300):
+                client.sendall(b"x" * 100_000)
+            return client.recv(1000)
+
+    async with serving(limits) as (_, _, port):
+        assert (await asyncio.to_thread(send_then_read, port)).startswith(b"HTTP/1.1 413 ")
+
+
 async def test_slow_heads_bodies_and_idle_connections_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("services.gateway.http.server.TICK_S", 0.01)
     clock = ManualClock()
