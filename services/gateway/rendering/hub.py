@@ -16,9 +16,9 @@ def model_directory(model: str) -> Path:
     is_name = model.count("/") == 1 and not model.startswith((".", "/", "~"))
     if path.is_dir() or not is_name:
         return path
-    from huggingface_hub import snapshot_download  # half a second that a directory does not need
-
     try:
+        from huggingface_hub import snapshot_download  # comes with the engines; half a second to import
+
         return Path(snapshot_download(model, allow_patterns=list(TEXT_FILES)))
     except Exception as error:  # its errors have no base of their own, and all mean the same here
         reason = str(error).strip().partition("\n")[0]

@@ -1,5 +1,6 @@
 """Chat templates run as Hugging Face's libraries run them, and cannot break out."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.errors import InvalidField, ModelMissing
-from services.gateway.rendering import ModelFiles, Renderer
+from services.gateway.rendering import ModelFiles, Renderer, model_directory
 from services.gateway.rendering.chat_template import ChatTemplate
 from tests.unit.gateway.model_directory import TEMPLATE, write_model
 
@@ -101,6 +102,14 @@ def test_missing_and_broken_files_are_one_line_each(tmp_path: Path) -> None:
     (tmp_path / "tokenizer.json").write_text("{}")
     with pytest.raises(ModelMissing, match=r"cannot read .*tokenizer\.json"):
         ModelFiles.read(tmp_path)
+
+
+def test_locating_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert model_directory(str(tmp_path)) == tmp_path
+    assert model_directory("./owner/name") == Path("owner/name")
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(ModelMissing, match="owner/name is no directory"):
+        model_directory("owner/name")
 
 
 def test_a_template_file_has_precedence(tmp_path: Path) -> None:
