@@ -1,7 +1,7 @@
 """Which workers are looked at for a placement: all of a small tier, a telling few of a large one."""
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -19,8 +19,9 @@ class Tier:
     """The workers of one pool that can do one part, and what was learnt by looking."""
 
     workers: Sequence[Worker]
-    freed: OrderedDict[int, Worker] = field(default_factory=OrderedDict)
-    """Whose room changed last, newest last."""
+    by_session: dict[int, Worker]
+    freed: OrderedDict[int, None] = field(default_factory=OrderedDict)
+    """Sessions of workers whose room changed last, newest last."""
     members: int = -1
     mask: int = 0
     """The workers as a bit set of the prefix index, made when it had so many `members` changes."""
@@ -45,9 +46,9 @@ class Sampling:
 
     all_up_to: int = 32
     """Every worker of a tier that is no larger."""
-    random: int = 8
-    overlapping: int = 4
-    freed: int = 4
+    random: int = 4
+    overlapping: int = 2
+    freed: int = 2
 
 
 class Candidates:
@@ -62,7 +63,8 @@ class Candidates:
         changes, tier = self._tiers.get((pool.model, role), (-1, None))
         if tier is None or changes != pool.changes:
             can = Role.can_decode if role is Role.DECODE else Role.can_prefill_for_others
-            tier = Tier([w for w in pool.workers.values() if w.is_serving and can(w.role)])
+            workers = [w for w in pool.workers.values() if w.is_serving and can(w.role)]
+            tier = Tier(workers, {w.session: w for w in workers})
             self._tiers[pool.model, role] = (pool.changes, tier)
         if tier.members != self._index.members:
             tier.members = self._index.members
@@ -76,7 +78,7 @@ class Candidates:
             _, tier = self._tiers.get((model, role), (-1, None))
             if tier is not None:
                 tier.full_from_kv_tokens = None
-                tier.freed[worker.session] = worker
+                tier.freed[worker.session] = None
                 tier.freed.move_to_end(worker.session)
                 if len(tier.freed) > self._sampling.freed:
                     tier.freed.popitem(last=False)
@@ -87,21 +89,20 @@ class Candidates:
         if len(tier.workers) <= self._sampling.all_up_to:
             return tier.workers
         number, random = len(tier.workers), self._random.random
-        found = {w.session: w for w in self._related(pool, tier, question) if _fits(w, role)}
-        for _ in range(self._sampling.random):
-            worker = tier.workers[int(random() * number)]
-            found[worker.session] = worker
-        return list(found.values())
+        found = dict.fromkeys(tier.workers[int(random() * number)] for _ in range(self._sampling.random))
+        found.update((worker, None) for s in tier.freed if (worker := tier.by_session.get(s)) is not None)
+        for session in self._related(tier, question):
+            if (worker := tier.by_session.get(session)) is not None:
+                found[worker] = None
+        return list(found)
 
-    def _related(self, pool: Pool, tier: Tier, question: Question) -> Iterator[Worker]:
-        sessions: list[int] = [*question.adapter_workers]
-        if question.visited is not None:
-            sessions.append(question.visited)
+    def _related(self, tier: Tier, question: Question) -> Sequence[int]:
+        """Sessions of workers that have something of this request already."""
+        found: list[int] = []
         if question.overlap.levels:
-            sessions += question.overlap.best(tier.mask, self._sampling.overlapping, self._random)
-        yield from (w for s in sessions if (w := pool.workers.get(s)) is not None)
-        yield from (w for w in tier.freed.values() if w.pool is pool)
-
-
-def _fits(worker: Worker, role: Role) -> bool:
-    return worker.role.can_decode() if role is Role.DECODE else worker.role.can_prefill_for_others()
+            found = question.overlap.best(tier.mask, self._sampling.overlapping, self._random)
+        if question.adapter_workers:
+            found.extend(question.adapter_workers)
+        if question.visited is not None:
+            found.append(question.visited)
+        return found

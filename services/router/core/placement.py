@@ -4,7 +4,7 @@ Each tier's choice is a profile of small policies (`profile`, `scores`) over a f
 informed by who has which prefix (`prefixes`) and who served whom before (`sessions`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 
 from services.common.domain import KvChange, Path, Receipt, Role
@@ -14,7 +14,7 @@ from services.router.core.fleet import Worker
 from services.router.core.flight import Flight
 from services.router.core.paths import LearntThreshold, LengthThreshold, PathChoice, PathPolicy
 from services.router.core.prefixes import Namespace, Overlap, PrefixIndex
-from services.router.core.profile import Profile, Question, Timing
+from services.router.core.profile import Profile, Question
 from services.router.core.scores import (
     BestScore,
     CachedTokens,
@@ -28,9 +28,12 @@ from services.router.core.scores import (
     TakesWork,
 )
 from services.router.core.sessions import Adapters, Conversations
+from services.router.core.timing import Timing
+
+NO_OVERLAP = Overlap()
 
 
-def profiles(config: CoreConfig, index: PrefixIndex, timing: Timing) -> dict[str, Profile]:
+def profiles(config: CoreConfig, index: PrefixIndex) -> dict[str, Profile]:
     """All choices of a worker, on one screen.
 
     A cached prefix helps a decode worker little when it is to pull the KV, and much when it runs the text.
@@ -46,18 +49,13 @@ def profiles(config: CoreConfig, index: PrefixIndex, timing: Timing) -> dict[str
     )
     cached = CachedTokens()
     return {
-        "decode": Profile(
-            "decode", room, (*load, (config.decode_cached_weight, cached), *usual), picker, timing
-        ),
-        "local": Profile(
-            "local", room, (*load, (config.local_cached_weight, cached), *usual), picker, timing
-        ),
+        "decode": Profile("decode", room, (*load, (config.decode_cached_weight, cached), *usual), picker),
+        "local": Profile("local", room, (*load, (config.local_cached_weight, cached), *usual), picker),
         "prefill": Profile(
             "prefill",
             (*room, StartsSoon(config.prefill_batches_ahead)),
             ((config.prefill_cached_weight, cached), (config.queued_weight, QueuedTokens()), *usual),
             picker,
-            timing,
         ),
     }
 
@@ -67,24 +65,27 @@ class Policies:
 
     def __init__(self, config: CoreConfig, path: PathPolicy, timing: Timing | None = None) -> None:
         self.path = path
-        self.timing = timing or Timing()
+        self.timing = timing
         self.index = PrefixIndex(config.prefix_blocks_max, config.seed)
         self._config = config
-        self._profiles = profiles(config, self.index, self.timing)
+        self._profiles = profiles(config, self.index)
+        if timing is not None:
+            self._profiles = {name: timing.of(profile) for name, profile in self._profiles.items()}
         self._candidates = Candidates(Sampling(), self.index, Random(config.seed))
         self._conversations = Conversations(config.conversations_max, config.conversation_ttl_ms)
         self._adapters = Adapters(config.adapters_max, config.conversation_ttl_ms)
-        self._walked: tuple[Flight | None, int, int, Overlap] = (None, 0, 0, Overlap())
+        self._walked: tuple[Flight | None, int, int, Overlap] = (None, 0, 0, NO_OVERLAP)
 
     @classmethod
-    def of(cls, config: CoreConfig) -> "Policies":
-        """The policies that a configuration asks for."""
-        return cls(config, LearntThreshold(config) if config.learns_threshold else LengthThreshold(config))
+    def of(cls, config: CoreConfig, timing: Timing | None = None) -> "Policies":
+        """The policies that a configuration asks for, timed if there is something to time them with."""
+        path = LearntThreshold(config) if config.learns_threshold else LengthThreshold(config)
+        return cls(config, path, timing)
 
     def choose_path(self, flight: Flight) -> PathChoice:
         """The path by what the best decode worker would have to run."""
         decode = self._candidates.tier(flight.pool, Role.DECODE)
-        cached_tokens = self._overlap(flight).longest(decode.mask)
+        cached_tokens = self._overlap(flight, flight.text_tokens).longest(decode.mask)
         return self.path.choose(flight.request, flight.text_tokens, cached_tokens)
 
     def kv_tokens(self, flight: Flight) -> int:
@@ -96,7 +97,7 @@ class Policies:
         """The decode worker; `None` when none has room."""
         runs_text = flight.path is Path.LOCAL and flight.handoff is None
         question = self._question(flight, Role.DECODE, self.kv_tokens(flight), now_ms)
-        return self._pick(Role.DECODE, "local" if runs_text else "decode", question, lambda _: True)
+        return self._pick(Role.DECODE, "local" if runs_text else "decode", question, None)
 
     def pick_prefill(
         self, flight: Flight, may_pair: Callable[[Worker], bool], now_ms: float
@@ -129,39 +130,47 @@ class Policies:
         self.path.learn(receipt)
 
     def _pick(
-        self, role: Role, profile_name: str, question: Question, may_have: Callable[[Worker], bool]
+        self, role: Role, profile_name: str, question: Question, may_have: Callable[[Worker], bool] | None
     ) -> Worker | None:
         pool, profile = question.flight.pool, self._profiles[profile_name]
         tier = self._candidates.tier(pool, role)
         if tier.is_full_for(question):
             return None
         some = self._candidates.some(pool, role, question)
-        chosen = profile.pick(question, [w for w in some if may_have(w)])
+        chosen = profile.pick(question, _those(some, may_have))
         if chosen is None and some is not tier.workers:
-            chosen = profile.pick(question, [w for w in tier.workers if may_have(w)])
-        if chosen is None and not profile.keep(question, [w for w in tier.workers if not may_have(w)]):
+            chosen = profile.pick(question, _those(tier.workers, may_have))
+        if chosen is None and not profile.keep(question, tier.workers):
             tier.found_full(question)
         return chosen
 
     def _question(self, flight: Flight, role: Role, kv_tokens: int, now_ms: float) -> Question:
+        text_tokens, request = flight.text_tokens, flight.request
+        overlap = self._overlap(flight, text_tokens)
+        if overlap.levels and not overlap.levels[0][1] & self._candidates.tier(flight.pool, role).mask:
+            overlap = NO_OVERLAP
         return Question(
             flight=flight,
             now_ms=now_ms,
-            text_tokens=flight.text_tokens,
+            text_tokens=text_tokens,
             kv_tokens=kv_tokens,
             blocks=-(-kv_tokens // flight.pool.block_size_tokens),
-            overlap=self._overlap(flight),
-            visited=self._conversations.worker_of(flight.request, role, now_ms),
-            adapter_workers=self._adapters.workers_of(flight.request, now_ms),
+            overlap=overlap,
+            visited=self._conversations.worker_of(request, role, now_ms),
+            adapter_workers=self._adapters.workers_of(request, now_ms),
         )
 
-    def _overlap(self, flight: Flight) -> Overlap:
+    def _overlap(self, flight: Flight, text_tokens: int) -> Overlap:
         """Walked once for a text, as long as the index stays the same."""
-        walked, text_tokens, version, overlap = self._walked
-        if walked is not flight or text_tokens != flight.text_tokens or version != self.index.version:
+        walked, tokens, version, overlap = self._walked
+        if walked is not flight or tokens != text_tokens or version != self.index.version:
             request = flight.request
             text = request.prompt + flight.delivered if flight.delivered else request.prompt
             name = Namespace(request.model, request.cache_salt, request.lora)
             overlap = self.index.overlap(name, text, flight.pool.block_size_tokens)
-            self._walked = (flight, flight.text_tokens, self.index.version, overlap)
+            self._walked = (flight, text_tokens, self.index.version, overlap)
         return overlap
+
+
+def _those(workers: Sequence[Worker], may_have: Callable[[Worker], bool] | None) -> Sequence[Worker]:
+    return workers if may_have is None else [w for w in workers if may_have(w)]

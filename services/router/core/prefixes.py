@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
 from struct import iter_unpack
+from typing import NamedTuple
 
 from services.common.domain import KvChange
 
@@ -21,8 +22,7 @@ EVICTED_SHARE = 1 / 256
 """Of the bound; evicting in batches keeps the search for the oldest cheap."""
 
 
-@dataclass(frozen=True, slots=True)
-class Namespace:
+class Namespace(NamedTuple):
     """Within what KV can be shared at all."""
 
     model: str
@@ -52,7 +52,9 @@ class Overlap:
 
     def tokens(self, session: int) -> int:
         """Tokens at the text's beginning that this worker has."""
-        bit = self.bits.get(session, 0)
+        bit = self.bits.get(session)
+        if bit is None:
+            return 0
         for tokens, workers in reversed(self.levels):
             if workers & bit:
                 return tokens
@@ -170,7 +172,7 @@ class PrefixIndex:
         return Overlap(tuple(levels), self._bits, self._slots)
 
     def _root(self, name: Namespace) -> int:
-        return hash((self._secret, name.model, name.cache_salt, name.lora))
+        return hash((self._secret, name))
 
     def _join(self, session: int, blocks_max: int) -> _Holder:
         if self._free_slots:

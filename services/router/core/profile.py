@@ -1,21 +1,17 @@
 """Filter, score, pick: how a worker is chosen for a flight. The policies themselves are in `scores`."""
 
-from collections import defaultdict
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from services.router.core.fleet import Worker
 from services.router.core.flight import Flight
 from services.router.core.prefixes import Overlap
 
-Stopwatch = Callable[[], float]
-"""Seconds of some clock; the shell injects a real one, the core by itself reads none."""
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Question:
-    """For whom a worker is sought, and what is known that helps."""
+    """For whom a worker is sought, and what is known that helps; nobody changes it (freezing would cost)."""
 
     flight: Flight
     now_ms: float
@@ -25,7 +21,7 @@ class Question:
     blocks: int
     """The same in KV blocks."""
     overlap: Overlap
-    """Who has how much of the text's KV."""
+    """Who has how much of the text's KV; empty where nobody of the tier has any."""
     visited: int | None = None
     """The session of the worker that served this conversation before."""
     adapter_workers: Collection[int] = ()
@@ -65,20 +61,6 @@ class Picker(Protocol):
         """The one; there is at least one."""
 
 
-@dataclass(slots=True)
-class Timing:
-    """Seconds that each policy has taken, by name."""
-
-    stopwatch: Stopwatch = lambda: 0.0
-    total_s: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    def lap(self, name: str, since_s: float) -> float:
-        """Charge a policy with the time since `since_s`; returns the time by the stopwatch."""
-        now_s = self.stopwatch()
-        self.total_s[name] += now_s - since_s
-        return now_s
-
-
 @dataclass(frozen=True, slots=True)
 class Profile:
     """The policies of one kind of choice, in the order in which they are asked."""
@@ -88,14 +70,11 @@ class Profile:
     scorers: tuple[tuple[float, Scorer], ...]
     """With their weights."""
     picker: Picker
-    timing: Timing = field(default_factory=Timing)
 
     def keep(self, question: Question, workers: Sequence[Worker]) -> Sequence[Worker]:
         """Those that pass every filter."""
-        at_s = self.timing.stopwatch()
         for policy in self.filters:
             workers = policy.keep(question, workers)
-            at_s = self.timing.lap(policy.name, at_s)
             if not workers:
                 break
         return workers
@@ -103,15 +82,11 @@ class Profile:
     def pick(self, question: Question, workers: Sequence[Worker]) -> Worker | None:
         """The best of those that pass every filter; `None` when none does."""
         workers = self.keep(question, workers)
-        if not workers:
-            return None
+        if len(workers) <= 1:
+            return workers[0] if workers else None
         totals = [0.0] * len(workers)
-        at_s = self.timing.stopwatch()
         for weight, policy in self.scorers:
             scores = policy.scores(question, workers)
             if scores is not None:
                 totals = [total + weight * score for total, score in zip(totals, scores, strict=True)]
-            at_s = self.timing.lap(policy.name, at_s)
-        chosen = self.picker.pick(question, workers, totals)
-        self.timing.lap(self.picker.name, at_s)
-        return chosen
+        return self.picker.pick(question, workers, totals)

@@ -134,14 +134,11 @@ class BestScore:
         """Equals by fewer requests, fewer blocks, and who came first."""
         if len(workers) == 1:
             return workers[0]
-        avoided = question.flight.avoided_workers
-        return min(
-            zip(workers, scores, strict=True),
-            key=lambda ws: (
-                ws[0].session in avoided,
-                -ws[1],
-                ws[0].slots_taken,
-                ws[0].blocks_taken,
-                ws[0].session,
-            ),
-        )[0]
+        if avoided := question.flight.avoided_workers:
+            fresh = [(w, s) for w, s in zip(workers, scores, strict=True) if w.session not in avoided]
+            workers, scores = tuple(zip(*fresh, strict=True)) or (workers, scores)
+        highest = max(scores)
+        equals = [w for w, score in zip(workers, scores, strict=True) if score == highest]
+        if len(equals) == 1:
+            return equals[0]
+        return min(equals, key=lambda w: (w.slots_taken, w.blocks_taken, w.session))
