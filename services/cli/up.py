@@ -99,7 +99,8 @@ class Mesh:
             await asyncio.sleep(PROBE_S)
         self._supervisor.on_change = self._write_ready_file
         self._write_ready_file()
-        self._output.say(f"ready: {url}/v1 (metrics {url}/metrics), Ctrl-C to stop")
+        router = (ready["router"].facts or {})["url"]
+        self._output.say(f"ready: {url}/v1 (metrics {url}/metrics, router {router}), Ctrl-C to stop")
         if self._on_ready:
             self._on_ready(url)
 
