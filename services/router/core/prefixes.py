@@ -165,7 +165,7 @@ class PrefixIndex:
                     levels.append((blocks * block_size_tokens, workers))
                 if not fewer:
                     return Overlap(tuple(levels), self._bits, self._slots)
-                workers = fewer
+                workers = having if having == fewer else fewer  # the same object makes the next turns cheap
             blocks += 1
         if blocks:
             levels.append((blocks * block_size_tokens, workers))
