@@ -109,6 +109,18 @@ async def test_sixteen_at_once(prefill: Bench, decode: Bench, reference: Referen
     assert results == [reference[tuple(prompt)] for prompt in crowd()]
 
 
+async def test_engines_change_roles_and_hand_over_in_both_directions(prefill: Bench, decode: Bench) -> None:
+    """A role is what a worker is given to do: vLLM's connector goes both ways."""
+    assert not prefill.engine.role_is_fixed
+    assert not decode.engine.role_is_fixed
+    there, back = prompt_of(600, seed=7), prompt_of(600, seed=8)
+    moved = await asyncio.gather(hand_over(prefill, decode, there), hand_over(decode, prefill, back))
+    for prompt, got in zip((there, back), moved, strict=True):
+        stream = prefill.submit(JobKind.LOCAL, prompt, GREEDY, cache_salt="local")
+        assert isinstance(await prefill.ended(stream), JobFinished)
+        assert got == prefill.sink.tokens[stream]
+
+
 async def test_the_tiny_model_is_worth_comparing(reference: Reference) -> None:
     assert all(len(set(ids)) > 4 for ids in reference.values())
     assert len({tuple(ids) for ids in reference.values()}) == len(reference)

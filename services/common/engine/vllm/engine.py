@@ -101,7 +101,7 @@ class VllmEngine:
         sizes = await self._core.client.collective_rpc_async("mesh_kv_block_size_bytes")
         self._fingerprint = fingerprint(config, self._plan.served_model_name, self._core.on_cpu)
         self._capacity = capacity(config, sum(sizes))
-        self._role_is_fixed = self._plan.role is not Role.BOTH
+        self._role_is_fixed = bool(config.kv_transfer_config.kv_role != "kv_both")
         self._builder = RequestBuilder(
             self._core.inputs, config.cache_config.block_size, config.model_config.max_model_len
         )
