@@ -1,6 +1,7 @@
 """The worker's side of the handoff: moves KV over NIXL, keeps leases and deadlines."""
 
 import contextlib
+import logging
 import socket
 import time
 from collections.abc import Iterable, Iterator
@@ -15,6 +16,8 @@ from services.common.engine.vllm.news import EXPIRED, PULLED, HandoffNews
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
     from vllm.v1.kv_cache_interface import KVCacheConfig
+
+_log = logging.getLogger("vllm.mesh.transfer")
 
 PROGRESS_INTERVAL_US = 1_000
 """Sleep of NIXL's progress thread between two looks at the network; 0, NIXL's own choice, burns a core."""
@@ -78,6 +81,12 @@ class HandoffWorker(NixlPullConnectorWorker):  # type: ignore[misc]
         # Pulls that only notify are never polled for.
         for request_id in metadata.pull_seconds_left.keys() - self._recving_metadata.keys():
             del self._pull_deadline[request_id]
+
+    def _log_failure(self, failure_type: str, req_id: str | None, *args: Any, **context: Any) -> None:
+        """One line for a failed transfer: the job goes on elsewhere, a peer that is gone needs no trace."""
+        peer = context.get("dst_engine_id") or context.get("remote_engine_id") or "a peer"
+        reason = context.get("error") or context.get("xfer_state") or ""
+        _log.warning("KV of request %s from %s: %s %s", req_id, peer, failure_type, reason)
 
     def _nixl_handshake(self, host: str, port: int, *args: Any, **kwargs: Any) -> Any:
         """Shake hands, once it is known that somebody listens: the stock handshake waits five seconds."""
