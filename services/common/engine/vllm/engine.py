@@ -82,6 +82,11 @@ class VllmEngine:
         """Whether the connector was started for one direction only; valid after `start`."""
         return self._role_is_fixed
 
+    @property
+    def can_replay(self) -> bool:
+        """Whether delivered tokens can be run as generated ones: vLLM takes them as prompt alone."""
+        return False
+
     def stats(self) -> dict[str, float]:
         """Running totals: prompt tokens by source, what NIXL moved and failed to move, expired handoffs."""
         return dict(self._counters.totals)
