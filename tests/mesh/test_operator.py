@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from pdmesh.operator.v1 import operator_pb2 as wire
-from services.cli.operator.client import OperatorClient
+from pdmesh.types.v1 import types_pb2
+from services.cli.operator.client import OperatorClient, Order
 from tests.mesh.conftest import SIM
 from tests.mesh.harness import Mesh, run_cli
 from tests.mesh.streams import Load
@@ -36,10 +37,11 @@ def operate(mesh: Mesh, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return run_cli([*arguments, "--router", mesh.facts["urls"]["router"]])
 
 
-async def order(mesh: Mesh, *arguments: str) -> None:
-    """A command that must not be refused."""
-    done = await asyncio.to_thread(operate, mesh, *arguments)
-    assert done.returncode == 0, done.stderr
+async def order(mesh: Mesh, request: Order) -> dict[str, str]:
+    """Give an order without starting a process for it; workers' states right after."""
+    async with OperatorClient(mesh.facts["urls"]["router"], 5_000) as client:
+        await client.order(request)
+        return {worker.worker_id: worker.state for worker in (await client.fleet()).workers}
 
 
 def workers(mesh: Mesh) -> dict[str, dict[str, Any]]:
@@ -62,8 +64,8 @@ async def test_a_role_changes_under_load_and_nothing_is_lost(operated: Mesh, mod
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(running.run())
         await running.progress(10)
-        await order(operated, "role", "decode-1", "prefill")
-        assert not all(answer.is_done for answer in running.answers)
+        request = wire.SetRoleRequest(worker_id="decode-1", role=types_pb2.ROLE_PREFILL)
+        assert (await order(operated, request))["decode-1"] == "flipping"
     assert running.faults() == []
     assert told(running, "retries") == {0}
     assert told(running, "decode_worker") == {"decode-1", "decode-2"}
@@ -80,7 +82,7 @@ async def test_a_worker_drains_under_load(operated: Mesh, model_dir: Path) -> No
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(running.run())
         await running.progress(10)
-        await order(operated, "drain", "decode-1")
+        await order(operated, wire.DrainRequest(worker_id="decode-1"))
         await later.run()
     assert running.faults() == later.faults() == []
     assert told(running, "decode_worker") == {"decode-1", "decode-2"}
@@ -104,7 +106,8 @@ async def test_a_spare_gets_nothing_until_it_is_activated(model_dir: Path, tmp_p
             tasks.create_task(running.run())
             while sum(len(answer.arrivals_s) > 50 for answer in running.answers) < 4:
                 await asyncio.sleep(0.01)
-            activated_s = await activate(mesh, "decode-2")
+            activated_s = time.perf_counter()
+            await order(mesh, wire.ActivateRequest(worker_id="decode-2"))
         assert running.faults() == []
         assert told(running, "decode_worker") == {"decode-1", "decode-2"}
         spares = [a for a in running.answers if a.receipt["decode_worker"] == "decode-2"]
@@ -113,12 +116,25 @@ async def test_a_spare_gets_nothing_until_it_is_activated(model_dir: Path, tmp_p
         assert first_s > activated_s
 
 
-async def activate(mesh: Mesh, worker: str) -> float:
-    """Give the order without starting a process for it; when it was given."""
-    async with OperatorClient(mesh.facts["urls"]["router"], 5_000) as client:
-        given_s = time.perf_counter()
-        await client.order(wire.ActivateRequest(worker_id=worker))
-        return given_s
+def test_every_command_does_what_it_says(operated: Mesh) -> None:
+    for arguments, name, value in (
+        (("drain", "decode-1"), "state", "draining"),
+        (("undrain", "decode-1"), "state", "serving"),
+        (("standby", "decode-1"), "state", "standby"),
+        (("activate", "decode-1"), "state", "serving"),
+        (("role", "decode-1", "both"), "role", "both"),
+    ):
+        done = operate(operated, *arguments)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert workers(operated)["decode-1"][name] == value
+    assert operate(operated, "dry-run", "--prompt-tokens", "100").stdout.startswith("disaggregated (")
+    assert operate(operated, "threshold", "100").returncode == 0
+    assert operate(operated, "dry-run", "--prompt-tokens", "100").stdout.startswith("local (short_prompt): ")
+    assert operate(operated, "forgive").stdout.startswith("forgiven: 0 ")
+    assert "nothing waits" in operate(operated, "fleet").stdout
+    refused = operate(operated, "drain", "nobody")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert refused.stderr == "pdmesh: worker_not_found: no worker named 'nobody' is attached\n"
 
 
 def examined(mesh: Mesh, sign: str) -> "subprocess.CompletedProcess[str]":
