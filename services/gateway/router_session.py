@@ -15,7 +15,6 @@ from services.common.errors import (
     Cancelled,
     Internal,
     MeshError,
-    NotResumable,
     RouterUnavailable,
     TooManyConnections,
 )
@@ -259,7 +258,7 @@ class RouterSession:
                 self._fail(self._waiting.pop(number), error)
 
     def _settle_or_keep(self, live: LiveStream) -> None:
-        """End what cannot or need not go on elsewhere."""
+        """End what need not go on elsewhere. Whether it can, the next router knows."""
         if live.is_cancelled:
             self._fail(live, Cancelled())
         elif live.is_complete():
@@ -268,8 +267,6 @@ class RouterSession:
             reason = FinishReason.LENGTH if at_length else FinishReason.STOP
             receipt = _bare_receipt(live)
             self._tell(live, lambda: live.sink.on_ended(reason, receipt))
-        elif not live.can_resume():
-            self._fail(live, NotResumable("the router was lost, and going on would not be exact"))
 
     def _fail(self, live: LiveStream, error: MeshError) -> None:
         self._streams.pop(live.number, None)

@@ -56,10 +56,6 @@ class LiveStream:
         enough = len(self.delivered) > max(0, sampling.min_tokens - 1)
         return len(self.delivered) >= sampling.max_tokens or (enough and self.delivered[-1] in self.final_ids)
 
-    def can_resume(self) -> bool:
-        """Whether going on from the delivered tokens means the same as never having stopped."""
-        return not self.delivered or self.request.sampling.continues_exactly
-
     def resumed_request(self) -> Request:
         """The request with what the client already has."""
         return replace(self.request, delivered=self.delivered[:])

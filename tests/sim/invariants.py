@@ -8,7 +8,7 @@ from tests.sim.world import LIMITS, Caller, World, expected_token
 def check(world: World) -> None:
     """Raise AssertionError when an invariant is broken; canaries are let finish first."""
     world.stop_canaries()
-    world.run(world.now_ms + 10_000.0)
+    world.run_to_rest(10_000.0)
     check_callers(world)
     _check_at_rest(world.core.state)
     assert world.expired == 0, f"{world.expired} offers ran out unsettled"

@@ -147,6 +147,7 @@ MUTATIONS: list[Mutation] = [
 ]
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("mutate", MUTATIONS, ids=lambda m: m.__name__)
 def test_the_simulation_finds(mutate: Mutation, monkeypatch: pytest.MonkeyPatch) -> None:
     mutate(monkeypatch)

@@ -45,6 +45,8 @@ CONFIG = CoreConfig(
     canary_interval_ms=3_000,
 )
 VOCABULARY = 50_000
+TICK_MS = 50.0
+REST_SLICE_MS = 500.0
 
 
 def expected_token(prompt: "tokens", position: int) -> int:
@@ -102,9 +104,19 @@ class World:
             call()
         self.now_ms = until_ms
 
+    def run_to_rest(self, at_most_ms: float) -> None:
+        """Let time pass until nothing is under way any more, or for so long."""
+        until_ms = self.now_ms + at_most_ms
+        while self.now_ms < until_ms and not self._is_at_rest():
+            self.run(self.now_ms + REST_SLICE_MS)
+
+    def _is_at_rest(self) -> bool:
+        busy = any(w.jobs or w.offers for w in self.workers.values())
+        return not (busy or self.core.state.flights or len(self.core.state.ledger))
+
     def _tick(self) -> None:
         self.feed(Tick())
-        self.at(20.0, self._tick)
+        self.at(TICK_MS, self._tick)
 
     def stop_canaries(self) -> None:
         """Start no further trial of the sentinel."""
@@ -164,6 +176,7 @@ class World:
             capacity,
             role_is_fixed=bool(shape.get("role_is_fixed")),
             standby=bool(shape.get("standby")),
+            can_replay=bool(shape.get("can_replay")),
         )
         worker = SimWorker(self, session, registration)
         self.workers[session] = worker

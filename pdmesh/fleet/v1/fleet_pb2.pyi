@@ -87,7 +87,7 @@ class FleetGreeting(_message.Message):
     def __init__(self, router_id: _Optional[str] = ..., session_id: _Optional[str] = ..., load_interval_ms: _Optional[int] = ...) -> None: ...
 
 class Registration(_message.Message):
-    __slots__ = ("worker_id", "role", "fingerprint", "capacity", "version", "address", "role_is_fixed", "standby")
+    __slots__ = ("worker_id", "role", "fingerprint", "capacity", "version", "address", "role_is_fixed", "standby", "can_replay")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
@@ -96,6 +96,7 @@ class Registration(_message.Message):
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
     ROLE_IS_FIXED_FIELD_NUMBER: _ClassVar[int]
     STANDBY_FIELD_NUMBER: _ClassVar[int]
+    CAN_REPLAY_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     role: _types_pb2.Role
     fingerprint: Fingerprint
@@ -104,7 +105,8 @@ class Registration(_message.Message):
     address: str
     role_is_fixed: bool
     standby: bool
-    def __init__(self, worker_id: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., fingerprint: _Optional[_Union[Fingerprint, _Mapping]] = ..., capacity: _Optional[_Union[Capacity, _Mapping]] = ..., version: _Optional[str] = ..., address: _Optional[str] = ..., role_is_fixed: _Optional[bool] = ..., standby: _Optional[bool] = ...) -> None: ...
+    can_replay: bool
+    def __init__(self, worker_id: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., fingerprint: _Optional[_Union[Fingerprint, _Mapping]] = ..., capacity: _Optional[_Union[Capacity, _Mapping]] = ..., version: _Optional[str] = ..., address: _Optional[str] = ..., role_is_fixed: _Optional[bool] = ..., standby: _Optional[bool] = ..., can_replay: _Optional[bool] = ...) -> None: ...
 
 class Fingerprint(_message.Message):
     __slots__ = ("model", "model_digest", "dtype", "kv_dtype", "block_size_tokens", "tensor_parallel_size", "engine", "engine_version", "connector", "hardware")

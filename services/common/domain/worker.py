@@ -82,3 +82,6 @@ class Registration:
     """True: the engine cannot take another role than this one."""
     standby: bool = False
     """True: no work before an operator or the scaler activates it."""
+    can_replay: bool = False
+    """True: a job's delivered tokens are replayed as generated ones where its sampling tells them from
+    the prompt, so that penalties, seeds and guided decoding go on exactly."""

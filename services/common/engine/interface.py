@@ -37,6 +37,11 @@ class Engine(Protocol):
     def role_is_fixed(self) -> bool:
         """Whether it runs the jobs of the role that it was created for alone; valid after `start`."""
 
+    @property
+    def can_replay(self) -> bool:
+        """Whether a job's delivered tokens can be run as generated ones, where its sampling tells them
+        from the prompt (`Sampling.continues_exactly` is False); valid after `start`."""
+
     async def start(self, sink: EngineSink) -> None:
         """Load the model; raises `EngineStartFailed` with one clear line."""
 

@@ -201,6 +201,7 @@ def registration_to_wire(registration: Registration) -> fleet_pb2.Registration:
         address=registration.address,
         role_is_fixed=registration.role_is_fixed,
         standby=registration.standby,
+        can_replay=registration.can_replay,
     )
 
 
@@ -219,6 +220,7 @@ def registration_from_wire(wire: fleet_pb2.Registration) -> Registration:
         address=wire.address,
         role_is_fixed=wire.role_is_fixed,
         standby=wire.standby,
+        can_replay=wire.can_replay,
     )
 
 

@@ -83,6 +83,10 @@ class Link(Generic[In, Out]):
                 reader.cancel()
                 watcher.cancel()
         except BaseExceptionGroup as group:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                # The group hides a cancellation that came while a direction was failing.
+                raise asyncio.CancelledError from None
             raise _cause(group) from None
 
     async def _say_farewell(self, reader: "asyncio.Task[None]") -> None:

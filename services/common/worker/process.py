@@ -94,6 +94,7 @@ def _registration(engine: Engine, role: Role, settings: WorkerSettings, address:
         address=address,
         role_is_fixed=engine.role_is_fixed,
         standby=settings.standby,
+        can_replay=engine.can_replay,
     )
 
 

@@ -148,6 +148,8 @@ class Pool:
     decode_blocks: int = 0
     decode_blocks_taken: int = 0
     block_size_tokens: int = 0
+    can_replay: bool = False
+    """Whether every decode worker goes on exactly with any sampling."""
     waits_for_decode: bool = False
     """Whether the oldest waiting request lacks a decode worker, whichever queue it is in."""
 
@@ -157,6 +159,7 @@ class Pool:
         decode = [w for w in self.workers.values() if w.role.can_decode() and w.is_serving]
         self.decode_blocks = sum(w.capacity.kv_blocks for w in decode)
         self.decode_blocks_taken = sum(w.blocks_taken for w in decode)
+        self.can_replay = bool(decode) and all(w.registration.can_replay for w in decode)
 
     def waiting(self, role: Role) -> tuple[int, int]:
         """Requests and tokens that wait for more workers of this role: the tier's scaling signal.

@@ -68,4 +68,6 @@ class Flight:
     @property
     def may_move(self) -> bool:
         """Whether another engine can take over exactly."""
-        return not self.delivered or self.request.sampling.continues_exactly
+        if not self.delivered or self.request.sampling.continues_exactly:
+            return True
+        return self.pool.can_replay and not self.request.strict_disaggregation

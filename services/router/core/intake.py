@@ -119,8 +119,13 @@ def _misfit(request: Request, pool: Pool) -> MeshError | None:
             f"{sampling.max_tokens}",
             field="max_tokens" if len(request.prompt) < most else "prompt",
         )
-    if request.delivered and not sampling.continues_exactly:
-        return NotResumable("penalties and seeds cannot be continued on another engine")
-    if request.strict_disaggregation and not sampling.continues_exactly:
+    return None if sampling.continues_exactly else _inexact(request, pool)
+
+
+def _inexact(request: Request, pool: Pool) -> MeshError | None:
+    """Why sampling that tells output from prompt cannot be served."""
+    if request.delivered and not pool.can_replay:
+        return NotResumable("penalties and seeds cannot be continued on these engines")
+    if request.strict_disaggregation and (request.delivered or not pool.can_replay):
         return PathUnavailable("penalties and seeds need the local path")
     return None

@@ -30,7 +30,7 @@ class PathPolicy(Protocol):
 
 
 class LengthThreshold:
-    """Texts with little to run go local; so does sampling that a change of engines would alter."""
+    """Texts with little to run go local."""
 
     def __init__(self, config: CoreConfig) -> None:
         self._local_tokens_max = config.local_prompt_tokens_max
@@ -48,8 +48,6 @@ class LengthThreshold:
         """The path for a text of which some decode worker has so many tokens."""
         if request.strict_disaggregation:
             return PathChoice(Path.DISAGGREGATED, "demanded")
-        if not request.sampling.continues_exactly:
-            return PathChoice(Path.LOCAL, "sampling")
         if text_tokens <= self.local_tokens_max:
             return PathChoice(Path.LOCAL, "short_prompt")
         if text_tokens - cached_tokens <= self.local_tokens_max:

@@ -83,7 +83,16 @@ class Policies:
         return cls(config, path, timing)
 
     def choose_path(self, flight: Flight) -> PathChoice:
-        """The path by what the best decode worker would have to run."""
+        """The path by what the best decode worker would have to run.
+
+        Sampling that tells output from prompt goes on exactly only by replaying the output, for which
+        the KV of the prompt alone can be handed over, and nothing that was generated since.
+        """
+        if not flight.request.sampling.continues_exactly:
+            if flight.delivered:
+                return PathChoice(Path.LOCAL, "replay")
+            if not flight.pool.can_replay:
+                return PathChoice(Path.LOCAL, "sampling")
         decode = self._candidates.tier(flight.pool, Role.DECODE)
         cached_tokens = self._overlap(flight, flight.text_tokens).longest(decode.mask)
         return self.path.choose(flight.request, flight.text_tokens, cached_tokens)

@@ -128,6 +128,30 @@ def test_a_seeded_request_restarts_before_its_first_token_and_is_refused_after(w
     assert isinstance(late.outcomes[0].error, NotResumable)
 
 
+def test_engines_that_replay_serve_seeds_on_both_paths_and_go_on_after_a_death(world):
+    world.add_worker(Role.PREFILL, can_replay=1)
+    first = world.add_worker(Role.DECODE, "a", can_replay=1)
+    caller = world.submit(world.add_gateway(), 100, 60, seed=1)
+    world.run(300.0)
+    assert core_path(world, caller) is Path.DISAGGREGATED
+    world.add_worker(Role.DECODE, "b", can_replay=1)
+    first.die()
+    receipt = outcome_of(world, caller).receipt
+    assert (receipt.path, receipt.path_reason, receipt.retries) == (Path.LOCAL, "replay", 1)
+
+
+def test_one_engine_that_cannot_replay_decides_for_its_pool(world):
+    world.add_worker(Role.PREFILL, can_replay=1)
+    world.add_worker(Role.DECODE, can_replay=1)
+    world.add_worker(Role.DECODE)
+    end = outcome_of(world, world.submit(world.add_gateway(), 100, 5, seed=1))
+    assert end.receipt.path_reason == "sampling"
+
+
+def core_path(world: World, caller: Caller) -> Path:
+    return next(f.path for f in world.core.state.flights.values() if f.request is caller.request)
+
+
 def test_retries_are_bounded(world):
     world.add_worker(Role.DECODE).faults.job_fails = FailureKind.ENGINE
     end = outcome_of(world, world.submit(world.add_gateway(), 10, 5))

@@ -66,6 +66,7 @@ class SimEngine:
             max_model_len_tokens=shape.max_model_len,
         )
         self.role_is_fixed = shape.role_is_fixed
+        self.can_replay = True  # tokens are a function of prompt and position alone
         self.vocabulary = vocabulary
         self._role = role
         self._shape, self._profile, self._faults = shape, options.profile, options.faults
