@@ -9,6 +9,8 @@ Importing this package costs nothing; vLLM itself is imported by `VllmEngine.sta
     outputs      one vLLM step -> one `StepOutput`
     sampling     a job -> vLLM's request
     connector    the KV handoff over NIXL, inside the engine's process
+    replay       delivered tokens as output once more, inside the engine's process
+    seeds        seeded requests on a CPU, inside the engine's process
     fingerprint  what must agree between two workers
     kv_events    changes of the prefix cache
 """

@@ -15,10 +15,13 @@ from vllm.distributed.kv_transfer.kv_connector.v1.metrics import KVConnectorStat
 from vllm.distributed.kv_transfer.kv_connector.v1.nixl.connector import NixlBaseConnector, NixlPullConnector
 from vllm.distributed.kv_transfer.kv_connector.v1.nixl.pull_scheduler import NixlPullConnectorScheduler
 from vllm.forward_context import ForwardContext
+from vllm.platforms import current_platform
 
 from services.common.engine.vllm.guard import IdlePace, follow_parent
 from services.common.engine.vllm.jobs import PULL_DEADLINE
 from services.common.engine.vllm.news import FREED, PULLING, SETTLED, HandoffNews
+from services.common.engine.vllm.replay import replays
+from services.common.engine.vllm.seeds import spare_thrown_away_draws
 from services.common.engine.vllm.transfer import HandoffWorker
 
 if TYPE_CHECKING:
@@ -39,10 +42,19 @@ class HandoffScheduler(NixlPullConnectorScheduler):  # type: ignore[misc]
                 "models with recurrent state or multi-token prediction cannot hand over after one token"
             )
         self._news = HandoffNews()
+        self._sampled_in_prompt = 1
+
+    def get_num_new_matched_tokens(self, request: "Request", num_computed_tokens: int) -> tuple[int, bool]:
+        """How many tokens beyond the computed ones are to be pulled, and whether while others run."""
+        self._sampled_in_prompt = 0 if replays(request) else 1
+        return super().get_num_new_matched_tokens(request, num_computed_tokens)  # type: ignore[no-any-return]
 
     def _get_remote_prefill_token_count(self, num_prompt_tokens: int) -> int:
-        """All but the last token, which the prefill worker sampled: its KV exists nowhere yet."""
-        return num_prompt_tokens - 1
+        """All but the token that the prefill worker sampled: its KV exists nowhere yet.
+
+        It is the prompt's last one, unless the request generates it again.
+        """
+        return num_prompt_tokens - self._sampled_in_prompt
 
     def update_state_after_alloc(
         self, request: "Request", blocks: "KVCacheBlocks", num_external_tokens: int
@@ -110,6 +122,8 @@ class NixlConnector(NixlPullConnector):  # type: ignore[misc]
             self.connector_worker = HandoffWorker(vllm_config, self.engine_id, kv_cache_config)
             # On a CPU the stock worker moves the engine's thread to the machine's last core.
             os.sched_setaffinity(0, cores)
+            if current_platform.is_cpu():
+                spare_thrown_away_draws()
 
     def start_load_kv(self, forward_context: ForwardContext, **kwargs: Any) -> None:
         """Begin this step's pulls."""

@@ -21,6 +21,8 @@ from services.common.errors import BadSetting, ComponentMissing, EngineStartFail
 
 _KV_ROLE = {Role.PREFILL: "kv_producer", Role.DECODE: "kv_consumer", Role.BOTH: "kv_both"}
 
+_REPLAY = "services.common.engine.vllm.replay:ReplayProcessor"
+
 
 @dataclass(frozen=True, slots=True)
 class Core:
@@ -153,7 +155,16 @@ def _build_config(plan: Plan, on_cpu: bool, kv_events_endpoint: str) -> Any:
         publisher="zmq" if args.enable_prefix_caching is not False else "null",
         endpoint=kv_events_endpoint,
     )
-    return args.create_engine_config(UsageContext.ENGINE_CONTEXT)
+    config = args.create_engine_config(UsageContext.ENGINE_CONTEXT)
+    if can_replay(config):
+        config.model_config.logits_processors = [*(config.model_config.logits_processors or ()), _REPLAY]
+    return config
+
+
+def can_replay(config: Any) -> bool:
+    """Whether requests can generate delivered tokens again: not with drafts, nor with vLLM's second model
+    runner, whose logits processors are of another kind."""
+    return config.speculative_config is None and not config.use_v2_model_runner
 
 
 def _kv_role(role: Role, args: Any) -> str:

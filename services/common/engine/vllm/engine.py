@@ -84,8 +84,8 @@ class VllmEngine:
 
     @property
     def can_replay(self) -> bool:
-        """Whether delivered tokens can be run as generated ones: vLLM takes them as prompt alone."""
-        return False
+        """Whether requests with penalties or a seed can go on after delivered tokens; valid after `start`."""
+        return self._can_replay
 
     def stats(self) -> dict[str, float]:
         """Running totals: prompt tokens by source, what NIXL moved and failed to move, expired handoffs."""
@@ -107,8 +107,12 @@ class VllmEngine:
         self._fingerprint = fingerprint(config, self._plan.served_model_name, self._core.on_cpu)
         self._capacity = capacity(config, sum(sizes))
         self._role_is_fixed = bool(config.kv_transfer_config.kv_role != "kv_both")
+        self._can_replay = vllm_core.can_replay(config)
         self._builder = RequestBuilder(
-            self._core.inputs, config.cache_config.block_size, config.model_config.max_model_len
+            self._core.inputs,
+            config.cache_config.block_size,
+            config.model_config.max_model_len,
+            self._can_replay,
         )
         self._load = LoadMeter(self._capacity.kv_blocks)
         self._translator = Translator(

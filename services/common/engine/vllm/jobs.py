@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from services.common.domain import HandoffTicket, Job, JobKind
-from services.common.engine.vllm.sampling import to_vllm, transfer_params
+from services.common.engine.vllm.sampling import extra_args, to_vllm
 
 PULL_DEADLINE = "mesh_pull_deadline"
 """Key in a request's kv_transfer_params: `time.monotonic()` before which its pull must begin."""
@@ -45,6 +45,8 @@ class LiveJob:
     pulling: bool = False
     adopted: bool = False
     cached_tokens: int = 0
+    tokens_to_replay: int = 0
+    """Delivered tokens that the engine has still to generate again; they are not reported."""
     expiry: asyncio.TimerHandle | None = None
 
     def settle(self) -> None:
@@ -61,6 +63,7 @@ class RequestBuilder:
     inputs: Any
     block_size_tokens: int
     max_model_len_tokens: int
+    can_replay: bool
 
     def build(self, job: Job, request_id: str) -> tuple[LiveJob, Any]:
         """The job's entry and its EngineCoreRequest.
@@ -76,19 +79,43 @@ class RequestBuilder:
 
     def _build(self, job: Job, request_id: str) -> tuple[LiveJob, Any]:
         text = job.prompt + job.delivered
+        replays = self._replays(job)
         offers = self._offers(job, len(text))
         connector_params = self._connector_params(job.handoff, len(text)) if job.kind is JobKind.ADOPT else {}
         params = to_vllm(
             job.sampling,
-            delivered_tokens=len(job.delivered),
+            delivered_tokens=0 if replays else len(job.delivered),
             one_token=job.kind is JobKind.PREFILL,
-            extra_args=transfer_params(job, offer=offers, connector_params=connector_params),
+            extra_args=extra_args(job, offers=offers, replays=replays, connector_params=connector_params),
         )
-        prompt = {"type": "token", "prompt_token_ids": text.tolist(), "cache_salt": job.cache_salt or None}
+        prompt = {
+            "type": "token",
+            "prompt_token_ids": (job.prompt if replays else text).tolist(),
+            "cache_salt": job.cache_salt or None,
+        }
         request = self.inputs.process_inputs(
             request_id, prompt, params, supported_tasks=("generate",), priority=job.priority
         )
-        return LiveJob(job=job, request_id=request_id, offers=offers, text_tokens=len(text)), request
+        live = LiveJob(job=job, request_id=request_id, offers=offers, text_tokens=len(text))
+        live.tokens_to_replay = len(job.delivered) if replays else 0
+        return live, request
+
+    def _replays(self, job: Job) -> bool:
+        """Whether delivered tokens must be generated again; raises ValueError where that cannot be."""
+        if job.sampling.continues_exactly or not job.delivered:
+            return False
+        if not self.can_replay:
+            raise ValueError("this engine cannot go on with penalties or a seed after delivered tokens")
+        if job.kind is JobKind.PREFILL:
+            raise ValueError("a prefill cannot follow delivered tokens with penalties or a seed")
+        if job.kind is JobKind.ADOPT and len(job.delivered) > 1:
+            raise BadTicket("with penalties or a seed, only the prompt's KV can be adopted")
+        if job.tokens_left < 1:
+            raise ValueError("all tokens are delivered")
+        # A token beyond the vocabulary would end the engine process.
+        if max(job.delivered) >= (vocabulary := self.inputs.model_config.get_vocab_size()):
+            raise ValueError(f"delivered token {max(job.delivered)} is beyond the {vocabulary} known ones")
+        return True
 
     def _offers(self, job: Job, text_tokens: int) -> bool:
         """Whether anything is left to generate after a prefill's token."""

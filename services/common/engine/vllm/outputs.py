@@ -122,7 +122,7 @@ class Translator:
         self._tokens(live, output, step)
 
     def _tokens(self, live: LiveJob, output: Any, step: StepOutput) -> None:
-        match output.new_token_ids:
+        match _not_replayed(live, output.new_token_ids):
             case []:
                 pass
             case [token_id]:
@@ -165,3 +165,12 @@ class Translator:
         if live is not None:
             live.settle()
         return live
+
+
+def _not_replayed(live: LiveJob, token_ids: list[int]) -> list[int]:
+    """A step's tokens without those that the caller already has."""
+    if not live.tokens_to_replay:
+        return token_ids
+    again = min(live.tokens_to_replay, len(token_ids))
+    live.tokens_to_replay -= again
+    return token_ids[again:]

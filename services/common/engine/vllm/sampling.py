@@ -4,6 +4,9 @@ from typing import Any
 
 from services.common.domain import Job, JobKind, Sampling
 
+DELIVERED = "mesh_delivered"
+"""Key in a request's extra_args: the tokens that it has to generate again before others."""
+
 
 def to_vllm(
     sampling: Sampling, *, delivered_tokens: int, one_token: bool, extra_args: dict[str, Any] | None
@@ -38,10 +41,15 @@ def to_vllm(
     )
 
 
-def transfer_params(job: Job, *, offer: bool, connector_params: dict[str, Any]) -> dict[str, Any] | None:
-    """What the KV connector is told of a job, as vLLM's `extra_args`."""
-    if job.kind is JobKind.PREFILL and offer:
-        return {"kv_transfer_params": {"do_remote_decode": True, "do_remote_prefill": False}}
+def extra_args(
+    job: Job, *, offers: bool, replays: bool, connector_params: dict[str, Any]
+) -> dict[str, Any] | None:
+    """What the KV connector and the replay are told of a job, as vLLM's `extra_args`."""
+    given: dict[str, Any] = {}
+    if job.kind is JobKind.PREFILL and offers:
+        given["kv_transfer_params"] = {"do_remote_decode": True, "do_remote_prefill": False}
     if job.kind is JobKind.ADOPT:
-        return {"kv_transfer_params": connector_params}
-    return None
+        given["kv_transfer_params"] = connector_params
+    if replays:
+        given[DELIVERED] = job.delivered.tolist()
+    return given or None
