@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -17,12 +18,15 @@ from services.common.limits import DEFAULTS, Limits
 from services.common.rpc import RpcServer
 from services.common.version import VERSION
 from services.router.core import CoreConfig, RouterCore
+from services.router.core.placement import Policies
+from services.router.core.timing import Timing
 from services.router.gateways import GatewayServicer
 from services.router.metrics import Metrics, StateCollector
 from services.router.operators import OperatorServicer
 from services.router.poison import PoisonLog
 from services.router.settings import Settings
 from services.router.shell import Shell
+from services.router.weights import model_versions, tenant_weights
 from services.router.workers import WorkerServicer
 
 SERVICES = (
@@ -50,6 +54,10 @@ def core_config(settings: Settings) -> CoreConfig:
         canary_interval_ms=settings.canary_interval_ms,
         role_dwell_ms_min=settings.role_dwell_ms_min,
         role_flips_per_hour_max=settings.role_flips_per_hour_max,
+        learns_threshold=settings.learns_threshold,
+        ageing_ms=settings.ageing_ms,
+        model_versions=model_versions(settings.model_version),
+        tenant_weights=tenant_weights(settings.tenant_weight),
     )
 
 
@@ -58,7 +66,9 @@ async def serve(
 ) -> None:
     """Run a router until `stop`, then let what is in flight end within the grace time."""
     config, clock = core_config(settings), MonotonicClock()
-    shell = Shell(RouterCore(config), clock, Metrics(registry), PoisonLog(settings.quarantine_dir))
+    timing = Timing(time.perf_counter) if settings.times_policies else None
+    core = RouterCore(config, Policies.of(config, timing))
+    shell = Shell(core, clock, Metrics(registry), PoisonLog(settings.quarantine_dir))
     registry.register(StateCollector(shell.core.state, clock.now_ms))
     server = _server(shell, settings, config.limits, clock)
     port = await server.start(settings.host, settings.port)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Histogram
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from services.common.domain import Role
@@ -55,7 +55,7 @@ class StateCollector(Collector):
     def __init__(self, state: State, now_ms: Callable[[], float]) -> None:
         self._state, self._now_ms = state, now_ms
 
-    def collect(self) -> Iterator[GaugeMetricFamily]:
+    def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         """All gauges, at this moment."""
         state = self._state
         yield GaugeMetricFamily("pdmesh_router_open_requests", "Requests in flight", len(state.flights))
@@ -78,8 +78,19 @@ class StateCollector(Collector):
         yield GaugeMetricFamily(
             "pdmesh_router_quarantined_prompts", "Prompts refused for killing workers", len(state.quarantine)
         )
+        yield from self._policies()
         yield from self._tiers()
         yield self._workers()
+
+    def _policies(self) -> Iterator[CounterMetricFamily]:
+        timing = self._state.policies.timing
+        if timing is not None:
+            taken = CounterMetricFamily(
+                "pdmesh_router_policy_seconds", "Time taken by each placement policy", labels=["policy"]
+            )
+            for name, seconds in timing.total_s.items():
+                taken.add_metric([name], seconds)
+            yield taken
 
     def _tiers(self) -> Iterator[GaugeMetricFamily]:
         requests = GaugeMetricFamily(

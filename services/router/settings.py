@@ -15,6 +15,13 @@ class Settings:
     router_id: str = setting("", "name of this router; made up from host and process id when empty")
     local_prompt_tokens_max: int = setting(64, "prompts up to this many tokens skip the handoff")
     expected_output_tokens: int = setting(256, "KV room reserved for the answer of a request, in tokens")
+    learns_threshold: bool = setting(False, "learn that length from measured prefill and handoff times")
+    model_version: tuple[str, ...] = setting(
+        (), "versions behind a name by weight, as in chat=model-a:90,model-b:10; repeatable"
+    )
+    tenant_weight: tuple[str, ...] = setting((), "share of a tenant, as in gold=3; repeatable")
+    ageing_ms: int = setting(5_000, "who has waited this long is next, whatever its class or tenant")
+    times_policies: bool = setting(True, "measure the time that each placement policy takes")
     queue_requests_max: int = setting(2_048, "requests that may wait per pool and tier")
     queue_wait_ms_max: int = setting(10_000, "time that a request may wait to be placed")
     retries_per_request_max: int = setting(3, "times that a request may be placed again")

@@ -39,6 +39,8 @@ class _Scenario:
             self.world.at(self.random.uniform(0, BUSY_MS * 0.8), self._submit)
         for _ in range(self.random.choice([0, 0, 2, 8])):
             self.world.at(self.random.uniform(0, BUSY_MS), self._fault)
+        if self.random.random() < 0.1:
+            self.world.at(self.random.uniform(0, BUSY_MS), self.world.jump_clock)
         for _ in range(self.random.choice([0, 0, 5])):
             self.world.at(self.random.uniform(0, BUSY_MS), self._order)
         if self.random.random() < 0.1:
@@ -76,7 +78,8 @@ class _Scenario:
             can_replay=self.can_replay,
         )
         worker.faults.slow = self.random.choice([1.0, 1.0, 3.0])
-        worker.faults.repeats_finish = self.random.random() < 0.1
+        worker.faults.repeats_news = self.random.random() < 0.2
+        worker.faults.late_kv_events_ms = self.random.choice([0.0, 0.0, 500.0])
 
     def _submit(self) -> None:
         more: dict[str, object] = {}

@@ -13,6 +13,7 @@ from services.common.domain import (
     JobFailed,
     JobFinished,
     JobKind,
+    KvChange,
     Registration,
     StepOutput,
 )
@@ -37,7 +38,9 @@ class Faults:
     too_many_tokens: bool = False
     corrupts_adopted: bool = False
     """What it generates from KV handed over is wrong."""
-    repeats_finish: bool = False
+    repeats_news: bool = False
+    """Offers, adoptions, ends and releases are each told twice."""
+    late_kv_events_ms: float = 0.0
     slow: float = 1.0
 
 
@@ -58,6 +61,9 @@ class SimWorker:
 
     def send(self, step: StepOutput) -> None:
         """Send a step over the link, unless dead or stuck."""
+        if self.faults.repeats_news:
+            for part in (step.offered, step.adopted, step.finished, step.failed, step.released):
+                part.extend(part[:])
         if not self.faults.stuck:
             self.world.over_link("up", self.session, lambda: self._deliver(step))
 
@@ -117,7 +123,20 @@ class SimWorker:
             tokens([self._next_token(job, 0)]),
         )
         self.send(StepOutput(offered=[offer]))
+        self._tell_kv(job)
         self.world.at(LEASE_MS, lambda: self._settle(handoff_id, expired=True))
+
+    def _tell_kv(self, job: Job) -> None:
+        """The prompt's first block is cached; some time later it is evicted."""
+        size = self.registration.fingerprint.block_size_tokens
+        name = bytes(str((job.prompt[0], len(job.prompt))), "ascii")
+        block = job.prompt[:size]
+        if len(block) == size:
+            stored = KvChange((name,), b"", (), block, size, job.cache_salt)
+            late_ms = self.faults.late_kv_events_ms
+            self.world.at(late_ms, lambda: self.send(StepOutput(kv_changes=[stored])))
+            gone = KvChange(removed_block_hashes=(name,), block_size_tokens=size)
+            self.world.at(late_ms + 3_000.0, lambda: self.send(StepOutput(kv_changes=[gone])))
 
     def _settle(self, handoff_id: str, *, expired: bool = False) -> None:
         if self.alive and self.offers.pop(handoff_id, None) is not None:
@@ -162,8 +181,6 @@ class SimWorker:
         if done:
             del self.jobs[job.stream]
             step.finished.append(JobFinished(job.stream, FinishReason.LENGTH))
-            if self.faults.repeats_finish:
-                step.finished.append(step.finished[0])
         self.send(step)
         if not done:
             self._later(10.0, lambda: self._generate(job))

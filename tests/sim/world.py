@@ -78,6 +78,7 @@ class World:
         self.callers: dict[tuple[int, int], Caller] = {}
         self.refused: list[RefuseWorker] = []
         self.expired = 0
+        self._clock_ahead_ms = 0.0
         self.log: list[tuple[float, object]] = []
         """Every event, and after it every action that it led to, with its virtual time."""
         self._calls: list[tuple[float, int, Callable[[], None]]] = []
@@ -118,6 +119,11 @@ class World:
         self.feed(Tick())
         self.at(TICK_MS, self._tick)
 
+    def jump_clock(self) -> None:
+        """The router stands still for a while, as on a suspended machine: all that is due comes at once."""
+        self._clock_ahead_ms += self.random.uniform(1_000, 10_000)
+        self.feed(Tick())
+
     def stop_canaries(self) -> None:
         """Start no further trial of the sentinel."""
         state = self.core.state
@@ -126,7 +132,7 @@ class World:
     def feed(self, event: Event) -> None:
         """Tell the core and do what it wants."""
         self.log.append((self.now_ms, event))
-        for action in self.core.on_event(event, self.now_ms):
+        for action in self.core.on_event(event, self.now_ms + self._clock_ahead_ms):
             self.log.append((self.now_ms, action))
             self._perform(action)
 
@@ -156,7 +162,7 @@ class World:
         if worker is not None:
             getattr(worker, method)(argument)
 
-    def add_worker(self, role: Role, name: str = "", **shape: int) -> SimWorker:
+    def add_worker(self, role: Role, name: str = "", model: str = "m", **shape: int) -> SimWorker:
         """Attach a worker."""
         session = next(self._sessions)
         capacity = Capacity(
@@ -167,7 +173,7 @@ class World:
             max_model_len_tokens=shape.get("max_model_len_tokens", 1_000),
         )
         fingerprint = Fingerprint(
-            "m", "d", "f32", "f32", shape.get("block_size_tokens", 16), 1, "sim", "1", "sim"
+            model, "d", "f32", "f32", shape.get("block_size_tokens", 16), 1, "sim", "1", "sim"
         )
         registration = Registration(
             name or f"{role.name.lower()}-{session}",
@@ -201,7 +207,7 @@ class World:
         stream = next(self._streams)
         prompt = tokens([stream, *[7] * (prompt_tokens - 1)])
         sampling = Sampling(max_tokens=max_tokens, seed=more.pop("seed", None))
-        request = Request(f"r{stream}", "m", prompt, sampling, **more)
+        request = Request(f"r{stream}", more.pop("model", "m"), prompt, sampling, **more)
         caller = Caller(request, session, list(request.delivered))
         self.callers[session, stream] = caller
         self.feed(Submitted(session, stream, request))

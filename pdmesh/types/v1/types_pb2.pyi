@@ -99,7 +99,7 @@ class Sampling(_message.Message):
     def __init__(self, max_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., min_p: _Optional[float] = ..., presence_penalty: _Optional[float] = ..., frequency_penalty: _Optional[float] = ..., repetition_penalty: _Optional[float] = ..., seed: _Optional[int] = ..., stop_token_ids: _Optional[_Iterable[int]] = ..., ignore_eos: _Optional[bool] = ..., min_tokens: _Optional[int] = ..., logit_bias: _Optional[_Mapping[int, float]] = ...) -> None: ...
 
 class Receipt(_message.Message):
-    __slots__ = ("path", "path_reason", "prefill_worker", "decode_worker", "prompt_tokens", "cached_tokens", "generated_tokens", "kv_size_bytes", "queue_ms", "prefill_ms", "handoff_ms", "decode_ms", "retries", "request_id")
+    __slots__ = ("path", "path_reason", "prefill_worker", "decode_worker", "prompt_tokens", "cached_tokens", "generated_tokens", "kv_size_bytes", "queue_ms", "prefill_ms", "handoff_ms", "decode_ms", "retries", "request_id", "model")
     PATH_FIELD_NUMBER: _ClassVar[int]
     PATH_REASON_FIELD_NUMBER: _ClassVar[int]
     PREFILL_WORKER_FIELD_NUMBER: _ClassVar[int]
@@ -114,6 +114,7 @@ class Receipt(_message.Message):
     DECODE_MS_FIELD_NUMBER: _ClassVar[int]
     RETRIES_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
     path: Path
     path_reason: str
     prefill_worker: str
@@ -128,7 +129,8 @@ class Receipt(_message.Message):
     decode_ms: float
     retries: int
     request_id: str
-    def __init__(self, path: _Optional[_Union[Path, str]] = ..., path_reason: _Optional[str] = ..., prefill_worker: _Optional[str] = ..., decode_worker: _Optional[str] = ..., prompt_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., generated_tokens: _Optional[int] = ..., kv_size_bytes: _Optional[int] = ..., queue_ms: _Optional[float] = ..., prefill_ms: _Optional[float] = ..., handoff_ms: _Optional[float] = ..., decode_ms: _Optional[float] = ..., retries: _Optional[int] = ..., request_id: _Optional[str] = ...) -> None: ...
+    model: str
+    def __init__(self, path: _Optional[_Union[Path, str]] = ..., path_reason: _Optional[str] = ..., prefill_worker: _Optional[str] = ..., decode_worker: _Optional[str] = ..., prompt_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., generated_tokens: _Optional[int] = ..., kv_size_bytes: _Optional[int] = ..., queue_ms: _Optional[float] = ..., prefill_ms: _Optional[float] = ..., handoff_ms: _Optional[float] = ..., decode_ms: _Optional[float] = ..., retries: _Optional[int] = ..., request_id: _Optional[str] = ..., model: _Optional[str] = ...) -> None: ...
 
 class Error(_message.Message):
     __slots__ = ("reason", "message", "retry_after_ms", "field")

@@ -34,6 +34,8 @@ class Receipt:
     handoff_ms: float = 0.0
     decode_ms: float = 0.0
     retries: int = 0
+    model: str = ""
+    """The model that answered: the version behind the name that was asked for."""
 
     @property
     def handoff_gb_per_s(self) -> float:

@@ -31,6 +31,8 @@ class CoreConfig:
     """Retries that each admitted request earns the whole mesh."""
     seed: int = 0
     """Seed of the chance in shedding and sampling."""
+    model_versions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Weights of the models behind each alias."""
     tenant_weights: Mapping[str, float] = field(default_factory=dict)
     """Shares of tenants in the service; 1.0 for those not named."""
     prefill_batches_ahead: int = 2

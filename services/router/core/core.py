@@ -99,7 +99,7 @@ class RouterCore:
                 self._tick(now_ms)
             case GatewayAttached(session):
                 self._intake.gateway_attached(session)
-                self.state.do(SendModels(session, served_models(self.state.fleet)))
+                self.state.do(SendModels(session, served_models(self.state)))
             case GatewayDetached(session):
                 self._intake.gateway_detached(session, now_ms)
             case _:
@@ -128,7 +128,7 @@ class RouterCore:
         worker = Worker(session, registration, now_ms)
         self.state.fleet.attach(worker)
         self.state.room_changed(worker)
-        self.state.do(SendModels(None, served_models(self.state.fleet)))
+        self.state.do(SendModels(None, served_models(self.state)))
 
     def _replace(self, worker_id: str, now_ms: float) -> None:
         """A worker that comes back before its old session is found dead takes its own place."""
@@ -165,14 +165,14 @@ class RouterCore:
         if worker is not None:
             self.state.policies.worker_gone(worker)
             self._recovery.worker_gone(worker, "the worker is gone", now_ms)
-            self.state.do(SendModels(None, served_models(self.state.fleet)))
+            self.state.do(SendModels(None, served_models(self.state)))
 
     def _drain(self, session: int) -> None:
         worker = self.state.fleet.workers.get(session)
         if worker is not None and not worker.leaves:
             worker.leaves, worker.state = True, WorkerState.DRAINING
             self.state.fleet.pools[worker.registration.fingerprint.model].recount()
-            self.state.do(SendModels(None, served_models(self.state.fleet)))
+            self.state.do(SendModels(None, served_models(self.state)))
 
     def _tick(self, now_ms: float) -> None:
         for timer in self.state.timers.due(now_ms):

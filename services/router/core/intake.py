@@ -1,5 +1,7 @@
 """Intake: checks and admits a request, or refuses it at once; and the caller's second thoughts."""
 
+from dataclasses import replace
+
 from services.common.domain import FinishReason, Path, Receipt, Request
 from services.common.errors import (
     InvalidField,
@@ -22,6 +24,7 @@ from services.router.core.flight import Flight, Phase
 from services.router.core.placing import Placing
 from services.router.core.state import State
 from services.router.core.timers import Timer, TimerKind
+from services.router.core.versions import ModelVersions
 
 
 class Intake:
@@ -29,6 +32,7 @@ class Intake:
 
     def __init__(self, state: State, placing: Placing, ending: Ending) -> None:
         self._state, self._placing, self._ending = state, placing, ending
+        self._versions = ModelVersions(state.config.model_versions)
         self.admission = Admission(state.config, state.random)
 
     def submit(self, gateway: int, stream: int, request: Request, now_ms: float) -> None:
@@ -38,7 +42,8 @@ class Intake:
         streams = self._state.streams_of.get(gateway)
         if streams is None:
             return
-        receipt = Receipt(request.request_id, prompt_tokens=len(request.prompt))
+        request = self._versioned(request)
+        receipt = Receipt(request.request_id, prompt_tokens=len(request.prompt), model=request.model)
         refusal = self._refusal(request, len(streams), now_ms)
         if refusal is not None:
             self._state.do(EndStream(gateway, stream, FinishReason.ERROR, receipt, refusal))
@@ -49,6 +54,11 @@ class Intake:
             streams.add(stream)
             self._state.retry_budget.request_admitted()
             self._admit(gateway, stream, request, receipt, now_ms)
+
+    def _versioned(self, request: Request) -> Request:
+        caller = request.session_key or request.tenant or request.request_id
+        version = self._versions.version(request.model, caller)
+        return request if version == request.model else replace(request, model=version)
 
     def _admit(self, gateway: int, stream: int, request: Request, receipt: Receipt, now_ms: float) -> None:
         pool = self._state.fleet.pools[request.model]

@@ -1,13 +1,19 @@
-"""Which models the fleet serves."""
+"""Which models the fleet serves, and under which names."""
+
+from collections.abc import Iterable, Mapping
 
 from services.common.domain import Role
 from services.router.core.actions import ModelInfo
-from services.router.core.fleet import Fleet, Pool, WorkerState
+from services.router.core.fleet import Pool, WorkerState
+from services.router.core.state import State
 
 
-def served_models(fleet: Fleet) -> tuple[ModelInfo, ...]:
-    """Models with at least one decode worker that serves."""
-    return tuple(m for m in map(_model_info, fleet.pools.values()) if m.decode_workers)
+def served_models(state: State) -> tuple[ModelInfo, ...]:
+    """Models with at least one decode worker that serves, then the aliases of such models."""
+    infos = map(_model_info, state.fleet.pools.values())
+    models = {info.name: info for info in infos if info.decode_workers}
+    aliases = (_alias(name, weights, models) for name, weights in state.config.model_versions.items())
+    return (*models.values(), *(a for a in aliases if a is not None and a.name not in models))
 
 
 def _model_info(pool: Pool) -> ModelInfo:
@@ -15,3 +21,20 @@ def _model_info(pool: Pool) -> ModelInfo:
     prefill = sum(1 for w in serving if w.role is Role.PREFILL)
     decode = sum(1 for w in serving if w.role.can_decode())
     return ModelInfo(pool.model, pool.max_model_len_tokens, prefill, decode)
+
+
+def _alias(name: str, weights: Mapping[str, float], models: Mapping[str, ModelInfo]) -> ModelInfo | None:
+    """What holds whichever version a caller gets; `None` while none is served."""
+    behind = [models[version] for version in _live(weights) if version in models]
+    if not behind:
+        return None
+    return ModelInfo(
+        name,
+        min(info.max_model_len_tokens for info in behind),
+        sum(info.prefill_workers for info in behind),
+        sum(info.decode_workers for info in behind),
+    )
+
+
+def _live(weights: Mapping[str, float]) -> Iterable[str]:
+    return (version for version, weight in weights.items() if weight > 0)

@@ -113,4 +113,4 @@ class Operations:
         if worker.pool is not None:
             worker.pool.recount()
         self._state.room_changed(worker)
-        self._state.do(SendModels(None, served_models(self._state.fleet)))
+        self._state.do(SendModels(None, served_models(self._state)))

@@ -318,11 +318,11 @@ def test_tiers_say_what_they_wait_for(world):
 
 
 def test_models_follow_the_fleet(world):
-    assert served_models(world.core.state.fleet) == ()
+    assert served_models(world.core.state) == ()
     world.add_worker(Role.PREFILL)
-    assert served_models(world.core.state.fleet) == ()
+    assert served_models(world.core.state) == ()
     decode = world.add_worker(Role.DECODE, max_model_len_tokens=900)
-    (model,) = served_models(world.core.state.fleet)
+    (model,) = served_models(world.core.state)
     assert (model.name, model.max_model_len_tokens, model.prefill_workers, model.decode_workers) == (
         "m",
         900,
@@ -330,4 +330,4 @@ def test_models_follow_the_fleet(world):
         1,
     )
     decode.die()
-    assert served_models(world.core.state.fleet) == ()
+    assert served_models(world.core.state) == ()
