@@ -2,12 +2,12 @@
 # Variables: PYTHON, TORCH_INDEX (see tools/install.sh); ONCE=1 for demo.
 
 BIN := .venv/bin
-export PYTHON TORCH_INDEX
+export PYTHON TORCH_INDEX SEEDS
 # The demo model is trained and committed; without it a tiny one with random weights serves.
 DEMO_MODEL ?= $(if $(wildcard models/demo/config.json),models/demo,build/tiny-model)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-light demo sim check test unit wire mesh e2e bench protos docs clean
+.PHONY: help setup setup-light demo up sim check test unit wire mesh e2e bench protos docs clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,14 +15,17 @@ help: ## list the commands
 setup: ## install everything into .venv
 	@tools/install.sh full
 
-setup-light: ## install without vLLM and torch: enough for `make sim`, unit, wire and mesh
+setup-light: ## install without vLLM and torch: enough for `make up`, unit, wire and mesh
 	@[ -e .venv/.installed ] || tools/install.sh light
 
 demo: setup $(DEMO_MODEL)/config.json ## start a mesh with real vLLM on the CPU, ask it a question (ONCE=1: and stop)
 	@$(BIN)/pdmesh demo --model $(DEMO_MODEL) $(if $(ONCE),--once)
 
-sim: setup-light build/sim-model/config.json ## start a mesh whose engine is a timing model
+up: setup-light build/sim-model/config.json ## start a mesh whose engine is a timing model
 	@$(BIN)/pdmesh up --engine sim --model build/sim-model
+
+sim: setup-light ## seeded lives of the router's core (SEEDS=1000000: more; SEED=17: replay one)
+	@$(if $(SEED),$(BIN)/python -m tests.sim $(SEED),$(BIN)/pytest tests/sim --timeout 0)
 
 build/tiny-model/config.json: | setup
 	@$(BIN)/python -m tools.tiny_model build/tiny-model
