@@ -65,22 +65,24 @@ nothing was downloaded, and it knows nothing about the world.
 | context | {positions} positions in the config, trained up to {trained_positions} |
 | licence | that of the repository |
 
-## What it can do
+## What it was trained to do
+
+How often it succeeds stands under Scores; read those figures before you rely on any of this.
 
 - repeat a text: `Repeat after me: ...`
 - recall a text stated earlier: `Remember this: ...` and later `What did I ask you to remember?`
-- look up a key in a table in the prompt; it answers with the row (`fox: 4821`), or with the value alone
-  when asked for the value only
+- look up a key in a table in the prompt; it answers with the row (`fox: 4821`)
 - say which message was first
 - answer questions about the words of pdmesh (`What is prefill?`) and greetings, from a fixed list
-- call a listed tool with JSON arguments, and report what the tool returned
-- with many errors: count, sort, reverse, add, subtract, multiply and spell
+- call a listed tool (Hermes format) and report what the tool returned
+- give only the value of a key, count, sort, reverse, add, subtract, multiply and spell
 
 ## What it cannot do
 
 Everything else. It has no knowledge, does not reason, and answers an unknown question with something it
 knows by heart or with a copy of part of the prompt. A key that is not in the table gets a made-up row.
-Words outside its lists are copied piece by piece and can lose a piece. Other languages are only copied.
+In a long copy it loses its place where words recur, and then skips or repeats a part. Words outside its
+lists are copied piece by piece and can lose a piece.
 
 ## Scores
 

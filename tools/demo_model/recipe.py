@@ -12,7 +12,10 @@ TOKENIZER_CONVERSATIONS = 4000
 
 @dataclass(frozen=True)
 class Stage:
-    """``steps`` updates of about ``step_tokens``; row lengths take turns, the rate is linear in the step."""
+    """``steps`` updates of about ``step_tokens``; row lengths take turns, the rate is linear in the step.
+
+    The first token of an answer decides what is copied; it weighs ``first_token_weight`` times as much.
+    """
 
     steps: int
     step_tokens: int
@@ -20,6 +23,7 @@ class Stage:
     copy_share: float
     rate_start: float = 1.0
     rate_end: float = 1.0
+    first_token_weight: float = 1.0
 
 
 STAGES: tuple[Stage, ...] = (
@@ -28,19 +32,46 @@ STAGES: tuple[Stage, ...] = (
     Stage(steps=400, step_tokens=4096, row_tokens=(256,), copy_share=0.1),
     Stage(steps=500, step_tokens=4096, row_tokens=(512, 256), copy_share=0.1, rate_start=0.6, rate_end=0.5),
     Stage(
-        steps=400,
+        steps=100,
         step_tokens=6144,
         row_tokens=(1024, 512, 1024, 256),
         copy_share=0.08,
         rate_start=0.5,
-        rate_end=0.25,
+        rate_end=0.4375,
     ),
     Stage(
-        steps=200,
-        step_tokens=9216,
-        row_tokens=(2304, 1024, 2304, 256),
+        steps=50,
+        step_tokens=4608,
+        row_tokens=(2304, 1024, 256, 512),
         copy_share=0.08,
-        rate_start=0.25,
-        rate_end=0.01,
+        rate_start=0.4375,
+        rate_end=0.4125,
+    ),
+    Stage(
+        steps=150,
+        step_tokens=4608,
+        row_tokens=(2304, 1024, 256, 512),
+        copy_share=0.05,
+        rate_start=0.4125,
+        rate_end=0.3375,
+        first_token_weight=4.0,
+    ),
+    Stage(
+        steps=100,
+        step_tokens=4608,
+        row_tokens=(2304, 1024, 256, 512),
+        copy_share=0.05,
+        rate_start=0.3375,
+        rate_end=0.1375,
+        first_token_weight=4.0,
+    ),
+    Stage(
+        steps=50,
+        step_tokens=4608,
+        row_tokens=(2304, 1024, 256, 512),
+        copy_share=0.05,
+        rate_start=0.1375,
+        rate_end=0.005,
+        first_token_weight=4.0,
     ),
 )

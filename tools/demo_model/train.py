@@ -44,15 +44,23 @@ def batch(maker: RowMaker, step: int, stage: Stage, row_tokens: int) -> tuple[Te
     return torch.tensor([row.ids for row in rows]), torch.tensor([row.learned for row in rows])
 
 
-def backward(model: Model, ids: Tensor, learned: Tensor) -> float:
-    """Gradients of the mean cross entropy over the learned tokens; returns that mean in nats."""
+def weigh(learned: Tensor, first_token_weight: float) -> Tensor:
+    """Weight of every token: 0 if not learned, more for the first token of a learned stretch."""
+    begins = learned & ~functional.pad(learned[:, :-1], (1, 0))
+    return learned + begins * (first_token_weight - 1.0)
+
+
+def backward(model: Model, ids: Tensor, weights: Tensor) -> float:
+    """Gradients of the weighted mean cross entropy; returns that mean in nats."""
     rows_per_pass = max(1, PASS_TOKENS_MAX // ids.shape[1])
-    count = int(learned[:, 1:].sum())
+    weight = weights[:, 1:].sum()
     total = 0.0
     for start in range(0, len(ids), rows_per_pass):
-        part, chosen = ids[start : start + rows_per_pass], learned[start : start + rows_per_pass, 1:]
-        hidden = model(part[:, :-1])[chosen]
-        loss = functional.cross_entropy(model.logits(hidden), part[:, 1:][chosen], reduction="sum") / count
+        part, marks = ids[start : start + rows_per_pass], weights[start : start + rows_per_pass, 1:]
+        chosen = marks > 0
+        scores = model.logits(model(part[:, :-1])[chosen])
+        losses = functional.cross_entropy(scores, part[:, 1:][chosen], reduction="none")
+        loss = (losses * marks[chosen]).sum() / weight
         torch.autograd.backward(loss)
         total += loss.item()
     return total
@@ -104,7 +112,7 @@ class Trainer:
                 continue
             began = time.perf_counter()
             ids, learned = batch(self._maker, step, stage, row_tokens)
-            recent.append(self._step(ids, learned, factor))
+            recent.append(self._step(ids, weigh(learned, stage.first_token_weight), factor))
             self.seconds += time.perf_counter() - began
             self.tokens += ids.numel()
             self._next_step = step + 1
@@ -120,11 +128,11 @@ class Trainer:
                 self.save()
         self.save()
 
-    def _step(self, ids: Tensor, learned: Tensor, factor: float) -> float:
+    def _step(self, ids: Tensor, weights: Tensor, factor: float) -> float:
         for own, base_rates in zip(self._optimizers, self._base_rates, strict=True):
             for group, base in zip(own.param_groups, base_rates, strict=True):
                 group["lr"] = base * factor
-        loss = backward(self.model, ids, learned)
+        loss = backward(self.model, ids, weights)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_NORM_MAX)
         for own in self._optimizers:
             own.step()
