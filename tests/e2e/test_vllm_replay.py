@@ -83,7 +83,7 @@ async def test_a_resumed_request_goes_on_as_if_undisturbed(decode: Bench, sampli
 
 
 @each_sampling
-@pytest.mark.parametrize("length", [127, 128, 300])
+@pytest.mark.parametrize("length", [127, 128, 129, 300])
 async def test_an_adopted_request_goes_on_as_if_undisturbed(
     prefill: Bench, decode: Bench, sampling: Sampling, length: int
 ) -> None:
@@ -108,6 +108,16 @@ async def test_an_adopted_request_goes_on_as_if_undisturbed(
     grown = {name: value - before[name] for name, value in decode.engine.stats().items()}
     assert grown["prompt_tokens_local_compute"] <= 1, "the prompt's KV came from the prefill engine"
     await prefill.released(offer.handoff_id)
+
+
+async def test_delivered_tokens_need_not_be_the_engines_own_choice(decode: Bench) -> None:
+    """Another build of the engine may have chosen them. The repetition penalty counts prompt and output
+    alike, so the longer prompt is a reference."""
+    sampling, prompt, delivered = SAMPLINGS["repetition"], prompt_of(150, seed=25), prompt_of(9, seed=26)
+    assert (await generate(decode, prompt, sampling, []))[:9] != delivered
+    left = dataclasses.replace(sampling, max_tokens=TOKENS - len(delivered))
+    expected = await generate(decode, prompt + delivered, left, [])
+    assert await generate(decode, prompt, sampling, delivered) == expected
 
 
 @each_sampling

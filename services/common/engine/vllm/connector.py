@@ -146,9 +146,19 @@ class NixlConnector(NixlPullConnector):  # type: ignore[misc]
 class WorkerCalls:
     """Methods that vLLM adds to its worker class, so that the front can call them on every rank."""
 
+    model_runner: Any
+    """The worker's."""
+
     def mesh_release(self, request_ids: list[str]) -> None:
         """Free the offered KV of these requests; unknown ones are ignored."""
         _handoffs().release(request_ids)
+
+    def mesh_spare_output_tokens(self) -> None:
+        """Keep vLLM from waiting for a step's tokens before it samples the next: the replay only counts them.
+
+        vLLM does so for every request wherever there is a logits processor that is not its own.
+        """
+        self.model_runner.input_batch.logitsprocs_need_output_token_ids = False
 
     def mesh_kv_block_size_bytes(self) -> int:
         """Bytes of one KV block over all layers of this rank."""

@@ -167,6 +167,12 @@ def can_replay(config: Any) -> bool:
     return config.speculative_config is None and not config.use_v2_model_runner
 
 
+async def spare_output_tokens(core: Core) -> None:
+    """See `WorkerCalls`; the operator's own logits processors may read the tokens."""
+    if core.config.model_config.logits_processors == [_REPLAY]:
+        await core.client.collective_rpc_async("mesh_spare_output_tokens")
+
+
 def _kv_role(role: Role, args: Any) -> str:
     """Both directions, so that the worker can change its role.
 

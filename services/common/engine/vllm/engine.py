@@ -108,6 +108,7 @@ class VllmEngine:
         self._capacity = capacity(config, sum(sizes))
         self._role_is_fixed = bool(config.kv_transfer_config.kv_role != "kv_both")
         self._can_replay = vllm_core.can_replay(config)
+        await vllm_core.spare_output_tokens(self._core)
         self._builder = RequestBuilder(
             self._core.inputs,
             config.cache_config.block_size,
