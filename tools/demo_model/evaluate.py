@@ -11,6 +11,7 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -27,7 +28,7 @@ Scores = dict[str, dict[int, float]]
 def token_counter(folder: Path) -> SizeTokens:
     """Counts tokens with the model's own tokenizer."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-    return lambda text: len(tokenizer.encode(text).ids)
+    return lru_cache(maxsize=100_000)(lambda text: len(tokenizer.encode(text).ids))
 
 
 def score(judge: Judge, suite: Sequence[tuple[int, Prompt]], concurrency: int = 1) -> Scores:
