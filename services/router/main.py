@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+from prometheus_client import REGISTRY, CollectorRegistry
 
 from pdmesh.fleet.v1 import fleet_pb2_grpc
 from pdmesh.operator.v1 import operator_pb2_grpc
@@ -16,6 +16,7 @@ from pdmesh.router.v1 import router_pb2_grpc
 from services.common.clock import MonotonicClock
 from services.common.limits import DEFAULTS, Limits
 from services.common.rpc import RpcServer
+from services.common.telemetry import serve_metrics
 from services.common.version import VERSION
 from services.router.core import CoreConfig, RouterCore
 from services.router.core.placement import Policies
@@ -72,17 +73,17 @@ async def serve(
     registry.register(StateCollector(shell.core.state, clock.now_ms))
     server = _server(shell, settings, config.limits, clock)
     port = await server.start(settings.host, settings.port)
-    if settings.metrics_port:
-        start_http_server(settings.metrics_port, settings.host, registry)
-    ticking = asyncio.create_task(shell.tick())
     try:
-        await server.set_serving(True)
-        ready({"url": f"{settings.host}:{port}"})
-        await stop.wait()
-        await server.set_serving(False)
-        await _drain(shell, settings.grace_ms)
+        with serve_metrics(settings.metrics_port, settings.host, registry):
+            async with asyncio.TaskGroup() as tasks:
+                ticking = tasks.create_task(shell.tick())
+                await server.set_serving(True)
+                ready({"url": f"{settings.host}:{port}"})
+                await stop.wait()
+                await server.set_serving(False)
+                await _drain(shell, settings.grace_ms)
+                ticking.cancel()
     finally:
-        ticking.cancel()
         await server.stop(grace_ms=0)
 
 

@@ -50,7 +50,7 @@ class Metrics:
 
 
 class StateCollector(Collector):
-    """Gauges read from the core's state when scraped."""
+    """Gauges read from the core's state when scraped: in another thread, so collections are copied first."""
 
     def __init__(self, state: State, now_ms: Callable[[], float]) -> None:
         self._state, self._now_ms = state, now_ms
@@ -88,7 +88,7 @@ class StateCollector(Collector):
             taken = CounterMetricFamily(
                 "pdmesh_router_policy_seconds", "Time taken by each placement policy", labels=["policy"]
             )
-            for name, seconds in timing.total_s.items():
+            for name, seconds in list(timing.total_s.items()):
                 taken.add_metric([name], seconds)
             yield taken
 
@@ -99,7 +99,7 @@ class StateCollector(Collector):
         tokens = GaugeMetricFamily(
             "pdmesh_router_queue_tokens", "Tokens waiting for a tier", labels=["model", "tier"]
         )
-        for pool in self._state.fleet.pools.values():
+        for pool in list(self._state.fleet.pools.values()):
             for role in (Role.PREFILL, Role.DECODE):
                 waiting, waiting_tokens = pool.waiting(role)
                 requests.add_metric([pool.model, role.name.lower()], waiting)
@@ -112,7 +112,7 @@ class StateCollector(Collector):
             "pdmesh_router_workers", "Attached workers", labels=["model", "role", "state"]
         )
         counted: dict[tuple[str, str, str], int] = {}
-        for worker in self._state.fleet.workers.values():
+        for worker in list(self._state.fleet.workers.values()):
             key = (
                 worker.registration.fingerprint.model,
                 worker.role.name.lower(),

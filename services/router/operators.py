@@ -1,5 +1,6 @@
 """The servicer for operators: translates orders into events, and state into answers."""
 
+from itertools import islice
 from typing import Any, TypeAlias
 
 import grpc.aio
@@ -29,6 +30,7 @@ from services.router.core.pairs import Pair
 from services.router.shell import Shell
 
 _TIERS = (types_pb2.ROLE_PREFILL, types_pb2.ROLE_DECODE)
+PAIRS_DESCRIBED_MAX = 10_000
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
@@ -57,16 +59,16 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
     async def DescribePairs(  # noqa: N802
         self, _request: operator_pb2.DescribePairsRequest, _context: Context
     ) -> operator_pb2.DescribePairsResponse:
-        """Every prefill worker with every decode worker of its model."""
+        """Every prefill worker with every decode worker of its model, up to a bound."""
         state, now_ms = self._shell.core.state, self._clock.now_ms()
-        met = [
-            _pair_status(state.pairs.of(prefill, decode), now_ms)
+        pairs = (
+            _pair_status(state.pairs.peek(prefill, decode), now_ms)
             for pool in state.fleet.pools.values()
             for prefill in pool.workers.values()
             for decode in pool.workers.values()
             if prefill is not decode and prefill.role.can_prefill_for_others() and decode.role.can_decode()
-        ]
-        return operator_pb2.DescribePairsResponse(pairs=met)
+        )
+        return operator_pb2.DescribePairsResponse(pairs=islice(pairs, PAIRS_DESCRIBED_MAX))
 
     async def Drain(  # noqa: N802
         self, request: operator_pb2.DrainRequest, context: Context

@@ -23,10 +23,16 @@ class PoisonLog:
         log.error("request %s is quarantined: %s", request.request_id, why)
         if self._directory is None:
             return
-        self._directory.mkdir(parents=True, exist_ok=True)
-        if sum(1 for _ in self._directory.glob("*.json")) >= RECORDS_MAX:
+        try:
+            self._write(self._directory, request, why)
+        except OSError as error:
+            log.error("cannot keep request %s: %s", request.request_id, error)
+
+    def _write(self, directory: Path, request: Request, why: str) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        if sum(1 for _ in directory.glob("*.json")) >= RECORDS_MAX:
             return
         sampling = asdict(request.sampling)
         kept = {"model": request.model, "why": why, "sampling": sampling, "prompt": list(request.prompt)}
         name = "".join(c if c.isalnum() or c in "-_" else "_" for c in request.request_id)
-        (self._directory / f"{name[:100]}.json").write_text(json.dumps(kept))
+        (directory / f"{name[:100]}.json").write_text(json.dumps(kept))

@@ -74,7 +74,10 @@ class Shell:
     def feed(self, event: Event) -> None:
         """Tell the core, then do what it wants. Raises ProtocolViolation as the core does."""
         for action in self.core.on_event(event, self._clock.now_ms()):
-            self._perform(action)
+            try:
+                self._perform(action)
+            except Exception:  # the core has done with it: the actions after it belong to other requests
+                log.exception("action %s failed", type(action).__name__)
         if self.core.state.flights:
             self.idle.clear()
         else:

@@ -66,11 +66,13 @@ class WorkerServicer(fleet_pb2_grpc.FleetServiceServicer):
             session_id=str(session),
             load_interval_ms=self._limits.heartbeat_interval_ms,
         )
-        peer.draft.greet(greeting)
-        peer.link.wake()
         registration = registration_from_wire(frame.registration)
         log.info("worker %s registers as %s", registration.worker_id, registration.role.name.lower())
         self._shell.feed(WorkerAttached(session, registration))
+        if peer.refusal is not None:  # a greeting would tell the worker that it serves
+            raise peer.refusal
+        peer.draft.greet(greeting)
+        peer.link.wake()
 
 
 def _has_step(frame: fleet_pb2.AttachRequest) -> bool:

@@ -34,7 +34,7 @@ def _check_caller(caller: Caller) -> None:
     if not caller.outcomes:
         return
     outcome = caller.outcomes[0]
-    assert outcome.receipt.retries <= LIMITS.retries_per_request_max + 1
+    assert outcome.receipt.retries <= LIMITS.retries_per_request_max
     if outcome.reason is FinishReason.LENGTH:
         assert len(caller.got) == request.sampling.max_tokens
         assert outcome.receipt.generated_tokens == len(caller.got)

@@ -46,7 +46,7 @@ _OPTIONAL_SAMPLING = (
 
 def columns_to_wire(columns: TokenColumns) -> types_pb2.TokenColumns:
     """Token columns; one token each is sent as no counts at all."""
-    one_each = len(columns.token_ids) == len(columns.streams)
+    one_each = columns.counts.count(1) == len(columns.streams)
     return types_pb2.TokenColumns(
         streams=to_bytes(columns.streams),
         counts=b"" if one_each else to_bytes(columns.counts),
@@ -124,7 +124,7 @@ def request_from_wire(wire: router_pb2.Submission) -> Request:
         prompt=prompt,
         sampling=sampling_from_wire(wire.sampling),
         tenant=wire.tenant,
-        service_class=ServiceClass(wire.service_class or ServiceClass.STANDARD),
+        service_class=_service_class(wire.service_class),
         deadline_ms=wire.deadline_ms or None,
         delivered=delivered,
         cache_salt=wire.cache_salt,
@@ -132,6 +132,11 @@ def request_from_wire(wire: router_pb2.Submission) -> Request:
         session_key=wire.session_key,
         lora=wire.lora,
     )
+
+
+def _service_class(number: int) -> ServiceClass:
+    """A service class; a newer peer's unknown one counts as the usual."""
+    return ServiceClass(number) if number in set(ServiceClass) else ServiceClass.STANDARD
 
 
 def job_to_wire(job: Job) -> fleet_pb2.Job:
@@ -248,9 +253,13 @@ def receipt_to_wire(receipt: Receipt) -> types_pb2.Receipt:
     return types_pb2.Receipt(path=path, **{name: getattr(receipt, name) for name in _RECEIPT})
 
 
+_PATHS = frozenset(map(int, Path))
+
+
 def receipt_from_wire(wire: types_pb2.Receipt) -> Receipt:
     """A receipt."""
-    path = Path(wire.path) if wire.path else None
+    number = int(wire.path)
+    path = Path(number) if number in _PATHS else None
     return Receipt(path=path, **{name: getattr(wire, name) for name in _RECEIPT})
 
 

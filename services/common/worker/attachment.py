@@ -36,11 +36,13 @@ class Attachment:
         limits: Limits,
         clock: Clock,
         chance: random.Random | None = None,
+        is_only: bool = True,
     ) -> None:
         self._address = address
         self._registration = registration
         self._shell = shell
         self._load = load
+        self._is_only = is_only
         self._limits, self._clock = limits, clock
         self._chance = chance or random.Random()
         self._session: RouterSession | None = None
@@ -52,7 +54,8 @@ class Attachment:
     async def run(self) -> None:
         """Attach, and attach again whenever the router was lost; returns after `leave`.
 
-        Raises RegistrationRefused when the router does not want this worker.
+        Raises RegistrationRefused when the only router does not want this worker; where others do, it
+        goes on asking, because ending the process would end their requests.
         """
         retry_ms = RETRY_MS_MIN
         while not self._leaving.is_set():
@@ -112,7 +115,7 @@ class Attachment:
             self._shell.end(session)
             call.cancel()
             await channel.close()
-        if isinstance(lost, RegistrationRefused):
+        if isinstance(lost, RegistrationRefused) and self._is_only:
             raise RegistrationRefused(f"router {self._address}: {lost.message}")
         return lost, session.greeting is not None
 

@@ -121,6 +121,7 @@ class Worker:
                 load=self.reporter.refresh,
                 limits=limits,
                 clock=MonotonicClock(),
+                is_only=len(settings.router_addresses) == 1,
             )
             for address in settings.router_addresses
         ]

@@ -77,6 +77,8 @@ class CoreConfig:
     """The learnt threshold stays below this."""
     prefill_timeout_ms: int = 60_000
     """A prefill job without an offer after this has failed."""
+    replay_ms_per_token: int = 200
+    """More patience with a job for each delivered token that it replays before it brings a new one."""
     adoption_grace_ms: int = 2_000
     """A decode worker that has not adopted this long after the ticket's end has lost the handoff."""
     stall_timeout_ms: int = 60_000

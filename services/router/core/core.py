@@ -41,6 +41,9 @@ from services.router.core.sentinel import Sentinel
 from services.router.core.state import State
 from services.router.core.timers import Timer, TimerKind
 
+STALL_CHECK_MS = 250.0
+"""Workers are looked through for stuck ones this often."""
+
 
 class RouterCore:
     """The state machine. Not thread-safe; one event at a time."""
@@ -58,6 +61,7 @@ class RouterCore:
         self._placing = Placing(self.state, self._ending)
         self._recovery = Recovery(self.state, self._placing, self._ending)
         self._progress = Progress(self.state, self._placing, self._recovery, self._ending)
+        self._stalls_checked_ms = -STALL_CHECK_MS
         self._sentinel = Sentinel(self.state, self._placing)
         self._operations = Operations(self.state)
         self._intake = Intake(self.state, self._placing, self._ending)
@@ -150,15 +154,16 @@ class RouterCore:
 
     def _misfit(self, registration: Registration) -> MeshError | None:
         pool = self.state.fleet.pools.get(registration.fingerprint.model)
-        for other in pool.workers.values() if pool is not None else ():
-            theirs = other.registration.fingerprint
-            if other.worker_id == registration.worker_id:
-                continue
-            if differences := registration.fingerprint.differences(theirs):
-                return RegistrationRefused(
-                    f"{registration.worker_id} does not fit {other.worker_id}: {'; '.join(differences)}"
-                )
-        return None
+        members = pool.workers.values() if pool is not None else ()
+        # The members of a pool agree with each other, so one stands for all.
+        other = next((w for w in members if w.worker_id != registration.worker_id), None)
+        if other is None:
+            return None
+        differences = registration.fingerprint.differences(other.registration.fingerprint)
+        if not differences:
+            return None
+        words = f"{registration.worker_id} does not fit {other.worker_id}: {'; '.join(differences)}"
+        return RegistrationRefused(words)
 
     def _detach(self, session: int, now_ms: float) -> None:
         worker = self.state.fleet.detach(session)
@@ -178,6 +183,11 @@ class RouterCore:
         for timer in self.state.timers.due(now_ms):
             self._on_timer(timer, now_ms)
         self._sentinel.tick(now_ms)
+        if now_ms - self._stalls_checked_ms >= STALL_CHECK_MS:
+            self._stalls_checked_ms = now_ms
+            self._check_stalls(now_ms)
+
+    def _check_stalls(self, now_ms: float) -> None:
         stall_ms = self.state.config.stall_timeout_ms
         for worker in self.state.fleet.workers.values():
             if worker.jobs and now_ms - worker.heard_ms > stall_ms:
@@ -196,5 +206,4 @@ class RouterCore:
             case TimerKind.DEADLINE:
                 self._ending.fail(flight, DeadlinePassed("the request's deadline has passed"), now_ms)
             case _:
-                if flight.job_number == timer.job_number:
-                    self._recovery.overdue(flight, now_ms)
+                self._recovery.check_progress(flight, timer, now_ms)

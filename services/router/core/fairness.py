@@ -5,7 +5,9 @@ smallest counter is served next. A tenant that was idle starts at the counter of
 that nobody saves up service.
 """
 
+import heapq
 from collections.abc import Mapping
+from operator import itemgetter
 
 OUTPUT_TOKEN_COST = 2.0
 """A generated token costs about two prompt tokens of engine time, as OpenAI-like price lists have it."""
@@ -41,4 +43,8 @@ class FairShares:
 
     def _forget_idle(self) -> None:
         """Forget those at or below the floor: joining again puts them exactly there."""
-        self._counters = {t: c for t, c in self._counters.items() if c > self._floor}
+        ahead = {t: c for t, c in self._counters.items() if c > self._floor}
+        if len(ahead) > TENANTS_REMEMBERED_MAX // 2:
+            # Those furthest ahead have most to lose by being forgotten, so they are kept.
+            ahead = dict(heapq.nlargest(TENANTS_REMEMBERED_MAX // 2, ahead.items(), key=itemgetter(1)))
+        self._counters = ahead

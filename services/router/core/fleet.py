@@ -148,6 +148,8 @@ class Pool:
     decode_blocks: int = 0
     decode_blocks_taken: int = 0
     block_size_tokens: int = 0
+    max_model_len_tokens: int = 0
+    """The longest text that every worker can hold; 0 without workers."""
     can_replay: bool = False
     """Whether every decode worker goes on exactly with any sampling."""
     waits_for_decode: bool = False
@@ -159,6 +161,9 @@ class Pool:
         decode = [w for w in self.workers.values() if w.role.can_decode() and w.is_serving]
         self.decode_blocks = sum(w.capacity.kv_blocks for w in decode)
         self.decode_blocks_taken = sum(w.blocks_taken for w in decode)
+        self.max_model_len_tokens = min(
+            (w.capacity.max_model_len_tokens for w in self.workers.values()), default=0
+        )
         self.can_replay = bool(decode) and all(w.registration.can_replay for w in decode)
 
     def waiting(self, role: Role) -> tuple[int, int]:
@@ -179,11 +184,6 @@ class Pool:
     def decode_workers(self, now_ms: float) -> Iterator[Worker]:
         """Those that generate and take work."""
         return (w for w in self.workers.values() if w.role.can_decode() and w.takes_work(now_ms))
-
-    @property
-    def max_model_len_tokens(self) -> int:
-        """The longest text that every worker can hold; 0 without workers."""
-        return min((w.capacity.max_model_len_tokens for w in self.workers.values()), default=0)
 
 
 class Fleet:

@@ -68,5 +68,5 @@ class HandoffLedger:
 
     def stranded_block_seconds(self, now_ms: float) -> float:
         """KV blocks held by open offers x their age in seconds; zero at rest."""
-        held = (h.offer.kv_blocks * (now_ms - h.offered_ms) for h in self._open.values())
+        held = (h.offer.kv_blocks * (now_ms - h.offered_ms) for h in list(self._open.values()))
         return sum(held) / 1000.0

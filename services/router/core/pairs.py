@@ -52,6 +52,10 @@ class Pairs:
             pair = self._pairs[key] = Pair(prefill, decode)
         return pair
 
+    def peek(self, prefill: Worker, decode: Worker) -> Pair:
+        """The record of a pair, a blank one if it has not met."""
+        return self._pairs.get((prefill.session, decode.session)) or Pair(prefill, decode)
+
     def may_hand_over(self, prefill: Worker, decode: Worker, now_ms: float) -> bool:
         """Whether the pair's breaker lets a handoff through."""
         pair = self._pairs.get((prefill.session, decode.session))

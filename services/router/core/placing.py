@@ -167,6 +167,10 @@ class Placing:
         """Have the reserved decode worker run the text and generate."""
         flight.phase, flight.dispatched_ms = Phase.DECODING, now_ms
         self._start(flight, seat.worker, JobKind.LOCAL, now_ms)
+        config = self._state.config
+        replay_ms = 0 if flight.request.sampling.continues_exactly else len(flight.delivered)
+        patience_ms = config.prefill_timeout_ms + replay_ms * config.replay_ms_per_token
+        self._expect_progress(flight, now_ms + patience_ms)
 
     def _start(
         self,
@@ -192,8 +196,7 @@ class Placing:
         self._state.do(StartJob(worker.session, job))
 
     def _expect_progress(self, flight: Flight, due_ms: float) -> None:
-        timer = Timer(TimerKind.PROGRESS, flight.gateway, flight.stream, flight.job_number)
-        self._state.timers.at(due_ms, timer)
+        self._state.expect_progress(flight, due_ms)
 
     def announce(self, flight: Flight) -> None:
         """Tell the gateway where the stream runs, once."""

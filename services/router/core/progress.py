@@ -51,7 +51,7 @@ class Progress:
     def _tokens(self, worker: Worker, columns: TokenColumns, now_ms: float) -> None:
         jobs, ids = worker.jobs, columns.token_ids
         by_gateway: dict[int, TokenColumns] = {}
-        too_long: list[Flight] = []
+        too_long: dict[Flight, None] = {}
         begin = 0
         for stream, count in zip(columns.streams, columns.counts, strict=True):
             end = begin + count
@@ -64,11 +64,12 @@ class Progress:
                 over = len(flight.delivered) - flight.request.sampling.max_tokens
                 if over > 0:
                     piece = _cut(flight, piece, over)
-                    too_long.append(flight)
+                    too_long[flight] = None
                 out = by_gateway.get(flight.gateway)
                 if out is None:
                     out = by_gateway[flight.gateway] = TokenColumns()
-                out.add(flight.stream, piece)
+                if piece:
+                    out.add(flight.stream, piece)
             begin = end
         for gateway, out in by_gateway.items():
             self._state.do(SendTokens(gateway, out))
@@ -119,6 +120,8 @@ class Progress:
     def _first_tokens(self, flight: Flight, offer: HandoffOffered) -> None:
         left = flight.request.sampling.max_tokens - len(flight.delivered)
         ids = offer.token_ids[:left]
+        if not ids:
+            return
         flight.delivered.extend(ids)
         columns = TokenColumns(tokens([flight.stream]), tokens([len(ids)]), ids)
         self._state.do(SendTokens(flight.gateway, columns))

@@ -19,6 +19,10 @@ Rank = tuple[float, ...]
 """Compared as tuples, smaller first."""
 
 
+STALE_ENTRIES_MAX = 1_024
+"""So many entries of requests that have left are kept beside those that wait."""
+
+
 class _Entry:
     """One waiting request; stale once it has left, because heaps are cleaned when read."""
 
@@ -92,6 +96,8 @@ class WaitQueue:
         self._arrived: dict[Flight, _Entry] = {}
         self._classes = {c: _ClassLine(shares) for c in ServiceClass}
         self._order = count()
+        self._stale = 0
+        """Entries that have left and still lie in a heap, at most."""
         self.tokens = 0
 
     def __len__(self) -> int:
@@ -147,5 +153,17 @@ class WaitQueue:
             if entry is not None:
                 entry.is_stale = True
                 self.tokens -= entry.tokens
+                if line is self._arrived:
+                    self._sweep()
                 return True
         return False
+
+    def _sweep(self) -> None:
+        """Heaps clean themselves only when read, and age or a better class may keep one from being read."""
+        self._stale += 1
+        if self._stale <= len(self._arrived) + STALE_ENTRIES_MAX:
+            return
+        self._stale = 0
+        self._classes = {c: _ClassLine(self._shares) for c in ServiceClass}
+        for entry in self._arrived.values():
+            self._classes[entry.flight.request.service_class].push(entry)

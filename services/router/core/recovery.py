@@ -9,6 +9,7 @@ from services.router.core.flight import Flight, Phase
 from services.router.core.handoffs import HandoffState
 from services.router.core.placing import Placing
 from services.router.core.state import State
+from services.router.core.timers import Timer
 
 
 class Recovery:
@@ -50,17 +51,26 @@ class Recovery:
         flights = self._state.flights.values()
         return [f for f in flights if f.decode_seat is not None and f.decode_seat.worker is worker]
 
+    def check_progress(self, flight: Flight, timer: Timer, now_ms: float) -> None:
+        """A timer that was set with a job is due: tokens since then earn it another."""
+        if flight.job_number != timer.job_number:
+            return
+        if flight.phase is Phase.DECODING and len(flight.delivered) > timer.tokens:
+            self._state.expect_progress(flight, now_ms + self._state.config.stall_timeout_ms)
+        else:
+            self.overdue(flight, now_ms)
+
     def overdue(self, flight: Flight, now_ms: float) -> None:
-        """A prefill worker has not offered, or a decode worker not adopted, in time."""
+        """A worker has not offered, not adopted, or not brought a token in time."""
         worker = flight.worker
-        if worker is None or flight.phase not in (Phase.PREFILLING, Phase.ADOPTING):
+        if worker is None:
             return
         self._ending.stop_job(flight, abort=True)
         if flight.phase is Phase.ADOPTING:
             self._handoff_failed(flight, worker, "handoff_timeout", now_ms)
         else:
             self._blame(worker, now_ms)
-            self._place_again(flight, worker, "the prefill took too long", now_ms)
+            self._place_again(flight, worker, "nothing came in time", now_ms)
 
     def stalled(self, worker: Worker, now_ms: float) -> None:
         """A worker sends nothing for its jobs: they go elsewhere."""
@@ -88,17 +98,17 @@ class Recovery:
         self._placing.fall_back(flight, seat, reason, now_ms)
 
     def _place_again(self, flight: Flight, worker: Worker, why: str, now_ms: float) -> None:
-        if self._is_out_of_retries(flight, why, now_ms):
+        if len(flight.delivered) >= flight.request.sampling.max_tokens:
+            self._ending.finish(flight, FinishReason.LENGTH, now_ms)
             return
         if self._state.quarantine.holds(flight.request.prompt):
-            self._state.do(RecordPrompt(flight.request, why))
             self._ending.fail(flight, QuarantinedPrompt("workers died with this prompt"), now_ms)
+            self._state.do(RecordPrompt(flight.request, why))
             return
         if not flight.may_move:
             self._ending.fail(flight, NotResumable(f"{worker.worker_id}: {why}"), now_ms)
             return
-        if len(flight.delivered) >= flight.request.sampling.max_tokens:
-            self._ending.finish(flight, FinishReason.LENGTH, now_ms)
+        if self._is_out_of_retries(flight, why, now_ms):
             return
         flight.avoided_workers.add(worker.session)
         self._ending.drop_handoff(flight)
@@ -109,11 +119,11 @@ class Recovery:
         self._placing.enqueue(flight, now_ms, returned=True)
 
     def _is_out_of_retries(self, flight: Flight, why: str, now_ms: float) -> bool:
-        flight.receipt.retries += 1
         most = self._state.config.limits.retries_per_request_max
-        if flight.receipt.retries > most:
+        if flight.receipt.retries >= most:
             why = f"failed {most + 1} times, at last: {why}"
         elif self._state.retry_budget.take():
+            flight.receipt.retries += 1
             return False
         else:
             why = f"the mesh's retry budget is spent: {why}"

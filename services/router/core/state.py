@@ -51,6 +51,12 @@ class State:
         """Want something done."""
         self.actions.append(action)
 
+    def expect_progress(self, flight: Flight, due_ms: float) -> None:
+        """Have the flight's job looked at when time has come."""
+        tokens = len(flight.delivered)
+        timer = Timer(TimerKind.PROGRESS, flight.gateway, flight.stream, flight.job_number, tokens)
+        self.timers.at(due_ms, timer)
+
     def breaker_opened(self, worker: Worker, breaker: Breaker) -> None:
         """Have the worker's pool looked at again once the breaker is half-open."""
         if breaker.open_until_ms is not None:

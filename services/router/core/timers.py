@@ -15,7 +15,7 @@ class TimerKind(IntEnum):
     DEADLINE = 2
     """Whether the flight still lives."""
     PROGRESS = 3
-    """Whether the flight's job is still the same, without an offer or an adoption."""
+    """Whether the flight's job is still the same, and has brought nothing since."""
     BREAKER = 4
     """A worker's breaker is half-open; `gateway` is the worker's session."""
 
@@ -27,6 +27,8 @@ class Timer(NamedTuple):
     gateway: int
     stream: int
     job_number: int = 0
+    tokens: int = 0
+    """Tokens delivered when the timer was set."""
 
 
 class Timers:

@@ -156,7 +156,7 @@ def test_retries_are_bounded(world):
     world.add_worker(Role.DECODE).faults.job_fails = FailureKind.ENGINE
     end = outcome_of(world, world.submit(world.add_gateway(), 10, 5))
     assert isinstance(end.error, RetriesExhausted)
-    assert end.receipt.retries == LIMITS.retries_per_request_max + 1
+    assert end.receipt.retries == LIMITS.retries_per_request_max
 
 
 def test_a_job_that_no_engine_can_run_is_the_callers_fault(world):
@@ -216,6 +216,37 @@ def test_a_worker_that_sends_too_much_is_cut_at_max_tokens(world):
     world.add_worker(Role.DECODE).faults.too_many_tokens = True
     end = outcome_of(world, world.submit(world.add_gateway(), 10, 5))
     assert (end.reason, end.receipt.generated_tokens) == (FinishReason.LENGTH, 5)
+
+
+def test_a_stream_named_twice_beyond_max_tokens_ends_once(world):
+    worker = world.add_worker(Role.DECODE)
+    caller = world.submit(world.add_gateway(), 10, 1)
+    world.run(10.0)
+    stream = next(iter(worker.jobs))
+    step = StepOutput()
+    for ids in ([1, 2], [3]):
+        step.tokens.add(stream, tokens(ids))
+    actions = world.core.on_event(WorkerStep(worker.session, step), world.now_ms)
+    assert [type(a).__name__ for a in actions] == ["SendPlaced", "SendTokens", "EndStream", "AbortJob"] or [
+        type(a).__name__ for a in actions
+    ] == ["SendPlaced", "SendTokens", "AbortJob", "EndStream"]
+    assert list(actions[1].columns.token_ids) == [1]
+    assert not caller.outcomes
+    assert not world.core.state.flights
+
+
+def test_one_job_without_news_is_placed_again_though_its_worker_is_busy(world):
+    worker = world.add_worker(Role.DECODE, "deaf")
+    gateway = world.add_gateway()
+    lost = world.submit(gateway, 10, 60)
+    world.run(10.0)
+    worker.jobs.clear()
+    world.add_worker(Role.DECODE, "other")
+    for _ in range(40):
+        world.submit(gateway, 10, 20)
+        world.run(world.now_ms + 100.0)
+    end = outcome_of(world, lost)
+    assert (end.reason, end.receipt.retries) == (FinishReason.LENGTH, 1)
 
 
 def test_a_draining_worker_gets_nothing_new_and_finishes_what_it_has(world):

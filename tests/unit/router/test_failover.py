@@ -1,5 +1,6 @@
 """Breakers, the retry budget and the quarantine: alone, and in the core."""
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from services.router.core.actions import RecordPrompt
 from services.router.core.breaker import COOLDOWN_MS_MAX, COOLDOWN_MS_MIN, FAULTS_TO_OPEN, Breaker
 from services.router.core.budget import RetryBudget
 from services.router.core.quarantine import COMMON_SUSPECTS_MAX, Quarantine
+from services.router.poison import PoisonLog
 from tests.sim.invariants import check
 from tests.sim.world import CONFIG, World
 
@@ -175,3 +177,14 @@ def test_when_the_retry_budget_is_spent_failures_reach_the_caller():
     assert sum(isinstance(e, RetriesExhausted) for e in errors) == 3
     assert sum(e is None for e in errors) == 2
     check(world)
+
+
+def test_a_prompt_is_kept_for_reproduction_and_a_full_disk_does_no_harm(world, tmp_path, caplog):
+    request = world.submit(world.add_gateway(), 10, 5).request
+    PoisonLog(str(tmp_path / "kept")).record(request, "it died")
+    (kept,) = (tmp_path / "kept").glob("*.json")
+    assert json.loads(kept.read_text())["prompt"] == list(request.prompt)
+    blocked = tmp_path / "file"
+    blocked.write_text("not a directory")
+    PoisonLog(str(blocked)).record(request, "it died")
+    assert "cannot keep request" in caplog.text

@@ -156,3 +156,23 @@ def test_random_use_serves_each_exactly_once_and_keeps_the_counts(shares, seed):
         assert len(queue) == len(waiting)
         assert queue.tokens == sum(f.text_tokens for f in waiting)
     assert sorted(order(queue, 400.0)) == sorted(f.request.request_id for f in waiting)
+
+
+def test_what_has_left_is_not_kept_even_when_age_decides_for_long(shares):
+    queue = WaitQueue(10_000, 10_000_000, shares, AGEING_MS)
+    for i in range(20_000):
+        queue.append(flight(f"r{i}", "ab"[i % 2], since_ms=float(i)))
+        if len(queue) > 500:
+            head = queue.head(float(i) + AGEING_MS)
+            assert head is not None
+            queue.remove(head)
+    lines = [line for c in queue._classes.values() for line in c._tenants.values()]
+    assert sum(len(line._heap) for line in lines) < 3 * 1_024 + len(queue)
+
+
+def test_tenants_remembered_are_bounded(shares):
+    for i in range(25_000):
+        shares.join(f"t{i}")
+        shares.charge(f"t{i}", prompt_tokens=1 + i)
+    assert len(shares._counters) <= 10_000
+    assert shares.counter("t24999") > 0
