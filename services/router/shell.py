@@ -52,6 +52,13 @@ class WorkerPeer:
         self.draft = CommandDraft()
         self.link: Link[Any, Any] = Link(context, self.draft)
         self.refusal: MeshError | None = None
+        self.is_greeted = False
+
+    def refuse(self, error: MeshError) -> None:
+        """End the session with an error. One not yet greeted ends without a frame, by its own servicer."""
+        self.refusal = error
+        if self.is_greeted:
+            self.link.close()
 
 
 class Shell:
@@ -90,10 +97,13 @@ class Shell:
                     gateway.draft.add_columns(columns)
                     gateway.link.wake()
                     self._metrics.tokens.inc(len(columns.token_ids))
-            case StartJob() | AbortJob() | ReleaseHandoff() | RefuseWorker():
+            case StartJob() | AbortJob() | ReleaseHandoff():
                 if (worker := self.workers.get(action.session)) is not None:
                     _command(worker, action)
                     worker.link.wake()
+            case RefuseWorker(session, error):
+                if (worker := self.workers.get(session)) is not None:
+                    worker.refuse(error)
             case SendPlaced() | EndStream():
                 self._metrics.count(action)
                 if (gateway := self.gateways.get(action.session)) is not None:
@@ -119,7 +129,7 @@ class Shell:
             self.feed(Tick())
 
 
-def _command(worker: WorkerPeer, action: StartJob | AbortJob | ReleaseHandoff | RefuseWorker) -> None:
+def _command(worker: WorkerPeer, action: StartJob | AbortJob | ReleaseHandoff) -> None:
     match action:
         case StartJob(_, job):
             worker.draft.add_job(job_to_wire(job))
@@ -127,9 +137,6 @@ def _command(worker: WorkerPeer, action: StartJob | AbortJob | ReleaseHandoff | 
             worker.draft.abort(stream)
         case ReleaseHandoff(_, handoff_id):
             worker.draft.release(handoff_id)
-        case RefuseWorker(_, error):
-            worker.refusal = error
-            worker.link.close()
 
 
 def _answer(gateway: GatewayPeer, action: SendPlaced | EndStream) -> None:

@@ -72,6 +72,7 @@ class WorkerServicer(fleet_pb2_grpc.FleetServiceServicer):
         if peer.refusal is not None:  # a greeting would tell the worker that it serves
             raise peer.refusal
         peer.draft.greet(greeting)
+        peer.is_greeted = True
         peer.link.wake()
 
 

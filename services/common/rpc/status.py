@@ -1,5 +1,6 @@
 """The error tree as gRPC statuses and back: `ErrorInfo` carries the reason, `RetryInfo` the wait."""
 
+import asyncio
 from typing import NoReturn
 
 import grpc
@@ -11,6 +12,7 @@ from grpc_status import rpc_status
 from services.common.errors import MeshError, RouterUnavailable, by_reason
 
 DOMAIN = "pdmesh"
+ABORT_TRIES_MAX, ABORT_PAUSE_S = 20, 0.05
 
 
 def status_of(error: MeshError) -> status_pb2.Status:
@@ -34,8 +36,13 @@ def _packed(detail: message.Message) -> any_pb2.Any:
 async def abort_with(context: grpc.aio.ServicerContext, error: MeshError) -> NoReturn:
     """End a call with an error's status; does not return."""
     status = rpc_status.to_status(status_of(error))
-    await context.abort(status.code, status.details, status.trailing_metadata)
-    raise AssertionError("abort returned")  # pragma: no cover
+    for _ in range(ABORT_TRIES_MAX):
+        try:
+            await context.abort(status.code, status.details, status.trailing_metadata)
+        except grpc.aio.InternalError:
+            # A frame whose writing was cancelled is still on its way, and a call does one thing at a time.
+            await asyncio.sleep(ABORT_PAUSE_S)
+    raise error
 
 
 def error_from_rpc(failure: grpc.aio.AioRpcError) -> MeshError:
