@@ -9,7 +9,8 @@ from services.common.errors import InvalidField
 
 T = TypeVar("T")
 
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
+"""An unclosed string reaches to the end: were it no match, each later quote would be tried in its turn."""
 _BRACKET = re.compile(rb"[\[\]{}]")
 _PATH = re.compile(r"at (?:`key` in )?`\$\.?([^`]*)`$")
 _MISSING = re.compile(r"missing required field `([^`]*)`")

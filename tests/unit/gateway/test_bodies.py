@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from services.common.limits import DEFAULTS
 from services.gateway.openai.chat import parse_chat
 from services.gateway.openai.completion import parse_completion
 from services.gateway.openai.generation import Generation, check_vocabulary, fit_max_tokens
+from services.gateway.openai.json_body import decode_json
 
 HI = [{"role": "user", "content": "Hi"}]
 
@@ -126,6 +128,7 @@ def test_a_completion_field_that_is_not_served_is_named(field: str, value: Any) 
         (b"[" * 1_000_000, "nests deeper than 64"),
         (b'{"a": "' + b"[" * 100 + b'", "b": ' + b"[" * 65, "nests deeper than 64"),
         (b'"' + b"\\" * 1_000_001, "not valid JSON"),
+        (b"[" * 65 + b'\\"' * 4_000_000, "nests deeper than 64"),
         (b'{"model": "m"}', "messages: missing required field"),
     ],
 )
@@ -137,6 +140,29 @@ def test_bad_bodies(body: bytes, message: str) -> None:
 def test_brackets_in_text_are_not_nesting() -> None:
     body = {"model": "m", "messages": [{"role": "user", "content": '[[{"' * 1000}]}
     parse_chat(json.dumps(body).encode(), DEFAULTS)
+
+
+def nesting(body: bytes) -> int:
+    """How deep brackets outside strings nest; an unclosed string reaches to the end."""
+    depth = depth_max = 0
+    in_string = is_escaped = False
+    for byte in body.decode():
+        if in_string:
+            in_string = is_escaped or byte != '"'
+            is_escaped = byte == "\\" and not is_escaped
+        elif byte == '"':
+            in_string = True
+        elif byte in "[]{}":
+            depth += 1 if byte in "[{" else -1
+            depth_max = max(depth, depth_max)
+    return depth_max
+
+
+@given(body=st.text(alphabet='[]{}"\\a', max_size=40).map(str.encode))
+def test_nesting_is_counted_outside_strings_only(body: bytes) -> None:
+    with pytest.raises(InvalidField) as caught:
+        decode_json(body + b"!", msgspec.json.Decoder(), depth_max=2)
+    assert ("nests deeper than 2" in caught.value.message) == (nesting(body) > 2)
 
 
 def test_duplicate_keys_count_last_and_unknown_ones_not() -> None:
