@@ -16,7 +16,7 @@ setup: ## install everything into .venv
 	@tools/install.sh full
 
 setup-light: ## install without vLLM and torch: enough for `make up`, unit, wire and mesh
-	@[ -e .venv/.installed ] || tools/install.sh light
+	@tools/install.sh light
 
 demo: setup $(DEMO_MODEL)/config.json ## start a mesh with real vLLM on the CPU, ask it a question (ONCE=1: and stop)
 	@$(BIN)/pdmesh demo --model $(DEMO_MODEL) $(if $(ONCE),--once)

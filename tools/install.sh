@@ -17,7 +17,8 @@ mode=${1:-full}
 python=${PYTHON:-python3}
 torch=$(sed -n 's/.*"\(torch==[^"]*\)".*/\1/p' pyproject.toml)
 stamp=.venv/.installed
-wanted="$mode $(cat pyproject.toml tools/install.sh | sha256sum)"
+sum=$(cat pyproject.toml tools/install.sh | sha256sum)
+installed=$(cat "$stamp" 2>/dev/null || true)
 
 fail() {
     echo "install: $*" >&2
@@ -25,7 +26,8 @@ fail() {
 }
 
 case $mode in full | light) ;; *) fail "unknown mode $mode: full or light" ;; esac
-[ "$(cat $stamp 2>/dev/null || true)" = "$wanted" ] && exit 0
+[ "$mode $sum" = "$installed" ] && exit 0
+[ "$mode $installed" = "light full $sum" ] && exit 0 # full has all that light has
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || fail "$python is no Python 3.11 or later (set PYTHON=...)"
 if [ ! -x .venv/bin/pip ]; then
@@ -61,5 +63,9 @@ else
     # Without their dependencies, which are CUDA's libraries; NIXL runs without them.
     "${pip[@]}" install "${quiet[@]}" --no-deps nixl==1.5.1 nixl-cu12==1.5.1
     .venv/bin/python -c 'import torch; assert torch.version.cuda is None' || fail "the torch in .venv is no CPU build"
+    # In one line here, rather than as an ImportError inside a worker; importing vLLM to find out takes much longer.
+    if [[ $(ldd .venv/lib/python3*/site-packages/vllm/_C*.so 2>/dev/null) == *"libnuma.so.1 => not found"* ]]; then
+        fail "vLLM's CPU library needs libnuma.so.1 (on Debian: apt-get install libnuma1); then run this again"
+    fi
 fi
-echo "$wanted" >"$stamp"
+echo "$mode $sum" >"$stamp"

@@ -1,6 +1,7 @@
 """The repository's own files, as the tidy rules see them."""
 
 import ast
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+IGNORED = {".git", ".venv", "build", "__pycache__"}
+"""Names that are passed over where no git says what is ignored."""
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,25 @@ class Source:
 
 def tracked() -> list[Path]:
     """All files of the working tree that git does not ignore; every file where there is no git."""
+    names = known_to_git()
+    if names is None:
+        below = (path.relative_to(ROOT) for path in ROOT.rglob("*"))
+        names = [path for path in below if not IGNORED.intersection(path.parts)]
+    return [name for name in names if (ROOT / name).is_file()]
+
+
+def known_to_git() -> list[Path] | None:
+    """The files that git does not ignore; None without git, and where this is no checkout."""
+    git = shutil.which("git")
+    if git is None:
+        return None
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        [git, "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
         cwd=ROOT, capture_output=True, check=False,
     )  # fmt: skip
-    if listed.returncode == 0:
-        names = [Path(name) for name in listed.stdout.decode().split("\0") if name]
-    else:
-        names = [path.relative_to(ROOT) for path in ROOT.rglob("*") if ".venv" not in path.parts]
-    return [name for name in names if (ROOT / name).is_file()]
+    if listed.returncode != 0:
+        return None
+    return [Path(name) for name in listed.stdout.decode().split("\0") if name]
 
 
 def sources(*folders: str) -> Iterator[Source]:
