@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 from services.cli import configuration
 from services.cli.mesh_client import models_served, stream_events
@@ -27,6 +28,19 @@ class ChatSettings:
     temperature: float | None = setting(None, "Sampling temperature; the model's own where not set")
     receipt: bool = setting(False, "Show path, workers and times after each answer")
 
+    def __post_init__(self) -> None:
+        if not is_http(self.url):
+            raise ValueError(f"--url: {self.url!r} is no http:// or https:// address")
+
+
+def is_http(url: str) -> bool:
+    """Whether this is an address that an HTTP client can call."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a bracket that is not closed, a port that is no number
+        return False
+
 
 def run(arguments: Sequence[str]) -> int:
     """One question and answer, or a conversation; 1 with one line when the mesh does not answer."""
@@ -39,8 +53,13 @@ def run(arguments: Sequence[str]) -> int:
         question = one_question(options["prompt"])
         return conversation.ask(question) if question is not None else converse(conversation)
     except MeshError as error:
-        print(f"pdmesh: {error.reason}: {error.message}", file=sys.stderr)
+        say(error)
         return 1
+
+
+def say(error: MeshError) -> None:
+    """One line on standard error."""
+    print(f"pdmesh: {error.reason}: {error.message}", file=sys.stderr)
 
 
 def first_model(url: str) -> str:
@@ -59,14 +78,17 @@ def one_question(words: Sequence[str]) -> str | None:
 
 
 def converse(conversation: "Conversation") -> int:
-    """Ask until the end of input."""
+    """Ask until the end of input; a question that the mesh cannot answer costs only itself."""
     for question in questions():
         if question == "/exit":
             break
         if question == "/new":
             conversation.forget()
         elif question:
-            conversation.ask(question)
+            try:
+                conversation.ask(question)
+            except MeshError as error:
+                say(error)
     return 0
 
 
@@ -99,7 +121,10 @@ class Conversation:
         self._messages = [{"role": "system", "content": system}] if system else []
 
     def ask(self, question: str) -> int:
-        """Print the answer as it comes; Ctrl-C stops it and keeps what came. Raises `MeshError`."""
+        """Print the answer as it comes; Ctrl-C stops it and keeps what came.
+
+        Raises `MeshError`; the question is forgotten then, with what came of its answer.
+        """
         self._messages.append({"role": "user", "content": question})
         answer: list[str] = []
         receipt: dict[str, Any] | None = None
@@ -112,6 +137,11 @@ class Conversation:
                 show(text)
         except KeyboardInterrupt:
             code = INTERRUPTED
+        except MeshError:
+            del self._messages[-1]
+            if answer:
+                print()
+            raise
         print()
         self._messages.append({"role": "assistant", "content": "".join(answer)})
         if self._settings.receipt and receipt:

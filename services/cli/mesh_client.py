@@ -14,9 +14,12 @@ TIMEOUT_S = 600.0
 
 
 def get_json(url: str, timeout_s: float = 5.0) -> Any:
-    """The JSON body of a GET; raises as `open_url` does."""
+    """The JSON body of a GET; raises as `open_url` does, and `RouterUnavailable` for what is no JSON."""
     with open_url(urllib.request.Request(url), timeout_s) as answer:
-        return json.load(answer)
+        try:
+            return json.load(answer)
+        except (OSError, http.client.HTTPException, ValueError) as error:
+            raise RouterUnavailable(f"no mesh answers at {url}: {error}") from None
 
 
 def models_served(url: str) -> list[str]:
@@ -25,22 +28,32 @@ def models_served(url: str) -> list[str]:
 
 
 def stream_events(url: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """POST `body` and yield the JSON of each server-sent event until `[DONE]`; raises `MeshError`.
+    """POST `body` and yield the JSON of each server-sent event until `[DONE]`.
 
-    Leaving the iterator closes the connection, which cancels the request.
+    Leaving the iterator closes the connection, which cancels the request. Raises `MeshError`, of which
+    `RouterUnavailable` says that the connection ended first: what came is not the whole answer.
     """
     request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"})
     with open_url(request, TIMEOUT_S) as answer:
-        for line in answer:
-            if not line.startswith(b"data:"):
-                continue
-            data = line[len(b"data:") :].strip()
-            if data == b"[DONE]":
-                return
-            event = json.loads(data)
+        while (data := next_data(answer)) != b"[DONE]":
+            event = _json_or_none(data)
+            if event is None:
+                raise RouterUnavailable("the mesh sent an event that is no JSON")
             if "error" in event:
                 raise mesh_error(event)
             yield event
+
+
+def next_data(answer: http.client.HTTPResponse) -> bytes:
+    """What the next event carries; raises `RouterUnavailable` when the stream ends or breaks instead."""
+    why: object = "the connection was closed"
+    try:
+        while line := answer.readline():
+            if line.startswith(b"data:") and line.endswith(b"\n"):
+                return line[len(b"data:") :].strip()
+    except (OSError, http.client.HTTPException) as error:
+        why = error
+    raise RouterUnavailable(f"the mesh was gone before the answer was whole: {why}")
 
 
 def open_url(request: urllib.request.Request, timeout_s: float) -> http.client.HTTPResponse:
