@@ -9,7 +9,10 @@ from functools import cached_property
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-IGNORED = {".git", ".venv", "build", "__pycache__"}
+IGNORED = {
+    *(".git", ".venv", ".run", "build", "__pycache__"),
+    *(".ruff_cache", ".mypy_cache", ".pytest_cache", ".hypothesis"),
+}
 """Names that are passed over where no git says what is ignored."""
 
 
