@@ -10,6 +10,9 @@ from services.common.errors import BodyTooLarge, HeadersTooLarge, Invalid, Malfo
 from services.common.limits import Limits
 from services.gateway.http.message import HttpRequest
 
+_OFFERS = ("upgrade", "http2-settings")
+"""Headers, and words of `Connection`, by which a client offers to go on in another protocol."""
+
 
 class RequestParser:
     """One connection's parser. Its `on_*` methods are called by httptools.
@@ -38,22 +41,47 @@ class RequestParser:
     def feed(self, data: bytes) -> None:
         """Parse on; raises `Invalid` for what the server does not take; feed nothing after that."""
         self._requests_in_feed = 0
-        try:
-            self._http.feed_data(data)
-        except httptools.HttpParserCallbackError:
-            if self._refusal is None:
-                raise
-            raise self._refusal from None
-        except httptools.HttpParserUpgrade:
-            raise MalformedHttp("protocol upgrades are not supported") from None
-        except httptools.HttpParserError as error:
-            raise MalformedHttp(f"malformed HTTP: {error}") from None
+        unparsed = data
+        while unparsed:
+            unparsed = self._parse(unparsed)
         if self.in_head:
             self._count_head(len(data))
 
     def close(self) -> None:
         """Let go of the callbacks, which hold the connection."""
         del self._http
+
+    def _parse(self, data: bytes) -> bytes:
+        """Parse on; returns what is left, past the head of a request that offers another protocol."""
+        try:
+            self._http.feed_data(data)
+        except httptools.HttpParserCallbackError:
+            if self._refusal is None:
+                raise
+            raise self._refusal from None
+        except httptools.HttpParserUpgrade as upgrade:
+            return self._pass_over_upgrade() + data[upgrade.args[0] :]
+        except httptools.HttpParserError as error:
+            raise MalformedHttp(f"malformed HTTP: {error}") from None
+        return b""
+
+    def _pass_over_upgrade(self) -> bytes:
+        """The head without its offer, for a new parser; to the old one what follows is the other protocol.
+
+        A server may ignore an offer (RFC 9110, section 7.8); `CONNECT` is no offer but a demand.
+        """
+        method = self._http.get_method()
+        if method == b"CONNECT":
+            raise MalformedHttp("CONNECT is not supported")
+        version = self._http.get_http_version().encode("ascii")
+        self._http = httptools.HttpRequestParser(self)
+        tokens = (token.strip() for token in self._headers.pop("connection", "").split(","))
+        left = [token for token in tokens if token.lower() not in _OFFERS]
+        fields = [(name, value) for name, value in self._headers.items() if name not in _OFFERS]
+        lines = [
+            f"{name}: {value}".encode("latin-1") for name, value in [*fields, ("connection", ",".join(left))]
+        ]
+        return b"\r\n".join([b"%b %b HTTP/%b" % (method, self._target, version), *lines, b"", b""])
 
     def _start_message(self) -> None:
         self._target = b""
@@ -92,6 +120,8 @@ class RequestParser:
 
     def on_headers_complete(self) -> None:
         """Refuse a body that is declared too large; let a waiting client send."""
+        if self._http.should_upgrade():
+            return
         self.in_head = False
         self.in_body = True
         declared = self._headers.get("content-length", "")
@@ -109,6 +139,8 @@ class RequestParser:
 
     def on_message_complete(self) -> None:
         """Hand over the request."""
+        if self._http.should_upgrade():
+            return  # only the head of it; it comes again
         self.in_body = False
         self._requests_in_feed += 1
         if self._requests_in_feed > self._limits.pipelined_requests_max:

@@ -211,14 +211,56 @@ async def test_a_stream_is_chunked_and_its_head_comes_with_the_first_part() -> N
         (b"POST /echo HTTP/1.1\r\ncontent-length: 99999999999\r\n\r\n", 413),
         (b"POST /echo HTTP/1.1\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
         (b"POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", 400),
-        (get("/hello", "connection: upgrade", "upgrade: h2c"), 200),
+        (b"CONNECT there:80 HTTP/1.1\r\nhost: there\r\n\r\n", 400),
+        (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
     ],
 )
 async def test_bad_requests(request_bytes: bytes, status: int) -> None:
     async with serving() as (_, _, port):
         client = await RawClient.connect(port)
         client.send(request_bytes)
-        assert (await client.response()).status == status
+        response = await client.response()
+        assert response.status == status
+        if response.headers["connection"] == "close":
+            assert await client.is_closed()
+        await client.close()
+
+
+H2C = ("connection: Upgrade, HTTP2-Settings", "upgrade: h2c", "http2-settings: AAMAAABk")
+
+
+@pytest.mark.parametrize("size", [None, 7, 1])
+async def test_an_offer_of_http_2_is_passed_over(size: int | None) -> None:
+    """As curl and Java's HttpClient make it; each request has its one answer, however it is cut."""
+    requests = [
+        get("/hello", *H2C),
+        post("/echo", b"abc", *H2C),
+        post("/echo", b"", *H2C),
+        b"POST /echo HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\nconnection: upgrade\r\n"
+        b"upgrade: websocket\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n",
+        post("/echo", b"plain"),
+        get("/hello", "connection: upgrade, close", "upgrade: h2c"),
+    ]
+    data = b"".join(requests)
+    async with serving() as (_, _, port):
+        client = await RawClient.connect(port)
+        for start in range(0, len(data), size or len(data)):
+            client.send(data[start : start + (size or len(data))])
+            await client.writer.drain()
+            await asyncio.sleep(0)
+        bodies = [(await client.response()).body for _ in requests]
+        assert bodies == [b"hello", b"abc", b"", b"abcde", b"plain", b"hello"]
+        assert await client.is_closed()
+        await client.close()
+
+
+async def test_an_offer_of_http_2_may_wait_for_leave_to_send() -> None:
+    async with serving() as (_, _, port):
+        client = await RawClient.connect(port)
+        client.send(post("/echo", b"abc", "expect: 100-continue", *H2C).removesuffix(b"abc"))
+        assert (await client.response(has_body=False)).status == 100
+        client.send(b"abc")
+        assert (await client.response()).body == b"abc"
         await client.close()
 
 
