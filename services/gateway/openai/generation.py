@@ -18,11 +18,6 @@ class ChatPrompt:
     variables: Mapping[str, Any]
     field_name: str = "messages"
 
-    @property
-    def size_chars(self) -> int:
-        """Roughly the text to be tokenised."""
-        return sum(len(message.get("content") or "") for message in self.messages)
-
     def render(self, renderer: Renderer) -> "array[int]":
         """The prompt's token ids."""
         return renderer.chat(self.messages, self.variables)
@@ -35,11 +30,6 @@ class TextPrompt:
     text: str
     field_name: str = "prompt"
 
-    @property
-    def size_chars(self) -> int:
-        """The text to be tokenised."""
-        return len(self.text)
-
     def render(self, renderer: Renderer) -> "array[int]":
         """The prompt's token ids."""
         return renderer.text(self.text)
@@ -51,7 +41,6 @@ class TokenPrompt:
 
     ids: "array[int]"
     field_name: str = "prompt"
-    size_chars: int = 0
 
     def render(self, renderer: Renderer) -> "array[int]":
         """The prompt's token ids; raises `InvalidField` on ids outside the vocabulary."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from typing import Any
 
 import pytest
@@ -101,11 +102,18 @@ async def test_ten_megabytes_are_refused(edge: Edge) -> None:
     assert (response.status, error_of(response)["code"]) == (413, "body_too_large")
 
 
-async def test_a_long_prompt_does_not_hold_up_the_others(edge: Edge) -> None:
-    """Four megabytes of text are tokenised in a thread, and refused; a short request overtakes them."""
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [{"role": "user", "content": "lorem ipsum dolor " * 230_000}],
+        [{"role": "user", "content": ""}] * 60_000,
+    ],
+    ids=["much text", "many messages"],
+)
+async def test_a_long_prompt_does_not_hold_up_the_others(edge: Edge, messages: list[dict[str, str]]) -> None:
+    """It is rendered and tokenised in a thread, and refused; a short request overtakes it."""
     edge.router.script = edge.says("quick")
     long, short = await edge.client(), await edge.client()
-    messages = [{"role": "user", "content": "lorem ipsum dolor " * 230_000}]
     long.send(post(CHAT, json.dumps({"model": "tiny", "messages": messages}).encode()))
     refusal = asyncio.create_task(long.response())
     await long.writer.drain()
@@ -116,6 +124,16 @@ async def test_a_long_prompt_does_not_hold_up_the_others(edge: Edge) -> None:
     assert (await refusal).status == 400
     await long.close()
     await short.close()
+
+
+async def test_the_log_line_of_a_model_that_does_not_exist_is_short(
+    edge: Edge, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO, "pdmesh.request"):
+        response = await ask(edge, json.dumps({"model": "m" * 100_000, "messages": HI}).encode())
+    assert response.status == 404
+    (record,) = [record for record in caplog.records if record.name == "pdmesh.request"]
+    assert record.__dict__["model"] == "m" * 200
 
 
 @pytest.mark.parametrize("request_id", ["x" * 129, "a b", "a\tb", "é", '"'])
