@@ -43,6 +43,8 @@ class Child:
         self.ended = asyncio.Event()
         self._on_line = on_line
         self._process: asyncio.subprocess.Process | None = None
+        self._told: signal.Signals | None = None
+        """What it was last told to end by, perhaps before there was a process to tell."""
         self._last_words = ""
 
     @property
@@ -60,6 +62,7 @@ class Child:
         finally:
             for _, write in pipes:
                 os.close(write)
+        self._tell()
         try:
             async with asyncio.TaskGroup() as tasks:
                 listeners = [self._relay(out), self._relay(err), self._await_ready(ready, on_ready)]
@@ -76,15 +79,23 @@ class Child:
         return Exit(code, self._last_words)
 
     def terminate(self) -> None:
-        """Ask it to drain and end."""
-        if self._process and self._process.returncode is None:
-            self._process.terminate()
+        """Ask it to drain and end; what is only being started is asked once it is there."""
+        self._told = self._told or signal.SIGTERM
+        self._tell()
 
     def kill(self) -> None:
-        """End it and everything that it started, at once."""
-        if self._process:
-            with contextlib.suppress(ProcessLookupError):
+        """End it and everything that it started, at once; what is only being started, once it is there."""
+        self._told = signal.SIGKILL
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._process is None or self._told is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            if self._told is signal.SIGKILL:
                 os.killpg(self._process.pid, signal.SIGKILL)
+            elif self._process.returncode is None:
+                self._process.terminate()
 
     async def _start(self, out: int, err: int, ready: int) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(

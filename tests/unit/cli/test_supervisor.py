@@ -147,6 +147,26 @@ async def test_tiers_stop_one_after_another(tmp_path: Path) -> None:
     assert trace.read_text().split() == ["gateway", "decode", "router"]
 
 
+@pytest.mark.parametrize("order", ["terminate", "kill"])
+async def test_a_child_that_is_told_to_end_while_it_starts_ends(order: str) -> None:
+    child = Child(script("decode-1", SERVES), lambda _: None)
+    running = asyncio.create_task(child.run(lambda _: None))
+    await asyncio.sleep(0)  # the process is being made, and has no pid yet
+    assert child.pid == 0
+    getattr(child, order)()
+    async with asyncio.timeout(10):
+        end = await running
+    assert end.code == {"terminate": -signal.SIGTERM, "kill": -signal.SIGKILL}[order]
+
+
+async def test_a_child_that_is_told_to_end_before_it_starts_ends() -> None:
+    child = Child(script("decode-1", SERVES), lambda _: None)
+    child.terminate()
+    async with asyncio.timeout(10):
+        end = await child.run(lambda _: None)
+    assert end.code == -signal.SIGTERM
+
+
 async def test_what_does_not_drain_in_time_is_killed() -> None:
     mesh = Mesh(script("decode-1", STUBBORN, "decode"), grace_ms=100)
     pid = (await mesh.ready())["decode-1"].pid
