@@ -50,7 +50,7 @@ class DemoSettings:
 
     model: str = setting("models/demo", "Directory of the model")
     engine: str = setting("vllm", "Engine of the workers", choices=("vllm", "sim"))
-    port: int = setting(8000, "Port of the REST API; 0 picks a free one")
+    port: int = setting(8000, "Port of the REST API; 0 picks a free one", least=0, most=65535)
     question: str = setting("", "What to ask; to look up a word in a table where not set")
     max_tokens: int = setting(64, "Longest answer in tokens")
     log_dir: str = setting("build/demo-logs", "Directory for one log file per process")

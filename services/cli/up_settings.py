@@ -19,12 +19,14 @@ class UpSettings:
     standby_prefill: int = setting(0, "Prefill workers that load, then wait for `pdmesh activate`")
     standby_decode: int = setting(0, "Decode workers that load, then wait for `pdmesh activate`")
     host: str = setting("127.0.0.1", "Address on which the REST API listens")
-    port: int = setting(8000, "Port of the REST API; 0 picks a free one")
+    port: int = setting(8000, "Port of the REST API; 0 picks a free one", least=0, most=65535)
     redis_url: str = setting("", "Redis for state that processes share; none: each keeps its own")
     ready_file: str = setting("", "File to write when the mesh serves: URLs, process ids, ports, as JSON")
     log_dir: str = setting("", "Directory for one log file per process; none: logs go to the terminal")
     log_level: str = setting("info", "Least level logged", choices=("debug", "info", "warning", "error"))
-    grace_ms: int = setting(DEFAULTS.shutdown_grace_ms, "Time to finish what is in flight after Ctrl-C")
+    grace_ms: int = setting(
+        DEFAULTS.shutdown_grace_ms, "Time to finish what is in flight after Ctrl-C", least=0
+    )
     both: EngineArguments = group(EngineArguments)
     prefill_only: EngineArguments = group(EngineArguments, "prefill_", in_help=False)
     decode_only: EngineArguments = group(EngineArguments, "decode_", in_help=False)

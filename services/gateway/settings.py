@@ -10,9 +10,11 @@ class Settings:
     """Settings of one gateway process."""
 
     host: str = setting("127.0.0.1", "address of the REST API")
-    port: int = setting(8000, "port of the REST API; 0 picks a free one")
+    port: int = setting(8000, "port of the REST API; 0 picks a free one", least=0, most=65535)
     reuse_port: bool = setting(False, "share the port with other gateway processes (SO_REUSEPORT)")
-    metrics_port: int = setting(0, "extra port for Prometheus, besides /metrics; 0 is off")
+    metrics_port: int = setting(
+        0, "extra port for Prometheus, besides /metrics; 0 is off", least=0, most=65535
+    )
     router: tuple[str, ...] = setting(
         ("127.0.0.1:9000",), "routers, HOST:PORT; the first that answers is used"
     )
@@ -20,5 +22,7 @@ class Settings:
     served_model_name: str = setting("", "name that requests use; all that the router serves where not set")
     gateway_id: str = setting("", "name of this gateway; made up from host and process id when empty")
     chat_max_tokens_default: int = setting(0, "max_tokens of a chat that names none; 0 is all that fits")
-    resume_wait_ms: int = setting(10_000, "how long requests in flight wait for a lost router to come back")
-    grace_ms: int = setting(20_000, "time to finish what is in flight after SIGTERM")
+    resume_wait_ms: int = setting(
+        10_000, "how long requests in flight wait for a lost router to come back", least=0
+    )
+    grace_ms: int = setting(20_000, "time to finish what is in flight after SIGTERM", least=0)

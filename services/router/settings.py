@@ -10,8 +10,8 @@ class Settings:
     """Settings of one router process."""
 
     host: str = setting("127.0.0.1", "address to listen on for gateways and workers")
-    port: int = setting(9000, "gRPC port; 0 picks a free one")
-    metrics_port: int = setting(0, "port for Prometheus; 0 is off")
+    port: int = setting(9000, "gRPC port; 0 picks a free one", least=0, most=65535)
+    metrics_port: int = setting(0, "port for Prometheus; 0 is off", least=0, most=65535)
     router_id: str = setting("", "name of this router; made up from host and process id when empty")
     local_prompt_tokens_max: int = setting(64, "prompts up to this many tokens skip the handoff")
     expected_output_tokens: int = setting(256, "KV room reserved for the answer of a request, in tokens")
@@ -20,15 +20,17 @@ class Settings:
         (), "versions behind a name by weight, as in chat=model-a:90,model-b:10; repeatable"
     )
     tenant_weight: tuple[str, ...] = setting((), "share of a tenant, as in gold=3; repeatable")
-    ageing_ms: int = setting(5_000, "who has waited this long is next, whatever its class or tenant")
+    ageing_ms: int = setting(5_000, "who has waited this long is next, whatever its class or tenant", least=0)
     times_policies: bool = setting(True, "measure the time that each placement policy takes")
     queue_requests_max: int = setting(2_048, "requests that may wait per pool and tier")
-    queue_wait_ms_max: int = setting(10_000, "time that a request may wait to be placed")
+    queue_wait_ms_max: int = setting(10_000, "time that a request may wait to be placed", least=0)
     retries_per_request_max: int = setting(3, "times that a request may be placed again")
-    prefill_timeout_ms: int = setting(60_000, "a prefill without an offer after this has failed")
-    stall_timeout_ms: int = setting(60_000, "a worker with jobs and no news for this long is stuck")
-    canary_interval_ms: int = setting(60_000, "time between two correctness canaries; 0 is off")
-    role_dwell_ms_min: int = setting(60_000, "time that a worker keeps a role before it may change it")
+    prefill_timeout_ms: int = setting(60_000, "a prefill without an offer after this has failed", least=1)
+    stall_timeout_ms: int = setting(60_000, "a worker with jobs and no news for this long is stuck", least=1)
+    canary_interval_ms: int = setting(60_000, "time between two correctness canaries; 0 is off", least=0)
+    role_dwell_ms_min: int = setting(
+        60_000, "time that a worker keeps a role before it may change it", least=0
+    )
     role_flips_per_hour_max: int = setting(12, "role changes of the whole fleet within an hour")
     quarantine_dir: str = setting("", "directory for prompts that killed workers; empty keeps none")
-    grace_ms: int = setting(20_000, "time to finish what is in flight after SIGTERM")
+    grace_ms: int = setting(20_000, "time to finish what is in flight after SIGTERM", least=0)

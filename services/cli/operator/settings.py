@@ -17,7 +17,7 @@ class OperatorSettings:
 
     router: str = setting("", f"Router to ask, HOST:PORT; {ROUTER} where neither this nor a file is given")
     ready_file: str = setting("", "File that `pdmesh up --ready-file` wrote, which names the router")
-    timeout_ms: int = setting(5_000, "How long the router may take to answer")
+    timeout_ms: int = setting(5_000, "How long the router may take to answer", least=1)
 
     def __post_init__(self) -> None:
         if self.timeout_ms < 1:

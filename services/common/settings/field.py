@@ -1,16 +1,26 @@
 """Declaring one setting, or a group of them."""
 
 import dataclasses
+import math
 from typing import Any
 
 
-def setting(default: Any, help_text: str, *, choices: tuple[str, ...] = ()) -> Any:
-    """A dataclass field of a `Settings` class: its default, one line of help, and allowed values if few.
+def setting(
+    default: Any,
+    help_text: str,
+    *,
+    choices: tuple[str, ...] = (),
+    least: float = -math.inf,
+    most: float = math.inf,
+) -> Any:
+    """A dataclass field of a `Settings` class: its default, one line of help, allowed values if few, and the
+    range of a number, both ends included.
 
     The field's name carries the unit (`grace_ms`); a flag `--grace-ms`, a variable
     `PDMESH_<SERVICE>_GRACE_MS` and a key `grace_ms` in the file's `[<service>]` table follow from it.
     """
-    return dataclasses.field(default=default, metadata={"help": help_text, "choices": choices})
+    metadata = {"help": help_text, "choices": choices, "least": least, "most": most}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def group(kind: type[Any], prefix: str = "", *, in_help: bool = True) -> Any:

@@ -22,6 +22,9 @@ class Leaf:
     default: Any
     help_text: str
     choices: tuple[str, ...]
+    least: float
+    most: float
+    """The range of a number, both ends included; infinite where there is no end."""
     in_help: bool
 
     @property
@@ -61,6 +64,8 @@ def _leaf(field: "dataclasses.Field[Any]", annotation: Any, prefix: str, in_help
         default=field.default,
         help_text=field.metadata["help"],
         choices=field.metadata["choices"],
+        least=field.metadata["least"],
+        most=field.metadata["most"],
         in_help=in_help,
     )
 

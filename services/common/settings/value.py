@@ -43,12 +43,21 @@ def from_toml(leaf: Leaf, value: Any, source: str) -> Any:
 
 
 def checked(leaf: Leaf, value: Any, source: str) -> Any:
-    """`value` itself when it is one of the setting's choices."""
+    """`value` itself when it is one of the setting's choices and within its range."""
+    if leaf.kind in (int, float) and value is not None:
+        _check_range(leaf, value, source)
     if not leaf.choices or value in leaf.choices:
         return value
     close = nearest(str(value), leaf.choices)
     hint = f"; did you mean {close}?" if close else ""
     raise BadSetting(f"{source}: {value!r} is not one of {', '.join(leaf.choices)}{hint}", field=leaf.name)
+
+
+def _check_range(leaf: Leaf, value: float, source: str) -> None:
+    if leaf.least <= value <= leaf.most:
+        return
+    wanted = f"at least {leaf.least}" if math.isinf(leaf.most) else f"between {leaf.least} and {leaf.most}"
+    raise BadSetting(f"{source}: {value} is not {wanted}", field=leaf.name)
 
 
 def _wrong(leaf: Leaf, value: Any, source: str) -> BadSetting:

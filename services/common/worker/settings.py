@@ -20,16 +20,20 @@ class WorkerSettings:
     engine: str = setting("vllm", "What runs the model", choices=("vllm", "sim"))
     routers: tuple[str, ...] = setting(("127.0.0.1:9000",), "Routers to attach to, HOST:PORT each")
     host: str = setting("127.0.0.1", "Address on which health and reflection listen")
-    port: int = setting(0, "Port of health and reflection; 0 picks a free one")
-    metrics_port: int = setting(0, "Port for Prometheus; 0 is off")
+    port: int = setting(0, "Port of health and reflection; 0 picks a free one", least=0, most=65535)
+    metrics_port: int = setting(0, "Port for Prometheus; 0 is off", least=0, most=65535)
     worker_id: str = setting("", "Name of this worker; made up from host and process id where not set")
     role: str = setting("", "Role to begin with; the command's own where not set", choices=ROLES)
     standby: bool = setting(False, "Load and register, and get no work before `pdmesh activate`")
     cores: str = setting("", "CPU cores of a CPU engine, for example 0,2-5; not set: all that are allowed")
-    side_channel_port: int = setting(0, "Port where decode workers ask for memory registrations; 0 is any")
-    handoff_lease_ms: int = setting(DEFAULTS.handoff_lease_ms, "How long offered KV is kept")
-    load_interval_ms: int = setting(250, "Time between two load reports to each router")
-    grace_ms: int = setting(DEFAULTS.shutdown_grace_ms, "Time to finish what is in flight after SIGTERM")
+    side_channel_port: int = setting(
+        0, "Port where decode workers ask for memory registrations; 0 is any", least=0, most=65535
+    )
+    handoff_lease_ms: int = setting(DEFAULTS.handoff_lease_ms, "How long offered KV is kept", least=1)
+    load_interval_ms: int = setting(250, "Time between two load reports to each router", least=1)
+    grace_ms: int = setting(
+        DEFAULTS.shutdown_grace_ms, "Time to finish what is in flight after SIGTERM", least=0
+    )
 
     def __post_init__(self) -> None:
         if not self.model:

@@ -10,6 +10,9 @@ import pytest
 
 from services.cli.main import COMMANDS, main
 from services.cli.serve import SERVED
+from services.common.settings import leaves
+from services.common.settings.leaf import Leaf
+from tools.docs.settings_page import settings_classes
 
 NO_GRPC = "import sys, services.cli.main as m; m.main(['--help']); print(sorted(sys.modules))"
 
@@ -36,6 +39,9 @@ def line(capsys: pytest.CaptureFixture[str]) -> str:
         ),
         (["up", "--model", "org/m", "--decode", "0"], "up: a mesh needs at least one decode worker"),
         (["up", "--model", "org/m", "--config", "/none.toml"], "configuration file /none.toml: No such file"),
+        (["up", "--port", "99999"], "--port: 99999 is not between 0 and 65535"),
+        (["serve", "router", "--metrics-port=-1"], "--metrics-port: -1 is not between 0 and 65535"),
+        (["up", "--grace-ms=-1"], "--grace-ms: -1 is not at least 0"),
         (["chat", "--recipt"], "unknown flag --recipt; did you mean --receipt?"),
         (["drain"], "the following arguments are required: worker"),
         (["role", "w", "bothh"], "argument role: invalid choice: 'bothh'"),
@@ -117,3 +123,13 @@ def test_a_reader_that_leaves_is_no_traceback() -> None:
         os.close(write)
         _, errors = process.communicate(timeout=20)
     assert b"Traceback" not in errors
+
+
+@pytest.mark.parametrize(
+    "leaf", [leaf for cls in settings_classes().values() for leaf in leaves(cls)], ids=lambda leaf: leaf.name
+)
+def test_every_port_and_every_time_has_a_range(leaf: Leaf) -> None:
+    if leaf.name.endswith("port") and leaf.kind is int:
+        assert (leaf.least, leaf.most) == (0, 65535)
+    if "_ms" in leaf.name:
+        assert leaf.least >= 0

@@ -25,6 +25,8 @@ class Settings:
     port: int = setting(8000, "TCP port")
     host: str = setting("127.0.0.1", "Address, 100% local")
     ratio: float = setting(0.5, "Share")
+    admin_port: int = setting(0, "Another TCP port", least=0, most=65535)
+    grace_ms: int = setting(0, "Time to finish", least=0)
     reflection: bool = setting(True, "Serve reflection")
     routers: tuple[str, ...] = setting((), "Routers to dial")
     engine: str = setting("sim", "Engine", choices=("sim", "vllm"))
@@ -105,6 +107,9 @@ def test_every_type_parses_from_a_file(config: Any) -> None:
         (["--ratio", "nan"], "--ratio: 'nan' is not a number"),
         (["--engine", "vlm"], "--engine: 'vlm' is not one of sim, vllm; did you mean vllm?"),
         (["--port", "70000"], "gateway: port 70000 is not a port"),
+        (["--admin-port", "99999"], "--admin-port: 99999 is not between 0 and 65535"),
+        (["--admin-port=-1"], "--admin-port: -1 is not between 0 and 65535"),
+        (["--grace-ms=-1"], "--grace-ms: -1 is not at least 0"),
         (["--port"], "argument --port: expected one argument"),
     ],
 )
@@ -125,6 +130,7 @@ def test_bad_flags_are_refused_in_one_line(arguments: list[str], line: str) -> N
         ("PDMESH_GATWAY_PORT", "1", "unknown variable PDMESH_GATWAY_PORT; did you mean PDMESH_GATEWAY_PORT?"),
         ("PDMESH_GATEWAY_PORT", "", "PDMESH_GATEWAY_PORT: '' is not a whole number"),
         ("PDMESH_GATEWAY_PORT", "none", "PDMESH_GATEWAY_PORT: 'none' is not a whole number"),
+        ("PDMESH_GATEWAY_GRACE_MS", "-1", "PDMESH_GATEWAY_GRACE_MS: -1 is not at least 0"),
         ("PDMESH_GATEWAY_REFLECTION", "maybe", "PDMESH_GATEWAY_REFLECTION: 'maybe' is not true or false"),
         ("PDMESH_GATEWAY_ROUTERS", "[1]", "PDMESH_GATEWAY_ROUTERS: '[1]' is not a list of texts"),
     ],
@@ -143,6 +149,7 @@ def test_bad_variables_are_refused_in_one_line(variable: str, text: str, line: s
         ("zzz = 1\n", "zzz"),
         ('[gateway]\nport = "1"\n', "[gateway] port: '1' is not a whole number"),
         ("[gateway]\nport = true\n", "[gateway] port: True is not a whole number"),
+        ("[gateway]\nadmin_port = 65536\n", "[gateway] admin_port: 65536 is not between 0 and 65535"),
         ("[gateway]\nreflection = 1\n", "[gateway] reflection: 1 is not true or false"),
         ("[gateway]\nrouters = [1]\n", "[gateway] routers: [1] is not a list of texts"),
         ('[gateway]\nengine = "simm"\n', "'simm' is not one of sim, vllm; did you mean sim?"),
