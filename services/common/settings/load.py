@@ -1,6 +1,7 @@
 """Putting a settings object together: defaults, then the file, then the environment, then flags."""
 
 import dataclasses
+import re
 import tomllib
 import typing
 from collections.abc import Mapping
@@ -16,6 +17,12 @@ SERVICES = ("gateway", "router", "prefill", "decode", "up", "chat", "demo", "ope
 """Names that may stand in `PDMESH_<SERVICE>_...` and as a table in a configuration file."""
 CONFIG_VARIABLE = "PDMESH_CONFIG"
 """Names the configuration file where no flag does."""
+
+# What Kubernetes tells every container about a service, as if it were a link of Docker's.
+SERVICE_LINK_NAME = re.compile(
+    r"_SERVICE_HOST$|_SERVICE_PORT(_[A-Z0-9_]+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?$"
+)
+SERVICE_LINK_PORTS = ("tcp://", "udp://", "sctp://")
 
 T = TypeVar("T")
 Values = dict[str, Any]
@@ -67,13 +74,19 @@ def _from_environ(known: Mapping[str, Leaf], service: str, environ: Mapping[str,
     variables = {leaf.variable(service): leaf for leaf in known.values()}
     values: Values = {}
     for name, text in environ.items():
-        if not name.startswith("PDMESH_") or name == CONFIG_VARIABLE:
+        if not name.startswith("PDMESH_") or name == CONFIG_VARIABLE or _is_service_link(name, text):
             continue
         if name in variables:
             values[variables[name].name] = from_text(variables[name], text, name)
         elif _service_of(name) in (service, None):
             raise unknown("variable", name, variables)
     return values
+
+
+def _is_service_link(name: str, text: str) -> bool:
+    """Whether Kubernetes has set this variable for a service whose name begins with `pdmesh`."""
+    is_port = name.endswith("_PORT") and text.startswith(SERVICE_LINK_PORTS)
+    return is_port or SERVICE_LINK_NAME.search(name) is not None
 
 
 def _service_of(variable: str) -> str | None:

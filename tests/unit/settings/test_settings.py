@@ -141,6 +141,28 @@ def test_bad_variables_are_refused_in_one_line(variable: str, text: str, line: s
     assert refused.value.message == line
 
 
+SERVICE_LINKS = {
+    "PDMESH_GATEWAY_SERVICE_HOST": "10.0.0.7",
+    "PDMESH_GATEWAY_SERVICE_PORT": "8000",
+    "PDMESH_GATEWAY_SERVICE_PORT_HTTP": "8000",
+    "PDMESH_GATEWAY_PORT": "tcp://10.0.0.7:8000",
+    "PDMESH_GATEWAY_PORT_8000_TCP": "tcp://10.0.0.7:8000",
+    "PDMESH_GATEWAY_PORT_8000_TCP_PROTO": "tcp",
+    "PDMESH_GATEWAY_PORT_8000_TCP_PORT": "8000",
+    "PDMESH_GATEWAY_PORT_8000_TCP_ADDR": "10.0.0.7",
+    "PDMESH_GATEWAY_METRICS_PORT": "udp://10.0.0.8:9",
+    "PDMESH_OTHER_SERVICE_HOST": "10.0.0.9",
+    "PDMESH_SERVICE_HOST": "10.0.0.10",
+    "PDMESH_PORT": "tcp://10.0.0.10:80",
+}
+"""What Kubernetes puts into every container for services whose names begin with `pdmesh`."""
+
+
+@pytest.mark.parametrize("name", SERVICE_LINKS)
+def test_what_kubernetes_says_of_services_is_no_setting(name: str) -> None:
+    assert loaded(environ={name: SERVICE_LINKS[name]}) == Settings()
+
+
 @pytest.mark.parametrize(
     ("text", "end"),
     [
