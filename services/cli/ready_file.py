@@ -16,12 +16,19 @@ class ReadyFile:
         self._path = Path(path) if path else None
 
     def clear(self) -> None:
-        """Remove it; raises `BadSetting` when its directory does not exist or does not allow it."""
+        """Remove it; raises `BadSetting` where no file could be written in its place."""
         if self._path is None:
             return
         if not self._path.parent.is_dir():
             raise BadSetting(f"--ready-file: {self._path.parent} is no directory")
-        self._path.unlink(missing_ok=True)
+        if self._path.is_dir():
+            raise BadSetting(f"--ready-file: {self._path} is a directory")
+        if not os.access(self._path.parent, os.W_OK | os.X_OK):
+            raise BadSetting(f"--ready-file: {self._path.parent} cannot be written to")
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise BadSetting(f"--ready-file: {self._path}: {error.strerror}") from None
 
     def write(self, children: Mapping[str, Child]) -> None:
         """Replace it in one step, so that a reader never sees half of it."""

@@ -70,6 +70,16 @@ def test_a_ready_file_in_no_directory_is_one_line(tmp_path: Path, capsys: pytest
     assert line(capsys) == f"pdmesh: bad_setting: --ready-file: {tmp_path / 'no'} is no directory"
 
 
+@pytest.mark.parametrize("target", [".", "file/ready"])
+def test_a_ready_file_that_cannot_be_one_is_one_line(
+    target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    path = tmp_path / target
+    assert main(["up", "--model", str(tmp_path), "--ready-file", str(path)]) == 2
+    assert line(capsys).startswith("pdmesh: bad_setting: --ready-file: ")
+
+
 def test_variables_of_up_are_read(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
