@@ -1,6 +1,7 @@
 """What a vLLM engine needs on a CPU and not on a GPU."""
 
 import contextlib
+import gc
 import importlib.metadata
 import os
 from collections.abc import Iterator
@@ -90,9 +91,25 @@ def engine_process(vllm_config: Any, cores: list[int]) -> Iterator[None]:
     torch.set_num_threads(len(cores))
     os.sched_setaffinity(0, cores)
     try:
-        yield
+        with _garbage_left_alone():
+            yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+@contextlib.contextmanager
+def _garbage_left_alone() -> Iterator[None]:
+    """Keep a process forked meanwhile from collecting what this one made.
+
+    gRPC's objects wait for its polling thread when they are freed, and a forked process has no such
+    thread: its garbage collection would spin for ever.
+    """
+    gc.collect()
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
 
 
 def instruction_set(vllm_config: Any) -> str:
