@@ -24,7 +24,7 @@ class Limits:
     client_stall_ms_max: int = 30_000
     """A client that takes nothing of its answer for this long is disconnected."""
     pipelined_requests_max: int = 64
-    """Requests waiting on one HTTP connection; it is closed after answering these past it."""
+    """Requests waiting on one HTTP connection; it is not read meanwhile, and past it in one read is a 400."""
     connections_max: int = 4_096
     """Open HTTP connections per gateway; 503 past it."""
     streams_per_gateway_max: int = 4_096

@@ -57,9 +57,9 @@ def _nowhere(_: bytes) -> None:
 class Connection(asyncio.Protocol):
     """One client's connection.
 
-    Pipelined requests wait their turn here, at most `pipelined_requests_max` of them; past that the
-    connection stops reading. The server calls `check_time` about once a second, so that a connection
-    needs no timer of its own.
+    Pipelined requests wait their turn here. Once `pipelined_requests_max` of them wait, or their bodies
+    hold as much as one body may, the connection stops reading until they are answered. The server calls
+    `check_time` about once a second, so that a connection needs no timer of its own.
     """
 
     def __init__(self, owner: Owner) -> None:
@@ -90,11 +90,6 @@ class Connection(asyncio.Protocol):
         """Whether the server takes no more requests."""
         return self._owner.is_draining
 
-    @property
-    def is_idle(self) -> bool:
-        """Whether nothing is in flight."""
-        return self._phase is Phase.IDLE
-
     # The transport's callbacks.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -120,7 +115,7 @@ class Connection(asyncio.Protocol):
             self._serve_next()
             return
         self._note_phase()
-        if len(self._backlog) >= self._limits.pipelined_requests_max:
+        if self._is_backlog_full():
             self._transport.pause_reading()
             self._is_reading = False
 
@@ -198,6 +193,13 @@ class Connection(asyncio.Protocol):
     def _let_continue(self) -> None:
         if self._exchange is None and not self._backlog:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _is_backlog_full(self) -> bool:
+        bodies_size = sum(len(request.body) for request in self._backlog)
+        return (
+            len(self._backlog) >= self._limits.pipelined_requests_max
+            or bodies_size >= self._limits.body_size_bytes_max
+        )
 
     def _serve_next(self) -> None:
         """Hand over waiting requests one by one; not re-entered when an answer ends at once."""

@@ -41,11 +41,14 @@ class RequestParser:
     def feed(self, data: bytes) -> None:
         """Parse on; raises `Invalid` for what the server does not take; feed nothing after that."""
         self._requests_in_feed = 0
+        was_in_trailers = self._is_in_trailers
         unparsed = data
         while unparsed:
             unparsed = self._parse(unparsed)
-        if self.in_head:
-            self._count_head(len(data))
+        # A read that ends one request and begins the next says little about either.
+        is_all_head = self.in_head or (was_in_trailers and self._is_in_trailers)
+        if is_all_head and self._requests_in_feed == 0:
+            self._count_unfinished(len(data))
 
     def close(self) -> None:
         """Let go of the callbacks, which hold the connection."""
@@ -87,6 +90,8 @@ class RequestParser:
         self._target = b""
         self._headers: dict[str, str] = {}
         self._head_size = 0
+        self._unfinished_size = 0
+        self._is_in_trailers = False
         self._chunks: list[bytes] = []
         self._body_size = 0
 
@@ -95,10 +100,18 @@ class RequestParser:
         raise refusal
 
     def _count_head(self, size: int) -> None:
-        """A header still unfinished is counted by the bytes fed; that is what a client can make us keep."""
+        """Count a part of the head that is complete."""
         self._head_size += size
+        self._check_head(self._head_size)
+
+    def _count_unfinished(self, size: int) -> None:
+        """Count a read in which the head has not ended: its last header, unfinished, is kept unseen."""
+        self._unfinished_size += size
+        self._check_head(self._unfinished_size)
+
+    def _check_head(self, size: int) -> None:
         size_max = self._limits.header_size_bytes_max
-        if self._head_size > size_max:
+        if size > size_max:
             self._refuse(HeadersTooLarge(f"the request's headers are over {size_max} bytes"))
 
     def on_message_begin(self) -> None:
@@ -112,26 +125,34 @@ class RequestParser:
         self._count_head(len(part))
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Take one header."""
+        """Take one header; trailers are thrown away, since nothing here asks for any."""
         self._count_head(len(name) + len(value) + 4)
+        if self.in_body:
+            return
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
         present = self._headers.get(key)
         self._headers[key] = text if present is None else f"{present}, {text}"
 
     def on_headers_complete(self) -> None:
-        """Refuse a body that is declared too large; let a waiting client send."""
+        """Refuse a head without a host and a body that is declared too large; let a waiting client send."""
         if self._http.should_upgrade():
             return
         self.in_head = False
         self.in_body = True
-        declared = self._headers.get("content-length", "")
-        if declared.isdigit() and int(declared) > self._limits.body_size_bytes_max:
-            self._refuse_body()
+        if "host" not in self._headers and self._http.get_http_version() == "1.1":
+            self._refuse(MalformedHttp("HTTP/1.1 needs a Host header"))
+        self._unfinished_size = 0
+        self._check_declared(self._headers.get("content-length", "").lstrip("0"))
         if self._headers.get("expect", "").lower() == "100-continue":
             self._expects_continue()
 
+    def on_chunk_header(self) -> None:
+        """Take notice that a chunk's size is known: after the last one's, trailers may come."""
+        self._is_in_trailers = True
+
     def on_body(self, part: bytes) -> None:
         """Take a part of the body."""
+        self._is_in_trailers = False
         self._body_size += len(part)
         if self._body_size > self._limits.body_size_bytes_max:
             self._refuse_body()
@@ -148,6 +169,11 @@ class RequestParser:
         request = self._request()
         self._start_message()
         self._take(request)
+
+    def _check_declared(self, digits: str) -> None:
+        size_max = self._limits.body_size_bytes_max
+        if len(digits) > len(str(size_max)) or int(digits or "0") > size_max:
+            self._refuse_body()
 
     def _refuse_body(self) -> None:
         self._refuse(BodyTooLarge(f"the body is over {self._limits.body_size_bytes_max} bytes"))

@@ -33,9 +33,9 @@ class Routes:
             raise RouteNotFound(f"no such URL: {request.method} {request.path[:200]}")
         handler = methods.get(request.method)
         if handler is None:
-            raise MethodNotAllowed(
-                f"{request.path[:200]} takes {', '.join(sorted(methods))}, not {request.method}"
-            )
+            allowed = ", ".join(sorted(methods))
+            exchange.headers = (*exchange.headers, ("allow", allowed))
+            raise MethodNotAllowed(f"{request.path[:200]} takes {allowed}, not {request.method}")
         return handler(exchange)
 
     def pattern(self, path: str) -> str:

@@ -135,11 +135,70 @@ async def test_too_many_requests_in_one_segment_are_refused_after_answering_the_
         await client.close()
 
 
+async def test_waiting_bodies_are_bounded_in_bytes() -> None:
+    limits = dataclasses.replace(DEFAULTS, body_size_bytes_max=1_000_000)
+    async with serving(limits) as (app, _, port):
+        client = await RawClient.connect(port)
+        client.send(get("/held"))
+        held = await app.held.get()
+        bodies = [bytes([number]) * 900_000 for number in range(40)]
+        client.send(b"".join(post("/echo", body) for body in bodies))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await client.writer.drain()
+        held.respond(HttpResponse(200, b"held"))
+        assert (await client.response()).body == b"held"
+        assert [(await client.response()).body for _ in bodies] == bodies
+        await client.close()
+
+
+async def test_a_head_in_pieces_is_counted_once() -> None:
+    limits = dataclasses.replace(DEFAULTS, header_size_bytes_max=20_000)
+    async with serving(limits) as (_, _, port):
+        client = await RawClient.connect(port)
+        data = get("/hello", *(f"x-{number}: {'y' * 2000}" for number in range(8)), "x: " + "z" * 2000)
+        assert 18_000 < len(data) < 20_000
+        for start in range(0, len(data), 3000):
+            client.send(data[start : start + 3000])
+            await client.writer.drain()
+            await asyncio.sleep(0.005)
+        assert (await client.response()).status == 200
+        await client.close()
+
+
+async def test_a_body_is_not_counted_to_the_next_head() -> None:
+    limits = dataclasses.replace(DEFAULTS, header_size_bytes_max=1000)
+    async with serving(limits) as (_, _, port):
+        client = await RawClient.connect(port)
+        body, second = b"b" * 20_000, get("/hello")
+        client.send(post("/echo", body) + second[:20])
+        assert (await client.response()).body == body
+        client.send(second[20:])
+        assert (await client.response()).body == b"hello"
+        await client.close()
+
+
+async def test_trailers_are_bounded_and_mean_nothing() -> None:
+    chunked = b"POST /echo HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
+    async with serving() as (_, _, port):
+        client = await RawClient.connect(port)
+        client.send(chunked + b"connection: upgrade\r\nupgrade: h2c\r\n\r\n")
+        assert (await client.response()).body == b"a"
+        client.send(chunked)
+        for _ in range(40):
+            client.send(b"x" * 1000)
+            await client.writer.drain()
+            await asyncio.sleep(0.001)
+        assert (await client.response()).status == 431
+        await client.close()
+
+
 async def test_chunked_request_body() -> None:
     async with serving() as (_, _, port):
         client = await RawClient.connect(port)
         client.send(
-            b"POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+            b"POST /echo HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\n"
+            b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
         )
         assert (await client.response()).body == b"abcde"
         await client.close()
@@ -148,7 +207,7 @@ async def test_chunked_request_body() -> None:
 async def test_expect_100_continue() -> None:
     async with serving() as (_, _, port):
         client = await RawClient.connect(port)
-        client.send(b"POST /echo HTTP/1.1\r\ncontent-length: 3\r\nexpect: 100-continue\r\n\r\n")
+        client.send(b"POST /echo HTTP/1.1\r\nhost: t\r\ncontent-length: 3\r\nexpect: 100-continue\r\n\r\n")
         assert (await client.response(has_body=False)).status == 100
         client.send(b"abc")
         assert (await client.response()).body == b"abc"
@@ -158,7 +217,7 @@ async def test_expect_100_continue() -> None:
 async def test_head_is_get_without_the_body() -> None:
     async with serving() as (_, _, port):
         client = await RawClient.connect(port)
-        client.send(b"HEAD /hello HTTP/1.1\r\n\r\n")
+        client.send(b"HEAD /hello HTTP/1.1\r\nhost: t\r\n\r\n")
         response = await client.response(has_body=False)
         assert (response.status, response.headers["content-length"]) == (200, "5")
         client.send(get("/hello"))
@@ -202,15 +261,20 @@ async def test_a_stream_is_chunked_and_its_head_comes_with_the_first_part() -> N
     [
         (b"NONSENSE\r\n\r\n", 400),
         (b"GET /hello HTTP/9.9\r\n\r\n", 400),
+        (b"GET /hello HTTP/1.1\r\nx: y\r\n\r\n", 400),
+        (b"GET /hello HTTP/1.0\r\nx: y\r\n\r\n", 200),
         (get("/nowhere"), 404),
         (get("/echo"), 405),
         (get("/broken"), 500),
         (get("/hello", "x-big: " + "x" * 40_000), 431),
-        (b"GET /hello HTTP/1.1\r\nx: " + b"y" * 40_000, 431),
+        (b"GET /hello HTTP/1.1\r\nhost: t\r\nx: " + b"y" * 40_000, 431),
         (b"GET /" + b"u" * 40_000, 431),
-        (b"POST /echo HTTP/1.1\r\ncontent-length: 99999999999\r\n\r\n", 413),
-        (b"POST /echo HTTP/1.1\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", 400),
-        (b"POST /echo HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"POST /echo HTTP/1.1\r\nhost: t\r\ncontent-length: 99999999999\r\n\r\n", 413),
+        (b"POST /echo HTTP/1.1\r\nhost: t\r\ncontent-length: " + b"0" * 9000 + b"3\r\n\r\nabc", 200),
+        (b"POST /echo HTTP/1.1\r\nhost: t\r\ncontent-length: " + b"0" * 9000 + b"9999999999\r\n\r\nabc", 413),
+        (b"POST /echo HTTP/1.1\r\nhost: t\r\ncontent-length: " + b"9" * 9000 + b"\r\n\r\n", 400),
+        (get("/hello", "content-length: 5", "transfer-encoding: chunked") + b"0\r\n\r\n", 400),
+        (b"POST /echo HTTP/1.1\r\nhost: t\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", 400),
         (b"CONNECT there:80 HTTP/1.1\r\nhost: there\r\n\r\n", 400),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400),
     ],
@@ -221,6 +285,7 @@ async def test_bad_requests(request_bytes: bytes, status: int) -> None:
         client.send(request_bytes)
         response = await client.response()
         assert response.status == status
+        assert response.headers.get("allow") == ("POST" if status == 405 else None)
         if response.headers["connection"] == "close":
             assert await client.is_closed()
         await client.close()
@@ -269,7 +334,7 @@ async def test_a_large_body_is_refused_and_the_client_can_read_why() -> None:
     async with serving(limits) as (_, server, port):
         for framing in (b"content-length: 3000000\r\n\r\n", b"transfer-encoding: chunked\r\n\r\n2dc6c0\r\n"):
             client = await RawClient.connect(port)
-            client.send(b"POST /echo HTTP/1.1\r\n" + framing)
+            client.send(b"POST /echo HTTP/1.1\r\nhost: t\r\n" + framing)
             client.send(b"x" * 3_000_000)
             await client.writer.drain()
             response = await client.response()
@@ -285,7 +350,7 @@ async def test_a_client_that_sends_everything_before_it_reads_gets_its_refusal()
 
     def send_then_read(port: int) -> bytes:
         with socket.create_connection(("127.0.0.1", port)) as client:
-            client.sendall(b"POST /echo HTTP/1.1\r\ncontent-length: 30000000\r\n\r\n")
+            client.sendall(b"POST /echo HTTP/1.1\r\nhost: t\r\ncontent-length: 30000000\r\n\r\n")
             for _ in range(300):
                 client.sendall(b"x" * 100_000)
             return client.recv(1000)
@@ -300,7 +365,7 @@ async def test_slow_heads_bodies_and_idle_connections_are_ended(monkeypatch: pyt
     async with serving(clock=clock) as (app, _, port):
         idle, head, body, answered = [await RawClient.connect(port) for _ in range(4)]
         head.send(b"GET /hel")
-        body.send(b"POST /echo HTTP/1.1\r\ncontent-length: 3\r\n\r\na")
+        body.send(b"POST /echo HTTP/1.1\r\nhost: t\r\ncontent-length: 3\r\n\r\na")
         answered.send(get("/held"))
         held = await app.held.get()
         await asyncio.sleep(0.05)
