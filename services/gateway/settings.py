@@ -26,3 +26,7 @@ class Settings:
         10_000, "how long requests in flight wait for a lost router to come back", least=0
     )
     grace_ms: int = setting(20_000, "time to finish what is in flight after SIGTERM", least=0)
+
+    def __post_init__(self) -> None:
+        if not self.model:
+            raise ValueError("--model is needed: a directory, or a name on the Hugging Face hub")

@@ -14,8 +14,9 @@ import pytest
 
 from pdmesh.router.v1 import router_pb2
 from pdmesh.types.v1 import types_pb2
-from services.common.errors import ModelMissing, NotResumable, PortInUse
+from services.common.errors import BadSetting, ModelMissing, NotResumable, PortInUse
 from services.common.limits import DEFAULTS
+from services.common.settings import load
 from services.gateway.settings import Settings
 from tests.wire.gateway.conftest import become_ready, running_gateway
 from tests.wire.gateway.fake_router import FakeRouter, running_router
@@ -310,3 +311,8 @@ async def test_what_prevents_a_start(model_directory: Path, tmp_path: Path) -> N
         with pytest.raises(PortInUse):
             async with running_gateway(Settings(port=port_of(url), model=str(model_directory))):
                 pass
+
+
+def test_a_gateway_without_a_model_is_one_clear_error() -> None:
+    with pytest.raises(BadSetting, match=r"^gateway: --model is needed"):
+        load(Settings, service="gateway", flags={}, environ={}, file=None)
