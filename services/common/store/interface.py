@@ -19,12 +19,6 @@ class Store(Protocol):
     async def set(self, key: str, value: bytes, ttl_ms: int) -> None:
         """Store a value for `ttl_ms`, replacing what was there."""
 
-    async def set_if_absent(self, key: str, value: bytes, ttl_ms: int) -> bool:
-        """Store a value only where there is none; True when it was stored."""
-
-    async def increment(self, key: str, by: int, ttl_ms: int) -> int:
-        """Add to a counter that begins at 0 and lives `ttl_ms` from its first increment; the new value."""
-
     async def delete(self, key: str) -> bool:
         """Remove a key; True when it was there."""
 

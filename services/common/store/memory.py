@@ -33,23 +33,6 @@ class MemoryStore:
         """See `Store`."""
         self._put(key, value, ttl_ms)
 
-    async def set_if_absent(self, key: str, value: bytes, ttl_ms: int) -> bool:
-        """See `Store`."""
-        if self._live(key):
-            return False
-        self._put(key, value, ttl_ms)
-        return True
-
-    async def increment(self, key: str, by: int, ttl_ms: int) -> int:
-        """See `Store`."""
-        entry = self._live(key)
-        if entry is None:
-            self._put(key, b"%d" % by, ttl_ms)
-            return by
-        total = int(entry.value) + by
-        entry.value = b"%d" % total
-        return total
-
     async def delete(self, key: str) -> bool:
         """See `Store`."""
         was_live = self._live(key) is not None

@@ -13,13 +13,6 @@ from services.common.store.interface import SCAN_KEYS_MAX
 TIMEOUT_S = 2.0
 CONNECTIONS_MAX = 32
 
-# INCRBY alone would leave a counter without an end if the process died before EXPIRE.
-INCREMENT = """
-local total = redis.call('INCRBY', KEYS[1], ARGV[1])
-if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
-return total
-"""
-
 
 class RedisStore:
     """Keys live in one Redis; every command has a timeout of `TIMEOUT_S`."""
@@ -38,7 +31,6 @@ class RedisStore:
         except ValueError as error:
             raise StoreUnavailable(f"{self._shown!r} is not an address of Redis: {error}") from None
         self._redis = Redis.from_pool(pool)
-        self._increment = self._redis.register_script(INCREMENT)
 
     async def ping(self) -> None:
         """See `Store`."""
@@ -55,16 +47,6 @@ class RedisStore:
         """See `Store`."""
         async with self._translated():
             await self._redis.set(key, value, px=ttl_ms)
-
-    async def set_if_absent(self, key: str, value: bytes, ttl_ms: int) -> bool:
-        """See `Store`."""
-        async with self._translated():
-            return bool(await self._redis.set(key, value, px=ttl_ms, nx=True))
-
-    async def increment(self, key: str, by: int, ttl_ms: int) -> int:
-        """See `Store`."""
-        async with self._translated():
-            return int(await self._increment(keys=[key], args=[by, ttl_ms]))
 
     async def delete(self, key: str) -> bool:
         """See `Store`."""

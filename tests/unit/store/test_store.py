@@ -42,34 +42,6 @@ async def test_values_end_with_their_time(store: Store) -> None:
     assert await store.keys("") == ["long"]
 
 
-async def test_only_the_first_sets_what_is_absent(store: Store) -> None:
-    assert await store.set_if_absent("once", b"first", 10_000)
-    assert not await store.set_if_absent("once", b"second", 10_000)
-    assert await store.get("once") == b"first"
-
-
-async def test_counters_add_up_and_end(store: Store) -> None:
-    assert await store.increment("count", 2, 10_000) == 2
-    assert await store.increment("count", -5, 10_000) == -3
-    assert await store.increment("brief", 7, 20) == 7
-    while await store.get("brief") is not None:
-        await asyncio.sleep(0.01)
-    assert await store.increment("brief", 1, 10_000) == 1
-    assert await store.get("count") == b"-3"
-
-
-async def test_a_counter_keeps_the_end_of_its_first_increment(store: Store) -> None:
-    await store.increment("window", 1, 50)
-    await store.increment("window", 1, 10_000)
-    while await store.get("window") is not None:
-        await asyncio.sleep(0.01)
-
-
-async def test_increments_of_many_tasks_are_all_counted(store: Store) -> None:
-    await asyncio.gather(*(store.increment("count", 1, 10_000) for _ in range(100)))
-    assert await store.get("count") == b"100"
-
-
 async def test_deletes_once(store: Store) -> None:
     await store.set("key", b"1", 10_000)
     assert await store.delete("key")
@@ -124,7 +96,7 @@ async def test_a_store_that_is_not_there_is_one_line(url: str, says: str) -> Non
 
 async def test_commands_fail_clearly_when_redis_goes_away() -> None:
     store = RedisStore("redis://127.0.0.1:1/0")
-    for command in (store.get("a"), store.set("a", b"", 1), store.increment("a", 1, 1), store.keys("a")):
+    for command in (store.get("a"), store.set("a", b"", 1), store.keys("a")):
         with pytest.raises(StoreUnavailable):
             await command
     await store.close()
