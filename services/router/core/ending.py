@@ -38,8 +38,7 @@ class Ending:
             self._state.do(EndStream(flight.gateway, flight.stream, reason, flight.receipt, error))
 
     def _close(self, flight: Flight, now_ms: float) -> None:
-        if flight.decode_since_ms is not None:
-            flight.receipt.decode_ms += now_ms - flight.decode_since_ms
+        flight.stop_decoding(now_ms)
         flight.receipt.generated_tokens = len(flight.delivered)
         flight.pool.shares.charge(flight.request.tenant, output_tokens=len(flight.delivered))
         self.leave_queue(flight, now_ms)

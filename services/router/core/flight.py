@@ -58,12 +58,17 @@ class Flight:
     dispatched_ms: float | None = None
     """Since when a worker runs the prompt; `None` before, and after the first token."""
     decode_since_ms: float | None = None
-    failures: int = 0
 
     @property
     def text_tokens(self) -> int:
         """Length of the text so far: prompt and what was generated."""
         return len(self.request.prompt) + len(self.delivered)
+
+    def stop_decoding(self, now_ms: float) -> None:
+        """Book the time spent decoding until now, if it decodes."""
+        if self.decode_since_ms is not None:
+            self.receipt.decode_ms += now_ms - self.decode_since_ms
+            self.decode_since_ms = None
 
     @property
     def may_move(self) -> bool:

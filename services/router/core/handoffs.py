@@ -41,7 +41,6 @@ class HandoffLedger:
         self._open: dict[tuple[int, str], Handoff] = {}
         self.expired = 0
         """Leases that ran out before anybody settled them, until forgiven: a fault, wherever it is."""
-        self.settled = 0
 
     def __len__(self) -> int:
         return len(self._open)
@@ -55,7 +54,6 @@ class HandoffLedger:
         handoff = self._open.pop((session, handoff_id), None)
         if handoff is not None:
             handoff.seat.leave()
-            self.settled += 1
             self.expired += expired
         return handoff
 

@@ -113,9 +113,7 @@ class Recovery:
         flight.avoided_workers.add(worker.session)
         self._ending.drop_handoff(flight)
         self._ending.leave_seats(flight)
-        if flight.decode_since_ms is not None:
-            flight.receipt.decode_ms += now_ms - flight.decode_since_ms
-            flight.decode_since_ms = None
+        flight.stop_decoding(now_ms)
         self._placing.enqueue(flight, now_ms, returned=True)
 
     def _is_out_of_retries(self, flight: Flight, why: str, now_ms: float) -> bool:
