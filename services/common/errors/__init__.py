@@ -14,8 +14,12 @@
     │   ├── WorkerNotFound       404
     │   ├── OperationRefused     409
     │   ├── QuarantinedPrompt    422  workers died with this prompt on them
+    │   ├── Unauthenticated      401
+    │   ├── NotAllowed           403  the credential does not allow it
+    │   ├── IdempotencyKeyReused 409  with another body
     │   └── DuplicateRequest     409  the stream number or request id is in use
     ├── Refused                  not taken; retry after `retry_after_ms`
+    │   ├── QuotaExceeded        429  the tenant's quota
     │   ├── QueueFull            503
     │   ├── QueueWaitExceeded    503
     │   ├── KvMemoryFull         503
@@ -59,6 +63,7 @@ from services.common.errors.tree import (
     EngineStartFailed,
     EngineUnhealthy,
     HeadersTooLarge,
+    IdempotencyKeyReused,
     Internal,
     Invalid,
     InvalidField,
@@ -68,6 +73,7 @@ from services.common.errors.tree import (
     MethodNotAllowed,
     ModelMissing,
     ModelNotFound,
+    NotAllowed,
     NotResumable,
     NoWorkers,
     OperationRefused,
@@ -78,6 +84,7 @@ from services.common.errors.tree import (
     QuarantinedPrompt,
     QueueFull,
     QueueWaitExceeded,
+    QuotaExceeded,
     Refused,
     RegistrationRefused,
     RequestTooSlow,
@@ -90,6 +97,7 @@ from services.common.errors.tree import (
     StoreUnavailable,
     TooManyConnections,
     TooManyStreams,
+    Unauthenticated,
     WorkerNotFound,
     by_reason,
 )
@@ -108,6 +116,7 @@ __all__ = [
     "EngineStartFailed",
     "EngineUnhealthy",
     "HeadersTooLarge",
+    "IdempotencyKeyReused",
     "Internal",
     "Invalid",
     "InvalidField",
@@ -118,6 +127,7 @@ __all__ = [
     "ModelMissing",
     "ModelNotFound",
     "NoWorkers",
+    "NotAllowed",
     "NotResumable",
     "OperationRefused",
     "PathUnavailable",
@@ -127,6 +137,7 @@ __all__ = [
     "QuarantinedPrompt",
     "QueueFull",
     "QueueWaitExceeded",
+    "QuotaExceeded",
     "Refused",
     "RegistrationRefused",
     "RequestTooSlow",
@@ -139,6 +150,7 @@ __all__ = [
     "StoreUnavailable",
     "TooManyConnections",
     "TooManyStreams",
+    "Unauthenticated",
     "WorkerNotFound",
     "by_reason",
 ]

@@ -12,12 +12,14 @@ class Code(IntEnum):
     DEADLINE_EXCEEDED = 4
     NOT_FOUND = 5
     ALREADY_EXISTS = 6
+    PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
     FAILED_PRECONDITION = 9
     ABORTED = 10
     UNIMPLEMENTED = 12
     INTERNAL = 13
     UNAVAILABLE = 14
+    UNAUTHENTICATED = 16
 
 
 class MeshError(Exception):
@@ -113,6 +115,30 @@ class MethodNotAllowed(Invalid):
     http_status = 405
 
 
+class Unauthenticated(Invalid):
+    """No credential, or one that is not valid."""
+
+    reason = "invalid_api_key"
+    code = Code.UNAUTHENTICATED
+    http_status = 401
+
+
+class NotAllowed(Invalid):
+    """The credential is valid and does not allow this."""
+
+    reason = "not_allowed"
+    code = Code.PERMISSION_DENIED
+    http_status = 403
+
+
+class IdempotencyKeyReused(Invalid):
+    """The idempotency key was used with another body."""
+
+    reason = "idempotency_key_reused"
+    code = Code.ALREADY_EXISTS
+    http_status = 409
+
+
 class DuplicateRequest(Invalid):
     """The stream number or request id is in use."""
 
@@ -151,6 +177,14 @@ class Refused(MeshError):
     reason = "refused"
     code = Code.RESOURCE_EXHAUSTED
     http_status = 503
+
+
+class QuotaExceeded(Refused):
+    """The tenant's quota does not allow this much now."""
+
+    reason = "rate_limit_exceeded"
+    code = Code.RESOURCE_EXHAUSTED
+    http_status = 429
 
 
 class QueueFull(Refused):
