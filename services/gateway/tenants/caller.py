@@ -1,0 +1,48 @@
+"""Who sends a request, and what that caller may do."""
+
+from dataclasses import dataclass
+
+from services.common.domain import ServiceClass
+
+
+@dataclass(frozen=True, slots=True)
+class TenantQuota:
+    """What one tenant may use; `None` is no limit."""
+
+    tokens_per_minute: int | None = None
+    """Prompt + generated tokens."""
+    requests_per_minute: int | None = None
+    concurrent: int | None = None
+    """Requests in flight at once."""
+
+
+UNLIMITED = TenantQuota()
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """One tenant as the gateway's parts see it: hashable, and the same object for each of its requests."""
+
+    tenant: str = ""
+    """The tenant's name; "" is anonymous."""
+    service_class: ServiceClass = ServiceClass.STANDARD
+    weight: float = 1.0
+    """Share of the pools beside other tenants of the same class."""
+    cache_salt: str = ""
+    """Separates prefix caches: callers of one salt share cached prompts, all others do not."""
+    quota: TenantQuota = UNLIMITED
+    max_tokens: int | None = None
+    """The most tokens that one choice of an answer may have; `None` is the model's own limit."""
+    models: frozenset[str] | None = None
+    """Names of models that the tenant may ask for; `None` is all."""
+    is_admin: bool = False
+    """May read and change what belongs to other tenants: `/admin/...`."""
+
+    @property
+    def is_anonymous(self) -> bool:
+        """True for a caller without a tenant."""
+        return not self.tenant
+
+
+ANONYMOUS = Caller()
+"""The caller of a gateway that has no tenants."""
