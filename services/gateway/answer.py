@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from services.common.clock import Clock
-from services.common.domain import FinishReason, Receipt
+from services.common.domain import FinishReason, Receipt, TokenLogprobs
 from services.common.errors import Cancelled, MeshError
 from services.gateway.metrics import Metrics
 from services.gateway.openai.format import Usage, receipt_json
@@ -76,7 +76,7 @@ class Answer:
         """Note where it runs; the answer's head tells."""
         self._writer.on_placed(placement)
 
-    def on_tokens(self, ids: "array[int]") -> None:
+    def on_tokens(self, ids: "array[int]", logprobs: TokenLogprobs | None = None) -> None:
         """Write the text of the next tokens."""
         if self._is_stopped:
             return

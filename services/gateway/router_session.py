@@ -20,8 +20,8 @@ from services.common.errors import (
 )
 from services.common.limits import DEFAULTS, Limits
 from services.common.rpc import Link, LinkLost, error_from_rpc, open_channel
+from services.common.rpc.columns import columns_from_wire
 from services.common.rpc.convert import (
-    columns_from_wire,
     error_from_wire,
     finish_reason_from_wire,
     receipt_from_wire,
@@ -58,6 +58,8 @@ class RouterSession:
     ) -> None:
         self.model_lens: Mapping[str, int] = {}
         """Longest prompt and answer together, in tokens, by the name of each model served."""
+        self.adapters: Mapping[str, Sequence[str]] = {}
+        """Names of the LoRA adapters that each model is served with."""
         self._addresses = addresses
         self._greeting = greeting
         self._resume_wait_ms = resume_wait_ms
@@ -164,6 +166,7 @@ class RouterSession:
             self._attach(frame.greeting)
         if frame.HasField("models"):
             self.model_lens = {model.name: model.max_model_len for model in frame.models.models}
+            self.adapters = {model.name: tuple(model.adapters) for model in frame.models.models}
             self.known_models.update(self.model_lens)
             self._submit_waiting()
             self._on_change()
@@ -189,13 +192,17 @@ class RouterSession:
     def _on_columns(self, columns: TokenColumns) -> None:
         """The hot path: per stream and frame, one look-up and one call."""
         streams = self._streams
+        described = columns.logprobs.by_stream() if columns.logprobs is not None else None
         for number, ids in split(columns):
             live = streams.get(number)
             if live is None or live.is_cancelled:
                 continue
             live.delivered.extend(ids)
             try:
-                live.sink.on_tokens(ids)
+                if described:
+                    live.sink.on_tokens(ids, described.get(number))
+                else:
+                    live.sink.on_tokens(ids)
             except Exception:  # one answer's fault must not end the session that carries them all
                 self._break(live)
 
@@ -237,7 +244,7 @@ class RouterSession:
             self._lost_at_ms = self._clock.now_ms()
         self._is_attached = False
         self._link = None
-        self.model_lens = {}
+        self.model_lens, self.adapters = {}, {}
         for live in list(self._streams.values()):
             self._settle_or_keep(live)
         self._waiting |= self._streams

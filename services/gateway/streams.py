@@ -4,7 +4,7 @@ from array import array
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
-from services.common.domain import FinishReason, Path, Receipt, Request
+from services.common.domain import FinishReason, Path, Receipt, Request, TokenLogprobs
 from services.common.domain.tokens import tokens
 from services.common.errors import MeshError
 
@@ -28,8 +28,8 @@ class StreamSink(Protocol):
     def on_placed(self, placement: Placement) -> None:
         """Take where it runs; again when it is placed again."""
 
-    def on_tokens(self, ids: "array[int]") -> None:
-        """Take the next tokens, all that one frame has of them."""
+    def on_tokens(self, ids: "array[int]", logprobs: TokenLogprobs | None = None) -> None:
+        """Take the next tokens, all that one frame has of them, with their logprobs if the request asked."""
 
     def on_ended(self, reason: FinishReason, receipt: Receipt) -> None:
         """Take the end."""

@@ -10,7 +10,8 @@ from services.common.domain import FinishReason, Receipt, Request, Sampling
 from services.common.domain.tokens import tokens
 from services.common.errors import MeshError
 from services.common.rpc import Link, open_channel
-from services.common.rpc.convert import columns_from_wire, error_from_wire, receipt_from_wire, request_to_wire
+from services.common.rpc.columns import columns_from_wire
+from services.common.rpc.convert import error_from_wire, receipt_from_wire, request_to_wire
 from services.common.rpc.frames import SubmissionDraft
 
 

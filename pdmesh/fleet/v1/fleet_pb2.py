@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from pdmesh.types.v1 import types_pb2 as pdmesh_dot_types_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpdmesh/fleet/v1/fleet.proto\x12\x0fpdmesh.fleet.v1\x1a\x1bpdmesh/types/v1/types.proto\"\xfa\x03\n\rAttachRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x33\n\x0cregistration\x18\x02 \x01(\x0b\x32\x1d.pdmesh.fleet.v1.Registration\x12\x30\n\x07offered\x18\x03 \x03(\x0b\x32\x1f.pdmesh.fleet.v1.HandoffOffered\x12\x30\n\x07\x61\x64opted\x18\x04 \x03(\x0b\x32\x1f.pdmesh.fleet.v1.HandoffAdopted\x12-\n\x06tokens\x18\x05 \x01(\x0b\x32\x1d.pdmesh.types.v1.TokenColumns\x12.\n\x08\x66inished\x18\x06 \x03(\x0b\x32\x1c.pdmesh.fleet.v1.JobFinished\x12*\n\x06\x66\x61iled\x18\x07 \x03(\x0b\x32\x1a.pdmesh.fleet.v1.JobFailed\x12\x32\n\x08released\x18\x08 \x03(\x0b\x32 .pdmesh.fleet.v1.HandoffReleased\x12)\n\x04load\x18\t \x01(\x0b\x32\x1b.pdmesh.fleet.v1.LoadReport\x12,\n\tkv_events\x18\n \x01(\x0b\x32\x19.pdmesh.fleet.v1.KvEvents\x12\x10\n\x08\x64raining\x18\x0b \x01(\x08\x12\x14\n\x0c\x61\x63knowledged\x18\x0c \x01(\x04\"\xc2\x01\n\x0e\x41ttachResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x30\n\x08greeting\x18\x02 \x01(\x0b\x32\x1e.pdmesh.fleet.v1.FleetGreeting\x12\"\n\x04jobs\x18\x03 \x03(\x0b\x32\x14.pdmesh.fleet.v1.Job\x12\x17\n\x0f\x61\x62orted_streams\x18\x04 \x01(\x0c\x12\x19\n\x11released_handoffs\x18\x05 \x03(\t\x12\x14\n\x0c\x61\x63knowledged\x18\x06 \x01(\x04\"P\n\rFleetGreeting\x12\x11\n\trouter_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x18\n\x10load_interval_ms\x18\x03 \x01(\r\"\x84\x02\n\x0cRegistration\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12#\n\x04role\x18\x02 \x01(\x0e\x32\x15.pdmesh.types.v1.Role\x12\x31\n\x0b\x66ingerprint\x18\x03 \x01(\x0b\x32\x1c.pdmesh.fleet.v1.Fingerprint\x12+\n\x08\x63\x61pacity\x18\x04 \x01(\x0b\x32\x19.pdmesh.fleet.v1.Capacity\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x06 \x01(\t\x12\x15\n\rrole_is_fixed\x18\x07 \x01(\x08\x12\x0f\n\x07standby\x18\x08 \x01(\x08\x12\x12\n\ncan_replay\x18\t \x01(\x08\"\xd9\x01\n\x0b\x46ingerprint\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x02 \x01(\t\x12\r\n\x05\x64type\x18\x03 \x01(\t\x12\x10\n\x08kv_dtype\x18\x04 \x01(\t\x12\x19\n\x11\x62lock_size_tokens\x18\x05 \x01(\r\x12\x1c\n\x14tensor_parallel_size\x18\x06 \x01(\r\x12\x0e\n\x06\x65ngine\x18\x07 \x01(\t\x12\x16\n\x0e\x65ngine_version\x18\x08 \x01(\t\x12\x11\n\tconnector\x18\t \x01(\t\x12\x10\n\x08hardware\x18\n \x01(\t\"\x92\x01\n\x08\x43\x61pacity\x12\x11\n\tkv_blocks\x18\x01 \x01(\r\x12\x1b\n\x13kv_block_size_bytes\x18\x02 \x01(\r\x12\x1c\n\x14max_running_requests\x18\x03 \x01(\r\x12\x1a\n\x12max_batched_tokens\x18\x04 \x01(\r\x12\x1c\n\x14max_model_len_tokens\x18\x05 \x01(\r\"\x9a\x02\n\x03Job\x12\x0e\n\x06stream\x18\x01 \x01(\r\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.pdmesh.fleet.v1.JobKind\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x18\n\x10prompt_token_ids\x18\x04 \x01(\x0c\x12\x1b\n\x13\x64\x65livered_token_ids\x18\x05 \x01(\x0c\x12+\n\x08sampling\x18\x06 \x01(\x0b\x32\x19.pdmesh.types.v1.Sampling\x12\x12\n\ncache_salt\x18\x07 \x01(\t\x12\x10\n\x08priority\x18\x08 \x01(\x05\x12/\n\x07handoff\x18\t \x01(\x0b\x32\x1e.pdmesh.fleet.v1.HandoffTicket\x12\x0c\n\x04lora\x18\n \x01(\t\"\x7f\n\rHandoffTicket\x12\x12\n\nhandoff_id\x18\x01 \x01(\t\x12\x16\n\x0eprefill_worker\x18\x02 \x01(\t\x12\x18\n\x10\x63onnector_params\x18\x03 \x01(\x0c\x12\x11\n\tkv_tokens\x18\x04 \x01(\r\x12\x15\n\rexpires_in_ms\x18\x05 \x01(\r\"\xc7\x01\n\x0eHandoffOffered\x12\x0e\n\x06stream\x18\x01 \x01(\r\x12\x12\n\nhandoff_id\x18\x02 \x01(\t\x12\x18\n\x10\x63onnector_params\x18\x03 \x01(\x0c\x12\x11\n\tkv_tokens\x18\x04 \x01(\r\x12\x11\n\tkv_blocks\x18\x05 \x01(\r\x12\x15\n\rkv_size_bytes\x18\x06 \x01(\x04\x12\x10\n\x08lease_ms\x18\x07 \x01(\r\x12\x11\n\ttoken_ids\x18\x08 \x01(\x0c\x12\x15\n\rcached_tokens\x18\t \x01(\r\"`\n\x0eHandoffAdopted\x12\x0e\n\x06stream\x18\x01 \x01(\r\x12\x12\n\nhandoff_id\x18\x02 \x01(\t\x12\x15\n\rkv_size_bytes\x18\x03 \x01(\x04\x12\x13\n\x0btransfer_ms\x18\x04 \x01(\x01\"6\n\x0fHandoffReleased\x12\x12\n\nhandoff_id\x18\x01 \x01(\t\x12\x0f\n\x07\x65xpired\x18\x02 \x01(\x08\"c\n\x0bJobFinished\x12\x0e\n\x06stream\x18\x01 \x01(\r\x12-\n\x06reason\x18\x02 \x01(\x0e\x32\x1d.pdmesh.types.v1.FinishReason\x12\x15\n\rcached_tokens\x18\x03 \x01(\r\"X\n\tJobFailed\x12\x0e\n\x06stream\x18\x01 \x01(\r\x12*\n\x04kind\x18\x02 \x01(\x0e\x32\x1c.pdmesh.fleet.v1.FailureKind\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xa1\x01\n\nLoadReport\x12\x18\n\x10running_requests\x18\x01 \x01(\r\x12\x18\n\x10waiting_requests\x18\x02 \x01(\r\x12\x16\n\x0ekv_blocks_free\x18\x03 \x01(\r\x12\x17\n\x0fkv_blocks_total\x18\x04 \x01(\r\x12\x0f\n\x07step_ms\x18\x05 \x01(\x01\x12\x1d\n\x15queued_prefill_tokens\x18\x06 \x01(\r\"E\n\x08KvEvents\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.pdmesh.fleet.v1.KvEvent\x12\x0f\n\x07\x63leared\x18\x02 \x01(\x08\"\xc0\x01\n\x07KvEvent\x12\x1b\n\x13stored_block_hashes\x18\x01 \x03(\x0c\x12\x19\n\x11parent_block_hash\x18\x02 \x01(\x0c\x12\x1c\n\x14removed_block_hashes\x18\x03 \x03(\x0c\x12\x19\n\x11\x62lock_size_tokens\x18\x04 \x01(\r\x12\x11\n\ttoken_ids\x18\x05 \x01(\x0c\x12\x12\n\ncache_salt\x18\x06 \x01(\t\x12\x0c\n\x04lora\x18\x07 \x01(\t\x12\x0f\n\x07\x63leared\x18\x08 \x01(\x08*a\n\x07JobKind\x12\x18\n\x14JOB_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_KIND_PREFILL\x10\x01\x12\x12\n\x0eJOB_KIND_ADOPT\x10\x02\x12\x12\n\x0eJOB_KIND_LOCAL\x10\x03*\x92\x01\n\x0b\x46\x61ilureKind\x12\x1c\n\x18\x46\x41ILURE_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x46\x41ILURE_KIND_INVALID\x10\x01\x12\x18\n\x14\x46\x41ILURE_KIND_HANDOFF\x10\x02\x12\x17\n\x13\x46\x41ILURE_KIND_ENGINE\x10\x03\x12\x18\n\x14\x46\x41ILURE_KIND_LEAVING\x10\x04\x32]\n\x0c\x46leetService\x12M\n\x06\x41ttach\x12\x1e.pdmesh.fleet.v1.AttachRequest\x1a\x1f.pdmesh.fleet.v1.AttachResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpdmesh/fleet/v1/fleet.proto\x12\x0fpdmesh.fleet.v1\x1a\x1bpdmesh/types/v1/types.proto\"\xfa\x03\n\rAttachRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x33\n\x0cregistration\x18\x02 \x01(\x0b\x32\x1d.pdmesh.fleet.v1.Registration\x12\x30\n\x07offered\x18\x03 \x03(\x0b\x32\x1f.pdmesh.fleet.v1.HandoffOffered\x12\x30\n\x07\x61\x64opted\x18\x04 \x03(\x0b\x32\x1f.pdmesh.fleet.v1.HandoffAdopted\x12-\n\x06tokens\x18\x05 \x01(\x0b\x32\x1d.pdmesh.types.v1.TokenColumns\x12.\n\x08\x66inished\x18\x06 \x03(\x0b\x32\x1c.pdmesh.fleet.v1.JobFinished\x12*\n\x06\x66\x61iled\x18\x07 \x03(\x0b\x32\x1a.pdmesh.fleet.v1.JobFailed\x12\x32\n\x08released\x18\x08 \x03(\x0b\x32 .pdmesh.fleet.v1.HandoffReleased\x12)\n\x04load\x18\t \x01(\x0b\x32\x1b.pdmesh.fleet.v1.LoadReport\x12,\n\tkv_events\x18\n \x01(\x0b\x32\x19.pdmesh.fleet.v1.KvEvents\x12\x10\n\x08\x64raining\x18\x0b \x01(\x08\x12\x14\n\x0c\x61\x63knowledged\x18\x0c \x01(\x04\"\xc2\x01\n\x0e\x41ttachResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x30\n\x08greeting\x18\x02 \x01(\x0b\x32\x1e.pdmesh.fleet.v1.FleetGreeting\x12\"\n\x04jobs\x18\x03 \x03(\x0b\x32\x14.pdmesh.fleet.v1.Job\x12\x17\n\x0f\x61\x62orted_streams\x18\x04 \x01(\x0c\x12\x19\n\x11released_handoffs\x18\x05 \x03(\t\x12\x14\n\x0c\x61\x63knowledged\x18\x06 \x01(\x04\"P\n\rFleetGreeting\x12\x11\n\trouter_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x18\n\x10load_interval_ms\x18\x03 \x01(\r\"\xb4\x02\n\x0cRegistration\x12\x11\n\tworker_id\x18\x01 \x01(\t\x12#\n\x04role\x18\x02 \x01(\x0e\x32\x15.pdmesh.types.v1.Role\x12\x31\n\x0b\x66ingerprint\x18\x03 \x01(\x0b\x32\x1c.pdmesh.fleet.v1.Fingerprint\x12+\n\x08\x63\x61pacity\x18\x04 \x01(\x0b\x32\x19.pdmesh.fleet.v1.Capacity\x12\x0f\n\x07version\x18\x05 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x06 \x01(\t\x12\x15\n\rrole_is_fixed\x18\x07 \x01(\x08\x12\x0f\n\x07standby\x18\x08 \x01(\x08\x12\x12\n\ncan_replay\x18\t \x01(\x08\x12.\n\x08\x61\x64\x61pters\x18\n \x03(\x0b\x32\x1c.pdmesh.fleet.v1.LoraAdapter\"+\n\x0bLoraAdapter\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"\xd9\x01\n\x0b\x46ingerprint\x12\r\n\x05model\x18\x01 \x01(\t\x12\x14\n\x0cmodel_digest\x18\x02 \x01(\t\x12\r\n\x05\x64type\x18\x03 \x01(\t\x12\x10\n\x08kv_dtype\x18\x04 \x01(\t\x12\x19\n\x11\x62lock_size_tokens\x18\x05 \x01(\r\x12\x1c\n\x14tensor_parallel_size\x18\x06 \x01(\r\x12\x0e\n\x06\x65ngine\x18\x07 \x01(\t\x12\x16\n\x0e\x65ngine_version\x18\x08 \x01(\t\x12\x11\n\tconnector\x18\t \x01(\t\x12\x10\n\x08hardware\x18\n \x01(\t\"\x92\x01\n\x08\x43\x61pacity\x12\x11\n\tkv_blocks\x18\x01 \x01(\r\x12\x1b\n\x13kv_block_size_bytes\x18\x02 \x01(\r\x12\x1c\n\x14max_running_requests\x18\x03 \x01(\r\x12\x1a\n\x12max_batched_tokens\x18\x04 \x01(\r\x12\x1c\n\x14max_model_len_tokens\x18\x05 \x01(\r\"\x9a\x02\n\x03Job\x12\x0e\n\x06stream\x18\x01 \x01(\r\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.pdmesh.fleet.v1.JobKind\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x18\n\x10prompt_token_ids\x18\x04 \x01(\x0c\x12\x1b\n\x13\x64\x65livered_token_ids\x18\x05 \x01(\x0c\x12+\n\x08sampling\x18\x06 \x01(\x0b\x32\x19.pdmesh.types.v1.Sampling\x12\x12\n\ncache_salt\x18\x07 \x01(\t\x12\x10\n\x08priority\x18\x08 \x01(\x05\x12/\n\x07handoff\x18\t \x01(\x0b\x32\x1e.pdmesh.fleet.v1.HandoffTicket\x12\x0c\n\x04lora\x18\n \x01(\t\"\x7f\n\rHandoffTicket\x12\x12\n\nhandoff_id\x18\x01 \x01(\t\x12\x16\n\x0eprefill_worker\x18\x02 \x01(\t\x12\x18\n\x10\x63onnector_params\x18\x03 \x01(\x0c\x12\x11\n\tkv_tokens\x18\x04 \x01(\r\x12\x15\n\rexpires_in_ms\x18\x05 \x01(\r\"\xfa\x01\n\x0eHandoffOffered\x12\x0e\n\x06stream\x18\x01 \x01(\r\x12\x12\n\nhandoff_id\x18\x02 \x01(\t\x12\x18\n\x10\x63onnector_params\x18\x03 \x01(\x0c\x12\x11\n\tkv_tokens\x18\x04 \x01(\r\x12\x11\n\tkv_blocks\x18\x05 \x01(\r\x12\x15\n\rkv_size_bytes\x18\x06 \x01(\x04\x12\x10\n\x08lease_ms\x18\x07 \x01(\r\x12\x11\n\ttoken_ids\x18\x08 \x01(\x0c\x12\x15\n\rcached_tokens\x18\t \x01(\r\x12\x31\n\x08logprobs\x18\n \x01(\x0b\x32\x1f.pdmesh.types.v1.LogprobColumns\"`\n\x0eHandoffAdopted\x12\x0e\n\x06stream\x18\x01 \x01(\r\x12\x12\n\nhandoff_id\x18\x02 \x01(\t\x12\x15\n\rkv_size_bytes\x18\x03 \x01(\x04\x12\x13\n\x0btransfer_ms\x18\x04 \x01(\x01\"6\n\x0fHandoffReleased\x12\x12\n\nhandoff_id\x18\x01 \x01(\t\x12\x0f\n\x07\x65xpired\x18\x02 \x01(\x08\"c\n\x0bJobFinished\x12\x0e\n\x06stream\x18\x01 \x01(\r\x12-\n\x06reason\x18\x02 \x01(\x0e\x32\x1d.pdmesh.types.v1.FinishReason\x12\x15\n\rcached_tokens\x18\x03 \x01(\r\"X\n\tJobFailed\x12\x0e\n\x06stream\x18\x01 \x01(\r\x12*\n\x04kind\x18\x02 \x01(\x0e\x32\x1c.pdmesh.fleet.v1.FailureKind\x12\x0f\n\x07message\x18\x03 \x01(\t\"\xa1\x01\n\nLoadReport\x12\x18\n\x10running_requests\x18\x01 \x01(\r\x12\x18\n\x10waiting_requests\x18\x02 \x01(\r\x12\x16\n\x0ekv_blocks_free\x18\x03 \x01(\r\x12\x17\n\x0fkv_blocks_total\x18\x04 \x01(\r\x12\x0f\n\x07step_ms\x18\x05 \x01(\x01\x12\x1d\n\x15queued_prefill_tokens\x18\x06 \x01(\r\"E\n\x08KvEvents\x12(\n\x06\x65vents\x18\x01 \x03(\x0b\x32\x18.pdmesh.fleet.v1.KvEvent\x12\x0f\n\x07\x63leared\x18\x02 \x01(\x08\"\xc0\x01\n\x07KvEvent\x12\x1b\n\x13stored_block_hashes\x18\x01 \x03(\x0c\x12\x19\n\x11parent_block_hash\x18\x02 \x01(\x0c\x12\x1c\n\x14removed_block_hashes\x18\x03 \x03(\x0c\x12\x19\n\x11\x62lock_size_tokens\x18\x04 \x01(\r\x12\x11\n\ttoken_ids\x18\x05 \x01(\x0c\x12\x12\n\ncache_salt\x18\x06 \x01(\t\x12\x0c\n\x04lora\x18\x07 \x01(\t\x12\x0f\n\x07\x63leared\x18\x08 \x01(\x08*a\n\x07JobKind\x12\x18\n\x14JOB_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10JOB_KIND_PREFILL\x10\x01\x12\x12\n\x0eJOB_KIND_ADOPT\x10\x02\x12\x12\n\x0eJOB_KIND_LOCAL\x10\x03*\x92\x01\n\x0b\x46\x61ilureKind\x12\x1c\n\x18\x46\x41ILURE_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x46\x41ILURE_KIND_INVALID\x10\x01\x12\x18\n\x14\x46\x41ILURE_KIND_HANDOFF\x10\x02\x12\x17\n\x13\x46\x41ILURE_KIND_ENGINE\x10\x03\x12\x18\n\x14\x46\x41ILURE_KIND_LEAVING\x10\x04\x32]\n\x0c\x46leetService\x12M\n\x06\x41ttach\x12\x1e.pdmesh.fleet.v1.AttachRequest\x1a\x1f.pdmesh.fleet.v1.AttachResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pdmesh.fleet.v1.fleet_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_JOBKIND']._serialized_start=2888
-  _globals['_JOBKIND']._serialized_end=2985
-  _globals['_FAILUREKIND']._serialized_start=2988
-  _globals['_FAILUREKIND']._serialized_end=3134
+  _globals['_JOBKIND']._serialized_start=3032
+  _globals['_JOBKIND']._serialized_end=3129
+  _globals['_FAILUREKIND']._serialized_start=3132
+  _globals['_FAILUREKIND']._serialized_end=3278
   _globals['_ATTACHREQUEST']._serialized_start=78
   _globals['_ATTACHREQUEST']._serialized_end=584
   _globals['_ATTACHRESPONSE']._serialized_start=587
@@ -43,31 +43,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FLEETGREETING']._serialized_start=783
   _globals['_FLEETGREETING']._serialized_end=863
   _globals['_REGISTRATION']._serialized_start=866
-  _globals['_REGISTRATION']._serialized_end=1126
-  _globals['_FINGERPRINT']._serialized_start=1129
-  _globals['_FINGERPRINT']._serialized_end=1346
-  _globals['_CAPACITY']._serialized_start=1349
-  _globals['_CAPACITY']._serialized_end=1495
-  _globals['_JOB']._serialized_start=1498
-  _globals['_JOB']._serialized_end=1780
-  _globals['_HANDOFFTICKET']._serialized_start=1782
-  _globals['_HANDOFFTICKET']._serialized_end=1909
-  _globals['_HANDOFFOFFERED']._serialized_start=1912
-  _globals['_HANDOFFOFFERED']._serialized_end=2111
-  _globals['_HANDOFFADOPTED']._serialized_start=2113
-  _globals['_HANDOFFADOPTED']._serialized_end=2209
-  _globals['_HANDOFFRELEASED']._serialized_start=2211
-  _globals['_HANDOFFRELEASED']._serialized_end=2265
-  _globals['_JOBFINISHED']._serialized_start=2267
-  _globals['_JOBFINISHED']._serialized_end=2366
-  _globals['_JOBFAILED']._serialized_start=2368
-  _globals['_JOBFAILED']._serialized_end=2456
-  _globals['_LOADREPORT']._serialized_start=2459
-  _globals['_LOADREPORT']._serialized_end=2620
-  _globals['_KVEVENTS']._serialized_start=2622
-  _globals['_KVEVENTS']._serialized_end=2691
-  _globals['_KVEVENT']._serialized_start=2694
-  _globals['_KVEVENT']._serialized_end=2886
-  _globals['_FLEETSERVICE']._serialized_start=3136
-  _globals['_FLEETSERVICE']._serialized_end=3229
+  _globals['_REGISTRATION']._serialized_end=1174
+  _globals['_LORAADAPTER']._serialized_start=1176
+  _globals['_LORAADAPTER']._serialized_end=1219
+  _globals['_FINGERPRINT']._serialized_start=1222
+  _globals['_FINGERPRINT']._serialized_end=1439
+  _globals['_CAPACITY']._serialized_start=1442
+  _globals['_CAPACITY']._serialized_end=1588
+  _globals['_JOB']._serialized_start=1591
+  _globals['_JOB']._serialized_end=1873
+  _globals['_HANDOFFTICKET']._serialized_start=1875
+  _globals['_HANDOFFTICKET']._serialized_end=2002
+  _globals['_HANDOFFOFFERED']._serialized_start=2005
+  _globals['_HANDOFFOFFERED']._serialized_end=2255
+  _globals['_HANDOFFADOPTED']._serialized_start=2257
+  _globals['_HANDOFFADOPTED']._serialized_end=2353
+  _globals['_HANDOFFRELEASED']._serialized_start=2355
+  _globals['_HANDOFFRELEASED']._serialized_end=2409
+  _globals['_JOBFINISHED']._serialized_start=2411
+  _globals['_JOBFINISHED']._serialized_end=2510
+  _globals['_JOBFAILED']._serialized_start=2512
+  _globals['_JOBFAILED']._serialized_end=2600
+  _globals['_LOADREPORT']._serialized_start=2603
+  _globals['_LOADREPORT']._serialized_end=2764
+  _globals['_KVEVENTS']._serialized_start=2766
+  _globals['_KVEVENTS']._serialized_end=2835
+  _globals['_KVEVENT']._serialized_start=2838
+  _globals['_KVEVENT']._serialized_end=3030
+  _globals['_FLEETSERVICE']._serialized_start=3280
+  _globals['_FLEETSERVICE']._serialized_end=3373
 # @@protoc_insertion_point(module_scope)

@@ -87,7 +87,7 @@ class FleetGreeting(_message.Message):
     def __init__(self, router_id: _Optional[str] = ..., session_id: _Optional[str] = ..., load_interval_ms: _Optional[int] = ...) -> None: ...
 
 class Registration(_message.Message):
-    __slots__ = ("worker_id", "role", "fingerprint", "capacity", "version", "address", "role_is_fixed", "standby", "can_replay")
+    __slots__ = ("worker_id", "role", "fingerprint", "capacity", "version", "address", "role_is_fixed", "standby", "can_replay", "adapters")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
@@ -97,6 +97,7 @@ class Registration(_message.Message):
     ROLE_IS_FIXED_FIELD_NUMBER: _ClassVar[int]
     STANDBY_FIELD_NUMBER: _ClassVar[int]
     CAN_REPLAY_FIELD_NUMBER: _ClassVar[int]
+    ADAPTERS_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     role: _types_pb2.Role
     fingerprint: Fingerprint
@@ -106,7 +107,16 @@ class Registration(_message.Message):
     role_is_fixed: bool
     standby: bool
     can_replay: bool
-    def __init__(self, worker_id: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., fingerprint: _Optional[_Union[Fingerprint, _Mapping]] = ..., capacity: _Optional[_Union[Capacity, _Mapping]] = ..., version: _Optional[str] = ..., address: _Optional[str] = ..., role_is_fixed: _Optional[bool] = ..., standby: _Optional[bool] = ..., can_replay: _Optional[bool] = ...) -> None: ...
+    adapters: _containers.RepeatedCompositeFieldContainer[LoraAdapter]
+    def __init__(self, worker_id: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., fingerprint: _Optional[_Union[Fingerprint, _Mapping]] = ..., capacity: _Optional[_Union[Capacity, _Mapping]] = ..., version: _Optional[str] = ..., address: _Optional[str] = ..., role_is_fixed: _Optional[bool] = ..., standby: _Optional[bool] = ..., can_replay: _Optional[bool] = ..., adapters: _Optional[_Iterable[_Union[LoraAdapter, _Mapping]]] = ...) -> None: ...
+
+class LoraAdapter(_message.Message):
+    __slots__ = ("name", "digest")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    digest: str
+    def __init__(self, name: _Optional[str] = ..., digest: _Optional[str] = ...) -> None: ...
 
 class Fingerprint(_message.Message):
     __slots__ = ("model", "model_digest", "dtype", "kv_dtype", "block_size_tokens", "tensor_parallel_size", "engine", "engine_version", "connector", "hardware")
@@ -185,7 +195,7 @@ class HandoffTicket(_message.Message):
     def __init__(self, handoff_id: _Optional[str] = ..., prefill_worker: _Optional[str] = ..., connector_params: _Optional[bytes] = ..., kv_tokens: _Optional[int] = ..., expires_in_ms: _Optional[int] = ...) -> None: ...
 
 class HandoffOffered(_message.Message):
-    __slots__ = ("stream", "handoff_id", "connector_params", "kv_tokens", "kv_blocks", "kv_size_bytes", "lease_ms", "token_ids", "cached_tokens")
+    __slots__ = ("stream", "handoff_id", "connector_params", "kv_tokens", "kv_blocks", "kv_size_bytes", "lease_ms", "token_ids", "cached_tokens", "logprobs")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     HANDOFF_ID_FIELD_NUMBER: _ClassVar[int]
     CONNECTOR_PARAMS_FIELD_NUMBER: _ClassVar[int]
@@ -195,6 +205,7 @@ class HandoffOffered(_message.Message):
     LEASE_MS_FIELD_NUMBER: _ClassVar[int]
     TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
     CACHED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    LOGPROBS_FIELD_NUMBER: _ClassVar[int]
     stream: int
     handoff_id: str
     connector_params: bytes
@@ -204,7 +215,8 @@ class HandoffOffered(_message.Message):
     lease_ms: int
     token_ids: bytes
     cached_tokens: int
-    def __init__(self, stream: _Optional[int] = ..., handoff_id: _Optional[str] = ..., connector_params: _Optional[bytes] = ..., kv_tokens: _Optional[int] = ..., kv_blocks: _Optional[int] = ..., kv_size_bytes: _Optional[int] = ..., lease_ms: _Optional[int] = ..., token_ids: _Optional[bytes] = ..., cached_tokens: _Optional[int] = ...) -> None: ...
+    logprobs: _types_pb2.LogprobColumns
+    def __init__(self, stream: _Optional[int] = ..., handoff_id: _Optional[str] = ..., connector_params: _Optional[bytes] = ..., kv_tokens: _Optional[int] = ..., kv_blocks: _Optional[int] = ..., kv_size_bytes: _Optional[int] = ..., lease_ms: _Optional[int] = ..., token_ids: _Optional[bytes] = ..., cached_tokens: _Optional[int] = ..., logprobs: _Optional[_Union[_types_pb2.LogprobColumns, _Mapping]] = ...) -> None: ...
 
 class HandoffAdopted(_message.Message):
     __slots__ = ("stream", "handoff_id", "kv_size_bytes", "transfer_ms")

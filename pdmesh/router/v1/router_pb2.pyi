@@ -30,7 +30,7 @@ class GatewayGreeting(_message.Message):
     def __init__(self, gateway_id: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class Submission(_message.Message):
-    __slots__ = ("stream", "request_id", "model", "tenant", "service_class", "deadline_ms", "prompt_token_ids", "delivered_token_ids", "sampling", "cache_salt", "strict_disaggregation", "session_key", "lora")
+    __slots__ = ("stream", "request_id", "model", "tenant", "service_class", "deadline_ms", "prompt_token_ids", "delivered_token_ids", "sampling", "cache_salt", "strict_disaggregation", "session_key", "lora", "priority")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -44,6 +44,7 @@ class Submission(_message.Message):
     STRICT_DISAGGREGATION_FIELD_NUMBER: _ClassVar[int]
     SESSION_KEY_FIELD_NUMBER: _ClassVar[int]
     LORA_FIELD_NUMBER: _ClassVar[int]
+    PRIORITY_FIELD_NUMBER: _ClassVar[int]
     stream: int
     request_id: str
     model: str
@@ -57,7 +58,8 @@ class Submission(_message.Message):
     strict_disaggregation: bool
     session_key: str
     lora: str
-    def __init__(self, stream: _Optional[int] = ..., request_id: _Optional[str] = ..., model: _Optional[str] = ..., tenant: _Optional[str] = ..., service_class: _Optional[_Union[_types_pb2.ServiceClass, str]] = ..., deadline_ms: _Optional[int] = ..., prompt_token_ids: _Optional[bytes] = ..., delivered_token_ids: _Optional[bytes] = ..., sampling: _Optional[_Union[_types_pb2.Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., strict_disaggregation: _Optional[bool] = ..., session_key: _Optional[str] = ..., lora: _Optional[str] = ...) -> None: ...
+    priority: int
+    def __init__(self, stream: _Optional[int] = ..., request_id: _Optional[str] = ..., model: _Optional[str] = ..., tenant: _Optional[str] = ..., service_class: _Optional[_Union[_types_pb2.ServiceClass, str]] = ..., deadline_ms: _Optional[int] = ..., prompt_token_ids: _Optional[bytes] = ..., delivered_token_ids: _Optional[bytes] = ..., sampling: _Optional[_Union[_types_pb2.Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., strict_disaggregation: _Optional[bool] = ..., session_key: _Optional[str] = ..., lora: _Optional[str] = ..., priority: _Optional[int] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
     __slots__ = ("sequence", "greeting", "placed", "tokens", "ended", "models", "acknowledged")
@@ -92,16 +94,18 @@ class ModelList(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "max_model_len", "prefill_workers", "decode_workers")
+    __slots__ = ("name", "max_model_len", "prefill_workers", "decode_workers", "adapters")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MAX_MODEL_LEN_FIELD_NUMBER: _ClassVar[int]
     PREFILL_WORKERS_FIELD_NUMBER: _ClassVar[int]
     DECODE_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    ADAPTERS_FIELD_NUMBER: _ClassVar[int]
     name: str
     max_model_len: int
     prefill_workers: int
     decode_workers: int
-    def __init__(self, name: _Optional[str] = ..., max_model_len: _Optional[int] = ..., prefill_workers: _Optional[int] = ..., decode_workers: _Optional[int] = ...) -> None: ...
+    adapters: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, name: _Optional[str] = ..., max_model_len: _Optional[int] = ..., prefill_workers: _Optional[int] = ..., decode_workers: _Optional[int] = ..., adapters: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class StreamPlaced(_message.Message):
     __slots__ = ("stream", "path", "path_reason", "prefill_worker", "decode_worker")

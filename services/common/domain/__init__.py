@@ -6,6 +6,7 @@ Standard library only. The wire's form of the same things is in `protos/`, and
 
 from services.common.domain.handoff import HandoffTicket
 from services.common.domain.job import Job, JobKind
+from services.common.domain.logprobs import LogprobColumns, TokenLogprobs
 from services.common.domain.receipt import Path, Receipt
 from services.common.domain.request import Request, ServiceClass
 from services.common.domain.sampling import Sampling
@@ -21,6 +22,7 @@ from services.common.domain.step import (
     StepOutput,
     TokenColumns,
 )
+from services.common.domain.structured import Structured, StructuredKind
 from services.common.domain.worker import Capacity, Fingerprint, LoadReport, Registration, Role
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "JobKind",
     "KvChange",
     "LoadReport",
+    "LogprobColumns",
     "Path",
     "Receipt",
     "Registration",
@@ -46,5 +49,8 @@ __all__ = [
     "Sampling",
     "ServiceClass",
     "StepOutput",
+    "Structured",
+    "StructuredKind",
     "TokenColumns",
+    "TokenLogprobs",
 ]

@@ -37,3 +37,5 @@ class Request:
     """Names the conversation, where the caller says so: its next turn may go where the last one went."""
     lora: str = ""
     """LoRA adapter to generate with."""
+    priority: int = 0
+    """Among requests of the same class: lower runs first, within `priority_max` either way."""

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from services.common.domain.structured import Structured
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
@@ -23,13 +25,21 @@ class Sampling:
     ignore_eos: bool = False
     min_tokens: int = 0
     logit_bias: Mapping[int, float] = field(default_factory=dict)
+    allowed_token_ids: tuple[int, ...] = ()
+    """The only tokens that may be generated; none given: all may."""
+    bad_words: tuple[tuple[int, ...], ...] = ()
+    """Sequences of tokens of which none is completed. Text becomes tokens at the edge."""
+    structured: Structured | None = None
+    logprobs: int | None = None
+    """Report how likely each token was, and so many of the most likely ones beside it."""
 
     @property
     def continues_exactly(self) -> bool:
         """Whether prompt + generated tokens, run as a longer prompt, means the same as going on.
 
-        Penalties tell prompt from output, and a seeded generator starts anew with a new engine request;
-        such a request must not change engines once it has a token.
+        Penalties tell prompt from output, a seeded generator and a grammar start anew with a new engine
+        request, and a bad word of several tokens is looked for in the output alone.
         """
         penalised = self.presence_penalty or self.frequency_penalty or (self.repetition_penalty or 1.0) != 1.0
-        return not penalised and self.seed is None
+        has_state = self.seed is not None or self.structured is not None
+        return not (penalised or has_state or any(len(word) > 1 for word in self.bad_words))

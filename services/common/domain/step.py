@@ -4,6 +4,7 @@ from array import array
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from services.common.domain.logprobs import LogprobColumns, TokenLogprobs
 from services.common.domain.tokens import tokens
 
 
@@ -39,6 +40,8 @@ class TokenColumns:
     streams: "array[int]" = field(default_factory=tokens)
     counts: "array[int]" = field(default_factory=tokens)
     token_ids: "array[int]" = field(default_factory=tokens)
+    logprobs: LogprobColumns | None = None
+    """Of the streams that asked; each has as many there as it has tokens here."""
 
     def add(self, stream: int, ids: "array[int]") -> None:
         """Append one stream's tokens."""
@@ -57,10 +60,33 @@ class TokenColumns:
         self.streams.extend(other.streams)
         self.counts.extend(other.counts)
         self.token_ids.extend(other.token_ids)
+        if other.logprobs is not None:
+            self._logprob_columns().extend(other.logprobs)
+
+    def add_logprobs(self, stream: int, of_tokens: TokenLogprobs) -> None:
+        """Append the logprobs of tokens that are added for the same stream."""
+        self._logprob_columns().add(stream, of_tokens)
+
+    def _logprob_columns(self) -> LogprobColumns:
+        if self.logprobs is None:
+            self.logprobs = LogprobColumns()
+        return self.logprobs
 
     def is_well_formed(self) -> bool:
-        """Whether the columns' lengths agree."""
-        return len(self.streams) == len(self.counts) and sum(self.counts) == len(self.token_ids)
+        """Whether the columns' lengths agree, and logprobs are those of the tokens."""
+        agree = len(self.streams) == len(self.counts) and sum(self.counts) == len(self.token_ids)
+        return agree and (self.logprobs is None or self._describes_tokens(self.logprobs))
+
+    def _describes_tokens(self, columns: LogprobColumns) -> bool:
+        if not columns.is_well_formed():
+            return False
+        wanted = dict.fromkeys(columns.streams, 0)
+        for stream, count in zip(self.streams, self.counts, strict=True):
+            if stream in wanted:
+                wanted[stream] += count
+        for stream, count in zip(columns.streams, columns.counts, strict=True):
+            wanted[stream] -= count
+        return not any(wanted.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +102,8 @@ class HandoffOffered:
     lease_ms: int
     token_ids: "array[int]"
     cached_tokens: int = 0
+    logprobs: TokenLogprobs | None = None
+    """Of the tokens, if the job asked."""
 
 
 @dataclass(frozen=True, slots=True)

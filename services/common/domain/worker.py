@@ -1,6 +1,7 @@
 """What a worker says of itself."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from enum import IntEnum
 
 
@@ -85,3 +86,5 @@ class Registration:
     can_replay: bool = False
     """True: a job's delivered tokens are replayed as generated ones where its sampling tells them from
     the prompt, so that penalties, seeds and guided decoding go on exactly."""
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    """LoRA adapters that it runs: name -> digest, so that two that differ under one name are found out."""

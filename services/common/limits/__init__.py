@@ -53,6 +53,16 @@ class Limits:
     """Workers attached to one router."""
     gateways_max: int = 256
     """Gateways connected to one router."""
+    logprobs_max: int = 20
+    """Most likely tokens reported beside each token; 400 past it."""
+    structured_size_bytes_max: int = 64 * 1024
+    """Description of an answer's shape; 400 past it."""
+    bad_words_max: int = 128
+    """Bad words of one request, counted as sequences of tokens; 400 past it."""
+    priority_max: int = 1_000
+    """A request's priority within its class, either way; 400 past it at the edge, and this bound inside."""
+    adapters_per_worker_max: int = 64
+    """LoRA adapters of one worker; refused at its start past it."""
     request_id_chars_max: int = 128
     """Length of a caller's own request id; 400 past it."""
     shutdown_grace_ms: int = 20_000

@@ -19,78 +19,16 @@ from services.common.domain import (
     Registration,
     Request,
     Role,
-    Sampling,
     ServiceClass,
-    TokenColumns,
 )
-from services.common.domain.tokens import from_bytes, to_bytes, tokens
+from services.common.domain.tokens import from_bytes, to_bytes
 from services.common.errors import MeshError, ProtocolViolation, by_reason
+from services.common.rpc.sampling import sampling_from_wire, sampling_to_wire
 
 
 def wire_enum(value: int) -> Any:
     """An enum's number; `Any`, because the stubs' enum types cannot be called."""
     return int(value)
-
-
-_OPTIONAL_SAMPLING = (
-    "temperature",
-    "top_p",
-    "top_k",
-    "min_p",
-    "presence_penalty",
-    "frequency_penalty",
-    "repetition_penalty",
-    "seed",
-)
-
-
-def columns_to_wire(columns: TokenColumns) -> types_pb2.TokenColumns:
-    """Token columns; one token each is sent as no counts at all."""
-    one_each = columns.counts.count(1) == len(columns.streams)
-    return types_pb2.TokenColumns(
-        streams=to_bytes(columns.streams),
-        counts=b"" if one_each else to_bytes(columns.counts),
-        token_ids=to_bytes(columns.token_ids),
-    )
-
-
-def columns_from_wire(wire: types_pb2.TokenColumns) -> TokenColumns:
-    """Token columns; raises ProtocolViolation when the columns' lengths disagree."""
-    try:
-        streams, token_ids = from_bytes(wire.streams), from_bytes(wire.token_ids)
-        counts = from_bytes(wire.counts) if wire.counts else tokens([1]) * len(streams)
-    except ValueError as failure:
-        raise ProtocolViolation(f"token columns: {failure}") from failure
-    columns = TokenColumns(streams, counts, token_ids)
-    if not columns.is_well_formed():
-        raise ProtocolViolation("token columns differ in length")
-    return columns
-
-
-def sampling_to_wire(sampling: Sampling) -> types_pb2.Sampling:
-    """Sampling parameters; `None` stays absent."""
-    given = {name: getattr(sampling, name) for name in _OPTIONAL_SAMPLING}
-    return types_pb2.Sampling(
-        max_tokens=sampling.max_tokens,
-        stop_token_ids=sampling.stop_token_ids,
-        ignore_eos=sampling.ignore_eos,
-        min_tokens=sampling.min_tokens,
-        logit_bias=dict(sampling.logit_bias),
-        **{name: value for name, value in given.items() if value is not None},
-    )
-
-
-def sampling_from_wire(wire: types_pb2.Sampling) -> Sampling:
-    """Sampling parameters; absent becomes `None`."""
-    given = {name: getattr(wire, name) for name in _OPTIONAL_SAMPLING if wire.HasField(name)}
-    return Sampling(
-        max_tokens=wire.max_tokens,
-        stop_token_ids=tuple(wire.stop_token_ids),
-        ignore_eos=wire.ignore_eos,
-        min_tokens=wire.min_tokens,
-        logit_bias=dict(wire.logit_bias),
-        **given,
-    )
 
 
 def request_to_wire(stream: int, request: Request) -> router_pb2.Submission:
@@ -109,6 +47,7 @@ def request_to_wire(stream: int, request: Request) -> router_pb2.Submission:
         strict_disaggregation=request.strict_disaggregation,
         session_key=request.session_key,
         lora=request.lora,
+        priority=request.priority,
     )
 
 
@@ -131,6 +70,7 @@ def request_from_wire(wire: router_pb2.Submission) -> Request:
         strict_disaggregation=wire.strict_disaggregation,
         session_key=wire.session_key,
         lora=wire.lora,
+        priority=wire.priority,
     )
 
 
@@ -207,6 +147,9 @@ def registration_to_wire(registration: Registration) -> fleet_pb2.Registration:
         role_is_fixed=registration.role_is_fixed,
         standby=registration.standby,
         can_replay=registration.can_replay,
+        adapters=[
+            fleet_pb2.LoraAdapter(name=name, digest=digest) for name, digest in registration.adapters.items()
+        ],
     )
 
 
@@ -226,6 +169,7 @@ def registration_from_wire(wire: fleet_pb2.Registration) -> Registration:
         role_is_fixed=wire.role_is_fixed,
         standby=wire.standby,
         can_replay=wire.can_replay,
+        adapters={adapter.name: adapter.digest for adapter in wire.adapters},
     )
 
 

@@ -8,7 +8,8 @@ from pdmesh.fleet.v1 import fleet_pb2
 from pdmesh.router.v1 import router_pb2
 from services.common.domain import KvChange, LoadReport, StepOutput, TokenColumns
 from services.common.domain.tokens import to_bytes, tokens
-from services.common.rpc.convert import columns_to_wire, load_to_wire
+from services.common.rpc.columns import columns_to_wire
+from services.common.rpc.convert import load_to_wire
 from services.common.rpc.steps import (
     adopted_to_wire,
     failed_to_wire,
@@ -106,7 +107,7 @@ class WorkerDraft:
 
     def size_bytes(self) -> int:
         """Roughly what waits."""
-        return self._frame.ByteSize() + 4 * len(self._columns.token_ids)
+        return self._frame.ByteSize() + _size_bytes(self._columns)
 
 
 class CommandDraft:
@@ -239,4 +240,11 @@ class AnswerDraft:
 
     def size_bytes(self) -> int:
         """Roughly what waits."""
-        return self._frame.ByteSize() + 4 * len(self._columns.token_ids)
+        return self._frame.ByteSize() + _size_bytes(self._columns)
+
+
+def _size_bytes(columns: TokenColumns) -> int:
+    numbers = len(columns.token_ids)
+    if columns.logprobs is not None:
+        numbers += len(columns.logprobs.chosen) + 2 * len(columns.logprobs.top)
+    return 4 * numbers

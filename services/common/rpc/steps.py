@@ -10,13 +10,15 @@ from services.common.domain import (
     JobFailed,
     JobFinished,
     KvChange,
+    LogprobColumns,
     StepOutput,
     TokenColumns,
+    TokenLogprobs,
 )
 from services.common.domain.tokens import from_bytes, to_bytes
 from services.common.errors import ProtocolViolation
+from services.common.rpc.columns import columns_from_wire, logprobs_from_wire, logprobs_to_wire
 from services.common.rpc.convert import (
-    columns_from_wire,
     failure_kind_from_wire,
     finish_reason_from_wire,
     wire_enum,
@@ -42,7 +44,7 @@ def step_from_wire(frame: fleet_pb2.AttachRequest) -> StepOutput:
 
 def offered_to_wire(offered: HandoffOffered) -> fleet_pb2.HandoffOffered:
     """An offer."""
-    return fleet_pb2.HandoffOffered(
+    wire = fleet_pb2.HandoffOffered(
         stream=offered.stream,
         handoff_id=offered.handoff_id,
         connector_params=offered.connector_params,
@@ -53,9 +55,15 @@ def offered_to_wire(offered: HandoffOffered) -> fleet_pb2.HandoffOffered:
         token_ids=to_bytes(offered.token_ids),
         cached_tokens=offered.cached_tokens,
     )
+    if offered.logprobs is not None:
+        columns = LogprobColumns()
+        columns.add(offered.stream, offered.logprobs)
+        wire.logprobs.CopyFrom(logprobs_to_wire(columns))
+    return wire
 
 
 def _offered_from_wire(wire: fleet_pb2.HandoffOffered) -> HandoffOffered:
+    token_ids = _column(wire.token_ids)
     return HandoffOffered(
         stream=wire.stream,
         handoff_id=wire.handoff_id,
@@ -64,9 +72,21 @@ def _offered_from_wire(wire: fleet_pb2.HandoffOffered) -> HandoffOffered:
         kv_blocks=wire.kv_blocks,
         kv_size_bytes=wire.kv_size_bytes,
         lease_ms=wire.lease_ms,
-        token_ids=_column(wire.token_ids),
+        token_ids=token_ids,
         cached_tokens=wire.cached_tokens,
+        logprobs=_offered_logprobs(wire, len(token_ids)) if wire.HasField("logprobs") else None,
     )
+
+
+def _offered_logprobs(wire: fleet_pb2.HandoffOffered, tokens_offered: int) -> TokenLogprobs:
+    try:
+        columns = logprobs_from_wire(wire.logprobs)
+    except ValueError as failure:
+        raise ProtocolViolation(f"logprobs of an offer: {failure}") from failure
+    found = columns.by_stream() if columns.is_well_formed() else {}
+    if len(found) != 1 or len(described := found.popitem()[1]) != tokens_offered:
+        raise ProtocolViolation("an offer's logprobs are not those of its tokens")
+    return described
 
 
 def adopted_to_wire(adopted: HandoffAdopted) -> fleet_pb2.HandoffAdopted:
