@@ -26,7 +26,7 @@ CONFINED = {
     "nixl": ("services/common/engine/vllm",),
     "transformers": ("services/common/engine/vllm",),
     "zmq": ("services/common/engine/vllm",),
-    "redis": ("services/common/store/redis.py",),
+    "redis": ("services/common/store",),
     "uvloop": ("services/cli/serve.py",),
 }
 """Library: the only places that may import it."""

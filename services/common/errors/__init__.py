@@ -17,6 +17,7 @@
     │   ├── Unauthenticated      401
     │   ├── NotAllowed           403  the credential does not allow it
     │   ├── IdempotencyKeyReused 409  with another body
+    │   ├── AnswerNotKept        409  it cannot be given again for its idempotency key
     │   └── DuplicateRequest     409  the stream number or request id is in use
     ├── Refused                  not taken; retry after `retry_after_ms`
     │   ├── QuotaExceeded        429  the tenant's quota
@@ -28,11 +29,13 @@
     │   ├── TooManyStreams       503
     │   ├── NoWorkers            503  no worker serves the model now
     │   ├── RouterUnavailable    503
+    │   ├── IdempotencyUnavailable 503  its store does not answer, and it may not be done without
     │   └── TooManyConnections   503
     ├── Ended                    taken, and ended without an answer
     │   ├── DeadlinePassed       504
     │   ├── Cancelled            499
     │   ├── SlowReader           499  the client did not read fast enough
+    │   ├── AnswerLost           502  the gateway that was writing it is gone
     │   ├── RetriesExhausted     502  workers failed too often
     │   ├── NotResumable         502  the worker died and going on elsewhere would not be exact
     │   └── PathUnavailable      503  disaggregation was demanded and not possible
@@ -50,6 +53,8 @@ the gateway's `errors` module, which writes OpenAI's error body.
 """
 
 from services.common.errors.tree import (
+    AnswerLost,
+    AnswerNotKept,
     BadSetting,
     BodyTooLarge,
     Cancelled,
@@ -64,6 +69,7 @@ from services.common.errors.tree import (
     EngineUnhealthy,
     HeadersTooLarge,
     IdempotencyKeyReused,
+    IdempotencyUnavailable,
     Internal,
     Invalid,
     InvalidField,
@@ -103,6 +109,8 @@ from services.common.errors.tree import (
 )
 
 __all__ = [
+    "AnswerLost",
+    "AnswerNotKept",
     "BadSetting",
     "BodyTooLarge",
     "Cancelled",
@@ -117,6 +125,7 @@ __all__ = [
     "EngineUnhealthy",
     "HeadersTooLarge",
     "IdempotencyKeyReused",
+    "IdempotencyUnavailable",
     "Internal",
     "Invalid",
     "InvalidField",

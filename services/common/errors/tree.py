@@ -139,6 +139,14 @@ class IdempotencyKeyReused(Invalid):
     http_status = 409
 
 
+class AnswerNotKept(Invalid):
+    """The answer to this idempotency key cannot be given again: too large, or gone with its gateway."""
+
+    reason = "answer_not_kept"
+    code = Code.ABORTED
+    http_status = 409
+
+
 class DuplicateRequest(Invalid):
     """The stream number or request id is in use."""
 
@@ -237,6 +245,13 @@ class RouterUnavailable(Refused):
     code = Code.UNAVAILABLE
 
 
+class IdempotencyUnavailable(Refused):
+    """The store that idempotency keys need does not answer."""
+
+    reason = "idempotency_unavailable"
+    code = Code.UNAVAILABLE
+
+
 class TooManyConnections(Refused):
     """The gateway's connections or streams are at their bound."""
 
@@ -271,6 +286,12 @@ class SlowReader(Cancelled):
     """The client did not read fast enough, and its buffer is full."""
 
     reason = "slow_reader"
+
+
+class AnswerLost(Ended):
+    """The gateway that was writing the answer is gone."""
+
+    reason = "answer_lost"
 
 
 class RetriesExhausted(Ended):

@@ -65,6 +65,24 @@ class Limits:
     """LoRA adapters of one worker; refused at its start past it."""
     request_id_chars_max: int = 128
     """Length of a caller's own request id; 400 past it."""
+    tenants_max: int = 10_000
+    """Tenants of one deployment; a tenants file with more is refused."""
+    tenants_size_bytes_max: int = 8 * 1024 * 1024
+    """Size of a tenants file; a longer one is refused."""
+    key_set_size_bytes_max: int = 1024 * 1024
+    """Size of a JWKS document; a longer one is refused."""
+    verified_tokens_max: int = 4_096
+    """JWTs that a gateway remembers having verified; past it the oldest is forgotten."""
+    idempotency_key_chars_max: int = 255
+    """Length of an idempotency key; 400 past it."""
+    idempotency_ttl_ms: int = 300_000
+    """How long a finished answer is given again for its idempotency key."""
+    idempotency_answer_bytes_max: int = 4 * 1024 * 1024
+    """One answer that is kept for its idempotency key; a larger one is given once, and a retry is a 409."""
+    idempotency_kept_bytes_max: int = 128 * 1024 * 1024
+    """All answers that one gateway keeps, here and in Redis each; past it the oldest ones go early."""
+    idempotency_keys_max: int = 50_000
+    """Idempotency keys that one gateway remembers; past it the oldest go early."""
     shutdown_grace_ms: int = 20_000
     """Time to finish what is in flight after SIGTERM."""
     heartbeat_interval_ms: int = 500

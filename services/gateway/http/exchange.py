@@ -1,13 +1,30 @@
 """One request and its answer."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from services.common.errors import MeshError
 from services.gateway.http.message import Header, HttpRequest, HttpResponse, encode_head
 
-if TYPE_CHECKING:
-    from services.gateway.http.connection import Connection
+
+class Client(Protocol):
+    """What an exchange needs of the connection that it writes to."""
+
+    send: Callable[[bytes], None]
+
+    @property
+    def date(self) -> str:
+        """The date header's value."""
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the answer is the connection's last."""
+
+    def exchange_ended(self, *, closes: bool) -> None:
+        """The answer is complete."""
+
+    def abort(self) -> None:
+        """Cut the connection at once."""
 
 
 def _ignore_gone(_: MeshError) -> None:
@@ -52,7 +69,7 @@ class Exchange:
         "status",
     )
 
-    def __init__(self, request: HttpRequest, connection: "Connection") -> None:
+    def __init__(self, request: HttpRequest, connection: Client) -> None:
         self.request = request
         self.on_gone: Callable[[MeshError], None] = _ignore_gone
         self.on_writable: Callable[[], None] = _ignore_writable
