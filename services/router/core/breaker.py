@@ -17,6 +17,8 @@ class Breaker:
         self._open_until_ms: float | None = None
         self.is_held = False
         """Open until somebody closes it by hand: its results were wrong, not just missing."""
+        self.is_closed = True
+        """Neither open nor half-open, which needs no clock to know."""
 
     def fault(self, now_ms: float) -> bool:
         """One more failure; True when the breaker opens by it."""
@@ -27,16 +29,18 @@ class Breaker:
         if was_half_open:
             self._cooldown_ms = min(self._cooldown_ms * 2, COOLDOWN_MS_MAX)
         self._open_until_ms = now_ms + self._cooldown_ms
+        self.is_closed = False
         return True
 
     def success(self) -> None:
         """It works."""
         self._faults = 0
         self._open_until_ms, self._cooldown_ms = None, COOLDOWN_MS_MIN
+        self.is_closed = not self.is_held
 
     def hold(self) -> None:
         """Open it until `release`."""
-        self.is_held = True
+        self.is_held, self.is_closed = True, False
 
     def release(self) -> None:
         """Close it by hand."""

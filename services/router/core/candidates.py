@@ -83,21 +83,23 @@ class Candidates:
                 if len(tier.freed) > self._sampling.freed:
                     tier.freed.popitem(last=False)
 
-    def some(self, pool: Pool, role: Role, question: Question) -> Sequence[Worker]:
+    def some(self, tier: Tier, question: Question) -> Sequence[Worker]:
         """All of a small tier; of a large one those with the text cached, those just freed, and a sample."""
-        tier = self.tier(pool, role)
-        if len(tier.workers) <= self._sampling.all_up_to:
-            return tier.workers
-        number, random = len(tier.workers), self._random.random
-        found = dict.fromkeys(tier.workers[int(random() * number)] for _ in range(self._sampling.random))
-        found.update((worker, None) for s in tier.freed if (worker := tier.by_session.get(s)) is not None)
-        for session in self._related(tier, question):
-            if (worker := tier.by_session.get(session)) is not None:
+        workers = tier.workers
+        number, random = len(workers), self._random.random
+        if number <= self._sampling.all_up_to:
+            return workers
+        found = {workers[int(random() * number)]: None for _ in range(self._sampling.random)}
+        by_session = tier.by_session
+        for session in (*tier.freed, *self._related(tier, question)):
+            if (worker := by_session.get(session)) is not None:
                 found[worker] = None
         return list(found)
 
     def _related(self, tier: Tier, question: Question) -> Sequence[int]:
         """Sessions of workers that have something of this request already."""
+        if not question.overlap.levels and question.visited is None and not question.adapter_workers:
+            return ()
         found: list[int] = []
         if question.overlap.levels:
             found = question.overlap.best(tier.mask, self._sampling.overlapping, self._random)

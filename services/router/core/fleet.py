@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from services.common.domain import Capacity, LoadReport, Registration, Role
+from services.common.domain import LoadReport, Registration, Role
 from services.router.core.breaker import Breaker
 from services.router.core.config import CoreConfig
 from services.router.core.fairness import FairShares
@@ -30,6 +30,8 @@ class Worker:
     def __init__(self, session: int, registration: Registration, now_ms: float) -> None:
         self.session = session
         self.registration = registration
+        self.capacity = registration.capacity
+        """What it can hold, as registered."""
         self.load = LoadReport()
         self.role = registration.role
         self.role_since_ms = now_ms
@@ -64,11 +66,6 @@ class Worker:
         """Whether it is meant to get work."""
         return self.state is WorkerState.SERVING and self.flips_to is None
 
-    @property
-    def capacity(self) -> Capacity:
-        """What it can hold, as registered."""
-        return self.registration.capacity
-
     def takes_work(self, now_ms: float) -> bool:
         """Whether new work may go there; one request at a time while its breaker is half-open."""
         if not self.is_serving or self.breaker.is_open(now_ms):
@@ -81,12 +78,11 @@ class Worker:
 
     def has_room(self, blocks: int) -> bool:
         """Whether so many more KV blocks fit beside what it holds; an empty worker takes anything."""
-        if self.slots_taken == 0 and self.blocks_taken == 0:
-            return True
-        return (
-            self.slots_taken < self.capacity.max_running_requests
-            and self.blocks_taken + blocks <= self.capacity.kv_blocks
-        )
+        capacity = self.capacity
+        if self.slots_taken < capacity.max_running_requests:
+            taken = self.blocks_taken
+            return taken + blocks <= capacity.kv_blocks or (taken == 0 and self.slots_taken == 0)
+        return False
 
     def take(self, slots: int, blocks: int, prefill_tokens: int) -> None:
         """Count capacity as taken; negative numbers give it back."""

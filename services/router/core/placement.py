@@ -141,11 +141,10 @@ class Policies:
     def _pick(
         self, role: Role, profile_name: str, question: Question, may_have: Callable[[Worker], bool] | None
     ) -> Worker | None:
-        pool, profile = question.flight.pool, self._profiles[profile_name]
-        tier = self._candidates.tier(pool, role)
+        tier, profile = self._candidates.tier(question.flight.pool, role), self._profiles[profile_name]
         if tier.is_full_for(question):
             return None
-        some = self._candidates.some(pool, role, question)
+        some = self._candidates.some(tier, question)
         chosen = profile.pick(question, _those(some, may_have))
         if chosen is None and some is not tier.workers:
             chosen = profile.pick(question, _those(tier.workers, may_have))

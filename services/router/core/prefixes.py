@@ -18,6 +18,10 @@ from typing import NamedTuple
 
 from services.common.domain import KvChange
 
+EVERYBODY = -1
+"""The bit set of all workers."""
+FIRST_LOOK_BLOCKS = 8
+"""The depth of the first look-up; to hash so many blocks costs what one or two look-ups do."""
 EVICTED_SHARE = 1 / 256
 """Of the bound; evicting in batches keeps the search for the oldest cheap."""
 
@@ -50,15 +54,18 @@ class Overlap:
     slots: tuple[int, ...] | list[int] = ()
     """The session of each bit; the index's own table."""
 
-    def tokens(self, session: int) -> int:
-        """Tokens at the text's beginning that this worker has."""
-        bit = self.bits.get(session)
-        if bit is None:
-            return 0
-        for tokens, workers in reversed(self.levels):
-            if workers & bit:
-                return tokens
-        return 0
+    def tokens(self, sessions: Iterable[int]) -> list[int]:
+        """Tokens at the text's beginning that each of these workers has."""
+        found, bits, deepest_first = [], self.bits, self.levels[::-1]
+        for session in sessions:
+            bit = bits.get(session, 0)
+            for tokens, workers in deepest_first:
+                if workers & bit:
+                    found.append(tokens)
+                    break
+            else:
+                found.append(0)
+        return found
 
     def longest(self, among: int) -> int:
         """The most that one of these workers has, in tokens."""
@@ -147,29 +154,47 @@ class PrefixIndex:
         self.version += 1
 
     def overlap(self, name: Namespace, text: "array[int]", block_size_tokens: int) -> Overlap:
-        """Walk the text block by block while anybody has them.
+        """How deep into the text anybody's blocks reach, and who drops out on the way.
 
-        The last token is never read from a cache: the engine must run it to sample the next.
+        Looked up at ever doubled depths, and between two of them only where they differ: whoever has a
+        block has those before it, but for a few whose event is late. A look-up in a large table costs more
+        than a hash. The last token is never read from a cache: the engine must run it to sample the next.
         """
-        key, workers, levels, blocks = self._root(name), -1, [], 0
         size_bytes = block_size_tokens * text.itemsize
         whole = max(0, (len(text) - 1) // block_size_tokens)
+        blocks = iter_unpack(f"{size_bytes}s", memoryview(text).cast("B")[: whole * size_bytes])
+        keys, key = [], self._root(name)
+        changes: list[tuple[int, int]] = []
+        depth, held, ahead = 0, EVERYBODY, FIRST_LOOK_BLOCKS
+        while depth < whole and held:
+            keys += [key := hash((key, block)) for (block,) in islice(blocks, ahead)]
+            having = self._workers.get(key, 0) & held
+            if having != held:
+                changes += self._changes(keys, (depth, held), (len(keys), having))
+            depth, held, ahead = len(keys), having, ahead * 2
+        if held and depth:
+            changes.append((depth, held))
+        levels = tuple((blocks * block_size_tokens, workers) for blocks, workers in changes)
+        return Overlap(levels, self._bits, self._slots)
+
+    def _changes(
+        self, keys: list[int], nearer: tuple[int, int], farther: tuple[int, int]
+    ) -> Iterator[tuple[int, int]]:
+        """The depths from `nearer` on, short of `farther`, past which somebody drops out, and who had it."""
         of = self._workers.get
-        for (block,) in iter_unpack(f"{size_bytes}s", memoryview(text).cast("B")[: whole * size_bytes]):
-            key = hash((key, block))
-            having = of(key)
-            if having is None:
-                break
-            if having is not workers and (fewer := having & workers) != workers:
-                if blocks:
-                    levels.append((blocks * block_size_tokens, workers))
-                if not fewer:
-                    return Overlap(tuple(levels), self._bits, self._slots)
-                workers = having if having == fewer else fewer  # the same object makes the next turns cheap
-            blocks += 1
-        if blocks:
-            levels.append((blocks * block_size_tokens, workers))
-        return Overlap(tuple(levels), self._bits, self._slots)
+        (depth, held), (end, at_end) = nearer, farther
+        while held != at_end:
+            same, other, at_other = depth, end, at_end
+            while other - same > 1:
+                middle = (same + other) // 2
+                having = of(keys[middle - 1], 0) & held
+                if having == held:
+                    same = middle
+                else:
+                    other, at_other = middle, having
+            if same:
+                yield same, held
+            depth, held = other, at_other
 
     def _root(self, name: Namespace) -> int:
         return hash((self._secret, name))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from services.router.core.fleet import Worker
+from services.router.core.fleet import Worker, WorkerState
 from services.router.core.profile import Question
 
 
@@ -15,8 +15,13 @@ class TakesWork:
 
     def keep(self, question: Question, workers: Sequence[Worker]) -> Sequence[Worker]:
         """Those that may get new work."""
-        now_ms = question.now_ms
-        return [w for w in workers if w.takes_work(now_ms)]
+        now_ms, serving = question.now_ms, WorkerState.SERVING
+        return [
+            w
+            for w in workers
+            # All but a few have a closed breaker, and a call for each would be half the cost of choosing.
+            if (w.breaker.is_closed and w.state is serving and w.flips_to is None) or w.takes_work(now_ms)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +86,10 @@ class CachedTokens:
 
     def scores(self, question: Question, workers: Sequence[Worker]) -> Sequence[float] | None:
         """More for longer prefixes; nothing where nobody has any."""
-        overlap, text_tokens = question.overlap, question.text_tokens
-        return [overlap.tokens(w.session) / text_tokens for w in workers] if overlap.levels else None
+        if not question.overlap.levels:
+            return None
+        text_tokens = question.text_tokens
+        return [tokens / text_tokens for tokens in question.overlap.tokens(w.session for w in workers)]
 
 
 @dataclass(frozen=True, slots=True)
