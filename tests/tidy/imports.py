@@ -26,6 +26,7 @@ CONFINED = {
     "nixl": ("services/common/engine/vllm",),
     "transformers": ("services/common/engine/vllm",),
     "zmq": ("services/common/engine/vllm",),
+    "jwt": ("services/gateway/tenants",),
     "redis": ("services/common/store",),
     "uvloop": ("services/cli/serve.py",),
 }

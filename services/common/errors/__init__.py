@@ -30,6 +30,7 @@
     │   ├── NoWorkers            503  no worker serves the model now
     │   ├── RouterUnavailable    503
     │   ├── IdempotencyUnavailable 503  its store does not answer, and it may not be done without
+    │   ├── KeysUnavailable      503  of a token's signature, being fetched
     │   └── TooManyConnections   503
     ├── Ended                    taken, and ended without an answer
     │   ├── DeadlinePassed       504
@@ -73,6 +74,7 @@ from services.common.errors.tree import (
     Internal,
     Invalid,
     InvalidField,
+    KeysUnavailable,
     KvMemoryFull,
     MalformedHttp,
     MeshError,
@@ -129,6 +131,7 @@ __all__ = [
     "Internal",
     "Invalid",
     "InvalidField",
+    "KeysUnavailable",
     "KvMemoryFull",
     "MalformedHttp",
     "MeshError",

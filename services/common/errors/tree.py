@@ -252,6 +252,13 @@ class IdempotencyUnavailable(Refused):
     code = Code.UNAVAILABLE
 
 
+class KeysUnavailable(Refused):
+    """The key that a token is signed with is not known yet, and is being fetched."""
+
+    reason = "keys_unavailable"
+    code = Code.UNAVAILABLE
+
+
 class TooManyConnections(Refused):
     """The gateway's connections or streams are at their bound."""
 

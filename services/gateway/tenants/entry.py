@@ -1,0 +1,33 @@
+"""What is written about one tenant: the keys of its table in the tenants file."""
+
+from dataclasses import dataclass
+
+from services.common.settings import group, setting
+
+CLASSES = ("interactive", "standard", "batch")
+
+
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """What tenants may do. A tier has these too, for all tenants that name it."""
+
+    service_class: str = setting("standard", "class of its requests, best first", choices=CLASSES)
+    weight: float = setting(1.0, "share beside others of its class", least=0.001, most=1_000)
+    tokens_per_minute: int | None = setting(None, "prompt + generated tokens; no limit if not set", least=1)
+    requests_per_minute: int | None = setting(None, "requests; no limit if not set", least=1)
+    concurrent: int | None = setting(None, "requests in flight at once; no limit if not set", least=1)
+    max_tokens: int | None = setting(None, "longest answer in tokens; requests for more get this", least=1)
+    models: tuple[str, ...] = setting((), "names of models that it may ask for; all if not set")
+    cache_group: str = setting(
+        "", "shares cached prompts with all tenants of this group, with nobody if not set"
+    )
+    is_admin: bool = setting(False, "may use /admin")
+
+
+@dataclass(frozen=True, slots=True)
+class TenantEntry:
+    """One tenant's table."""
+
+    keys: tuple[str, ...] = setting((), "records of its API keys, as `pdmesh key new` prints them")
+    tier: str = setting("", "tier whose values hold where this table has none; `default` if there is one")
+    allowance: Allowance = group(Allowance)

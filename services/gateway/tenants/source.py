@@ -1,0 +1,68 @@
+"""Where the text of a tenants file comes from."""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Protocol
+
+from services.common.errors import BadSetting
+from services.common.limits import DEFAULTS
+from services.common.store import Store
+
+STORE_KEY = "pdmesh:tenants"
+"""In the store: the text of a tenants file, TOML or JSON, without a time to live."""
+
+
+class Source(Protocol):
+    """A text that changes now and then."""
+
+    name: str
+    """For errors; its ending tells the format."""
+
+    async def read(self) -> bytes | None:
+        """The text, or None while it is what it was at the last call. Raises `MeshError` when it is away."""
+
+
+class FileSource:
+    """A file, read again when its time, size or inode changes: Kubernetes swaps links, editors swap files."""
+
+    def __init__(self, path: str) -> None:
+        self.name = path
+        self._seen: tuple[int, int, int] | None = None
+
+    async def read(self) -> bytes | None:
+        """See `Source`."""
+        try:
+            return await asyncio.to_thread(self._read_if_new)
+        except OSError as error:
+            self._seen = None
+            raise BadSetting(f"tenants file {self.name}: {error.strerror}") from None
+
+    def _read_if_new(self) -> bytes | None:
+        with Path(self.name).open("rb") as file:
+            status = os.fstat(file.fileno())
+            signature = (status.st_mtime_ns, status.st_size, status.st_ino)
+            if signature == self._seen:
+                return None
+            self._seen = signature
+            return file.read(DEFAULTS.tenants_size_bytes_max + 1)
+
+
+class StoreSource:
+    """A key of the store, for gateways on many hosts."""
+
+    def __init__(self, store: Store) -> None:
+        self.name = STORE_KEY
+        self._store = store
+        self._seen: bytes | None = None
+
+    async def read(self) -> bytes | None:
+        """See `Source`."""
+        text = await self._store.get(STORE_KEY)
+        if text is None:
+            self._seen = None
+            raise BadSetting(f"the store has no {STORE_KEY}: put the text of a tenants file there")
+        if text == self._seen:
+            return None
+        self._seen = text
+        return text
