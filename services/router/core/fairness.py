@@ -36,10 +36,12 @@ class FairShares:
         """A request of this tenant has been chosen."""
         self._floor = max(self._floor, self.counter(tenant))
 
-    def charge(self, tenant: str, prompt_tokens: int = 0, output_tokens: int = 0) -> None:
-        """Count service."""
+    def charge(
+        self, tenant: str, prompt_tokens: int = 0, output_tokens: int = 0, weight: float = 1.0
+    ) -> None:
+        """Count service; `weight` is for a tenant that has none here."""
         cost = prompt_tokens + OUTPUT_TOKEN_COST * output_tokens
-        self._counters[tenant] = self.counter(tenant) + cost / self._weights.get(tenant, 1.0)
+        self._counters[tenant] = self.counter(tenant) + cost / self._weights.get(tenant, weight)
 
     def _forget_idle(self) -> None:
         """Forget those at or below the floor: joining again puts them exactly there."""

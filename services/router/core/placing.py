@@ -119,9 +119,11 @@ class Placing:
             self._start_prefill(flight, prefill, now_ms)
 
     def _charge(self, flight: Flight) -> None:
-        tenant, shares = flight.request.tenant, flight.pool.shares
-        shares.served_next(tenant)
-        shares.charge(tenant, prompt_tokens=len(flight.request.prompt))
+        request, shares = flight.request, flight.pool.shares
+        shares.served_next(request.tenant)
+        shares.charge(
+            request.tenant, prompt_tokens=len(request.prompt), weight=request.tenant_weight
+        )
 
     def _start_prefill(self, flight: Flight, prefill: Worker, now_ms: float) -> None:
         text_tokens = flight.text_tokens

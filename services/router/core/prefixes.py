@@ -18,10 +18,8 @@ from typing import NamedTuple
 
 from services.common.domain import KvChange
 
-EVERYBODY = -1
-"""The bit set of all workers."""
 FIRST_LOOK_BLOCKS = 8
-"""The depth of the first look-up; to hash so many blocks costs what one or two look-ups do."""
+"""How far the second look-up is from the first block's; to hash so many blocks costs what one or two look-ups do."""
 EVICTED_SHARE = 1 / 256
 """Of the bound; evicting in batches keeps the search for the oldest cheap."""
 
@@ -157,34 +155,33 @@ class PrefixIndex:
         """How deep into the text anybody's blocks reach, and who drops out on the way.
 
         Looked up at ever doubled depths, and between two of them only where they differ: whoever has a
-        block has those before it, but for a few whose event is late. A look-up in a large table costs more
+        block has those before it, as engines evict from a text's end. A look-up in a large table costs more
         than a hash. The last token is never read from a cache: the engine must run it to sample the next.
         """
         size_bytes = block_size_tokens * text.itemsize
         whole = max(0, (len(text) - 1) // block_size_tokens)
         blocks = iter_unpack(f"{size_bytes}s", memoryview(text).cast("B")[: whole * size_bytes])
-        keys, key = [], self._root(name)
+        key = self._root(name)
+        keys = [key := hash((key, block)) for (block,) in islice(blocks, 1)]
+        depth, held, ahead = 1, self._workers.get(key, 0), FIRST_LOOK_BLOCKS
         changes: list[tuple[int, int]] = []
-        depth, held, ahead = 0, EVERYBODY, FIRST_LOOK_BLOCKS
         while depth < whole and held:
             keys += [key := hash((key, block)) for (block,) in islice(blocks, ahead)]
-            having = self._workers.get(key, 0) & held
-            if having != held:
-                changes += self._changes(keys, (depth, held), (len(keys), having))
-            depth, held, ahead = len(keys), having, ahead * 2
-        if held and depth:
+            held = self._note_changes(changes, keys, depth, held)
+            depth, ahead = len(keys), ahead * 2
+        if held:
             changes.append((depth, held))
         levels = tuple((blocks * block_size_tokens, workers) for blocks, workers in changes)
         return Overlap(levels, self._bits, self._slots)
 
-    def _changes(
-        self, keys: list[int], nearer: tuple[int, int], farther: tuple[int, int]
-    ) -> Iterator[tuple[int, int]]:
-        """The depths from `nearer` on, short of `farther`, past which somebody drops out, and who had it."""
+    def _note_changes(self, changes: list[tuple[int, int]], keys: list[int], depth: int, held: int) -> int:
+        """Add the depths from this one on past which somebody drops out, with who had it until there.
+
+        Returns who has all the keys.
+        """
         of = self._workers.get
-        (depth, held), (end, at_end) = nearer, farther
-        while held != at_end:
-            same, other, at_other = depth, end, at_end
+        while (at_end := of(keys[-1], 0) & held) != held:
+            same, other, at_other = depth, len(keys), at_end
             while other - same > 1:
                 middle = (same + other) // 2
                 having = of(keys[middle - 1], 0) & held
@@ -192,9 +189,9 @@ class PrefixIndex:
                     same = middle
                 else:
                     other, at_other = middle, having
-            if same:
-                yield same, held
+            changes.append((same, held))
             depth, held = other, at_other
+        return held
 
     def _root(self, name: Namespace) -> int:
         return hash((self._secret, name))

@@ -11,6 +11,7 @@ from services.common.domain import (
     Path,
     StepOutput,
     TokenColumns,
+    TokenLogprobs,
 )
 from services.common.domain.tokens import tokens
 from services.router.core.actions import ReleaseHandoff, SendTokens
@@ -52,6 +53,7 @@ class Progress:
         jobs, ids = worker.jobs, columns.token_ids
         by_gateway: dict[int, TokenColumns] = {}
         too_long: dict[Flight, None] = {}
+        described = columns.logprobs.by_stream() if columns.logprobs is not None else {}
         begin = 0
         for stream, count in zip(columns.streams, columns.counts, strict=True):
             end = begin + count
@@ -70,6 +72,8 @@ class Progress:
                     out = by_gateway[flight.gateway] = TokenColumns()
                 if piece:
                     out.add(flight.stream, piece)
+                    if stream in described:
+                        described[stream] = _pass_on(out, flight, described[stream], len(piece))
             begin = end
         for gateway, out in by_gateway.items():
             self._state.do(SendTokens(gateway, out))
@@ -124,6 +128,8 @@ class Progress:
             return
         flight.delivered.extend(ids)
         columns = TokenColumns(tokens([flight.stream]), tokens([len(ids)]), ids)
+        if offer.logprobs is not None:
+            columns.add_logprobs(flight.stream, offer.logprobs.part(0, len(ids)))
         self._state.do(SendTokens(flight.gateway, columns))
 
     def _adopted(self, worker: Worker, adopted: HandoffAdopted, now_ms: float) -> None:
@@ -164,6 +170,12 @@ class Progress:
         ledger = self._state.ledger
         if ledger.release(worker.session, released.handoff_id, expired=released.expired) is not None:
             self._state.room_changed(worker)
+
+
+def _pass_on(out: TokenColumns, flight: Flight, described: TokenLogprobs, count: int) -> TokenLogprobs:
+    """Add the logprobs of the stream's next tokens; returns those of the tokens after them."""
+    out.add_logprobs(flight.stream, described.part(0, count))
+    return described.part(count, len(described))
 
 
 def _cut(flight: Flight, piece: "array[int]", over: int) -> "array[int]":

@@ -31,7 +31,7 @@ from services.common.errors import (
 from services.router.core.events import Submitted, WorkerDraining, WorkerLoad, WorkerStep
 from services.router.core.models import served_models
 from tests.sim.invariants import check
-from tests.sim.world import CONFIG, LIMITS, Caller, World
+from tests.sim.world import CONFIG, LIMITS, Caller, World, expected_logprobs
 
 
 @pytest.fixture
@@ -233,6 +233,22 @@ def test_a_stream_named_twice_beyond_max_tokens_ends_once(world):
     assert list(actions[1].columns.token_ids) == [1]
     assert not caller.outcomes
     assert not world.core.state.flights
+
+
+def test_logprobs_stay_with_their_tokens_when_a_frame_names_a_stream_twice_and_too_often(world):
+    worker = world.add_worker(Role.DECODE)
+    caller = world.submit(world.add_gateway(), 10, 3, logprobs=2)
+    world.run(10.0)
+    stream = next(iter(worker.jobs))
+    step = StepOutput()
+    for ids in ([1, 2], [3, 4]):
+        step.tokens.add(stream, tokens(ids))
+        for token_id in ids:
+            step.tokens.add_logprobs(stream, expected_logprobs(token_id, 2))
+    for action in world.core.on_event(WorkerStep(worker.session, step), world.now_ms):
+        world._perform(action)
+    assert caller.got == [1, 2, 3]
+    assert caller.described == [expected_logprobs(i, 2) for i in caller.got]
 
 
 def test_one_job_without_news_is_placed_again_though_its_worker_is_busy(world):

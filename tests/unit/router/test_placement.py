@@ -177,7 +177,7 @@ def test_a_large_tier_is_sampled_and_those_that_matter_are_always_looked_at():
     mesh.policies.room_changed(mesh.fleet.workers[160])
     candidates = mesh.policies._candidates
     question = mesh.policies._question(flight, Role.DECODE, 116, 0.0)
-    seen = {w.session for w in candidates.some(mesh.pool, Role.DECODE, question)}
+    seen = {w.session for w in candidates.some(candidates.tier(mesh.pool, Role.DECODE), question)}
     assert {150, 160} <= seen
     assert len(seen) <= 8
 
@@ -307,4 +307,4 @@ def test_a_small_tier_is_looked_at_whole():
     mesh = large(workers=20)
     candidates = Candidates(CandidateSampling(), mesh.policies.index, Random(0))
     question = mesh.policies._question(mesh.flight(), Role.DECODE, 116, 0.0)
-    assert len(candidates.some(mesh.pool, Role.DECODE, question)) == 20
+    assert len(candidates.some(candidates.tier(mesh.pool, Role.DECODE), question)) == 20
