@@ -40,7 +40,8 @@ def _router(settings: UpSettings, address: str) -> ChildSpec:
 def _gateway(settings: UpSettings, router: str, ports: Iterator[int]) -> ChildSpec:
     address = f"{settings.host}:{settings.port or next(ports)}"
     grace_ms = settings.grace_ms - _rest_grace_ms(settings)
-    own = (*_listen(address), *_shared(settings, grace_ms), "--router", router, *_model(settings))
+    store = ("--store", settings.redis_url) if settings.redis_url else ()
+    own = (*_listen(address), *_shared(settings, grace_ms), "--router", router, *_model(settings), *store)
     return ChildSpec("gateway", "gateway", _command("gateway", own))
 
 

@@ -21,6 +21,15 @@ class Settings:
     model: str = setting("", "directory with the model's tokenizer and chat template")
     served_model_name: str = setting("", "name that requests use; all that the router serves where not set")
     gateway_id: str = setting("", "name of this gateway; made up from host and process id when empty")
+    store: str = setting(
+        "", "Redis that gateways share for quotas, usage and idempotency; none: each keeps its own"
+    )
+    store_failure: str = setting(
+        "open",
+        "without an answer from it, limited tenants get this gateway's share of their limits (open) "
+        "or nothing (closed)",
+        choices=("open", "closed"),
+    )
     chat_max_tokens_default: int = setting(0, "max_tokens of a chat that names none; 0 is all that fits")
     resume_wait_ms: int = setting(
         10_000, "how long requests in flight wait for a lost router to come back", least=0

@@ -82,3 +82,10 @@ def test_free_ports_are_below_the_ephemeral_range_and_differ() -> None:
     found = [port for port, _ in zip(free_ports(Random(1)), range(50), strict=False)]
     assert len(set(found)) == 50
     assert all(FIRST <= port <= LAST < 32_768 for port in found)
+
+
+def test_the_gateway_gets_the_meshs_store(ports: Iterator[int]) -> None:
+    specs = named(plan(UpSettings(model="m", redis_url="redis://r:1"), ports, [0]))
+    assert values(specs["gateway"], "--store") == ["redis://r:1"]
+    assert values(specs["gateway"], "--redis-url") == ["redis://r:1"]
+    assert values(named(plan(UpSettings(model="m"), ports, [0]))["gateway"], "--store") == []
