@@ -7,6 +7,8 @@ from enum import IntEnum
 from services.common.domain.sampling import Sampling
 from services.common.domain.tokens import tokens
 
+TENANT_WEIGHT_MIN, TENANT_WEIGHT_MAX = 0.001, 1_000.0
+
 
 class ServiceClass(IntEnum):
     """Service class, best first."""
@@ -39,3 +41,5 @@ class Request:
     """LoRA adapter to generate with."""
     priority: int = 0
     """Among requests of the same class: lower runs first, within `priority_max` either way."""
+    tenant_weight: float = 1.0
+    """The tenant's share beside others of its class; the router's own setting for the tenant wins."""

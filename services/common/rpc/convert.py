@@ -21,6 +21,7 @@ from services.common.domain import (
     Role,
     ServiceClass,
 )
+from services.common.domain.request import TENANT_WEIGHT_MAX, TENANT_WEIGHT_MIN
 from services.common.domain.tokens import from_bytes, to_bytes
 from services.common.errors import MeshError, ProtocolViolation, by_reason
 from services.common.rpc.sampling import sampling_from_wire, sampling_to_wire
@@ -48,6 +49,7 @@ def request_to_wire(stream: int, request: Request) -> router_pb2.Submission:
         session_key=request.session_key,
         lora=request.lora,
         priority=request.priority,
+        tenant_weight=request.tenant_weight,
     )
 
 
@@ -71,7 +73,13 @@ def request_from_wire(wire: router_pb2.Submission) -> Request:
         session_key=wire.session_key,
         lora=wire.lora,
         priority=wire.priority,
+        tenant_weight=_weight(wire.tenant_weight),
     )
+
+
+def _weight(number: float) -> float:
+    """A tenant's weight within what fair shares can reckon with; an older peer sends none."""
+    return min(max(number, TENANT_WEIGHT_MIN), TENANT_WEIGHT_MAX) if number > 0.0 else 1.0
 
 
 def _service_class(number: int) -> ServiceClass:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from services.common.domain.request import TENANT_WEIGHT_MAX, TENANT_WEIGHT_MIN
 from services.common.settings import group, setting
 
 CLASSES = ("interactive", "standard", "batch")
@@ -12,7 +13,9 @@ class Allowance:
     """What tenants may do. A tier has these too, for all tenants that name it."""
 
     service_class: str = setting("standard", "class of its requests, best first", choices=CLASSES)
-    weight: float = setting(1.0, "share beside others of its class", least=0.001, most=1_000)
+    weight: float = setting(
+        1.0, "share beside others of its class", least=TENANT_WEIGHT_MIN, most=TENANT_WEIGHT_MAX
+    )
     tokens_per_minute: int | None = setting(None, "prompt + generated tokens; no limit if not set", least=1)
     requests_per_minute: int | None = setting(None, "requests; no limit if not set", least=1)
     concurrent: int | None = setting(None, "requests in flight at once; no limit if not set", least=1)

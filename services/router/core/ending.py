@@ -41,9 +41,7 @@ class Ending:
         flight.stop_decoding(now_ms)
         flight.receipt.generated_tokens = len(flight.delivered)
         request, output_tokens = flight.request, len(flight.delivered)
-        flight.pool.shares.charge(
-            request.tenant, output_tokens=output_tokens, weight=request.tenant_weight
-        )
+        flight.pool.shares.charge(request.tenant, output_tokens=output_tokens, weight=request.tenant_weight)
         self.leave_queue(flight, now_ms)
         self.stop_job(flight, abort=True)
         self.drop_handoff(flight)

@@ -121,9 +121,7 @@ class Placing:
     def _charge(self, flight: Flight) -> None:
         request, shares = flight.request, flight.pool.shares
         shares.served_next(request.tenant)
-        shares.charge(
-            request.tenant, prompt_tokens=len(request.prompt), weight=request.tenant_weight
-        )
+        shares.charge(request.tenant, prompt_tokens=len(request.prompt), weight=request.tenant_weight)
 
     def _start_prefill(self, flight: Flight, prefill: Worker, now_ms: float) -> None:
         text_tokens = flight.text_tokens

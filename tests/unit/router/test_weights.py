@@ -48,3 +48,19 @@ def test_versions_are_sticky_by_tenant_weighted_and_told():
     assert all(len(models) == 1 for models in answered.values())
     shares = Counter(next(iter(models)) for models in answered.values())
     assert 80 <= shares["m"] < 100
+
+
+def test_a_request_brings_its_tenants_weight_and_the_routers_own_setting_wins():
+    world = World(0, replace(CONFIG, canary_interval_ms=0, ageing_ms=10**9, tenant_weights={"set": 1.0}))
+    world.add_worker(Role.DECODE, "only", max_running_requests=1, kv_blocks=4_000)
+    gateway = world.add_gateway()
+    callers = [
+        world.submit(gateway, 10, 1, tenant=tenant, tenant_weight=weight)
+        for _ in range(8)
+        for tenant, weight in (("heavy", 4.0), ("light", 1.0), ("set", 9.0))
+    ]
+    while sum(bool(caller.outcomes) for caller in callers) < 12:
+        world.run(world.now_ms + 1.0)
+    served = Counter(caller.request.tenant for caller in callers if caller.outcomes)
+    assert served["heavy"] == pytest.approx(4 * served["light"], abs=2)
+    assert served["set"] == pytest.approx(served["light"], abs=1)

@@ -125,8 +125,15 @@ def test_an_offers_logprobs_are_those_of_its_tokens():
     ],
 )
 def test_a_request_comes_back(sampling):
-    request = Request("r", "m", tokens([1]), sampling, lora="style", priority=-3)
+    request = Request("r", "m", tokens([1]), sampling, lora="style", priority=-3, tenant_weight=2.5)
     assert request_from_wire(request_to_wire(4, request)) == request
+
+
+@pytest.mark.parametrize(
+    ("sent", "taken"), [(0.0, 1.0), (-1.0, 1.0), (float("nan"), 1.0), (float("inf"), 1_000.0), (1e-9, 0.001)]
+)
+def test_a_weight_that_nothing_can_be_divided_by_does_no_harm(sent: float, taken: float) -> None:
+    assert request_from_wire(router_pb2.Submission(tenant_weight=sent)).tenant_weight == taken
 
 
 def test_an_unknown_structure_is_a_violation_and_never_no_structure():
