@@ -1,0 +1,41 @@
+"""A connection to Redis, and its faults in one line."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.exceptions import RedisError
+
+from services.common.errors import StoreUnavailable
+
+
+class RedisClient:
+    """One Redis with at most `connections_max` connections; every command has a timeout."""
+
+    def __init__(self, url: str, *, timeout_s: float, connections_max: int) -> None:
+        """Raises `StoreUnavailable` for an address that is none; connects at the first command."""
+        self._shown = re.sub(r"//[^@/]*@", "//***@", url)  # never a password in an error or a log
+        try:
+            pool = BlockingConnectionPool.from_url(
+                url,
+                socket_timeout=timeout_s,
+                socket_connect_timeout=timeout_s,
+                max_connections=connections_max,
+                timeout=timeout_s,  # the wait for a free connection
+            )
+        except ValueError as error:
+            raise StoreUnavailable(f"{self._shown!r} is not an address of Redis: {error}") from None
+        self.redis = Redis.from_pool(pool)
+
+    @asynccontextmanager
+    async def commands(self) -> AsyncIterator[Redis]:
+        """Redis itself; what goes wrong inside the block becomes `StoreUnavailable`."""
+        try:
+            yield self.redis
+        except (RedisError, OSError) as error:
+            raise StoreUnavailable(f"Redis at {self._shown} does not answer: {error}") from error
+
+    async def close(self) -> None:
+        """Let go of connections; idempotent."""
+        await self.redis.aclose()
