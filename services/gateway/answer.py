@@ -1,169 +1,192 @@
-"""One generation's answer: tokens from the router become text, and text becomes what the client reads."""
+"""One call's answer: all its choices, and what it took."""
 
 from array import array
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 from services.common.clock import Clock
-from services.common.domain import FinishReason, Receipt, TokenLogprobs
-from services.common.errors import Cancelled, MeshError
+from services.common.domain import Receipt
+from services.common.errors import MeshError
+from services.gateway.call import Call
+from services.gateway.choice import Choice
 from services.gateway.metrics import Metrics
-from services.gateway.openai.format import Usage, receipt_json
-from services.gateway.openai.generation import Generation
-from services.gateway.rendering import Detokenizer, StopMatcher
+from services.gateway.openai.format import receipt_json
+from services.gateway.parts import Meter, Reservation, Route, Use
 from services.gateway.streams import Placement
-from services.gateway.writers import Ending, Writer
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What an answer needs to know of its question."""
-
-    generation: Generation
-    prompt_tokens: int
-    received_ms: float
+from services.gateway.transcripts import Transcript
+from services.gateway.writers import Ending, Piece, Usage, Writer
 
 
 class Answer:
-    """Takes one stream's tokens from the router (a `StreamSink`) and writes the answer.
+    """Brings the choices together: the answer ends with its last one, and fails with the first that fails.
 
-    Text is made here; a stop string found in it cancels the stream at the router and ends the answer.
-    The answer's end waits for the router's word, because the receipt comes with it.
+    However it ends, quota is settled and use is booked exactly once.
     """
-
-    __slots__ = (
-        "_asked",
-        "_clock",
-        "_detokenizer",
-        "_first_ms",
-        "_generated_tokens",
-        "_is_over",
-        "_is_stopped",
-        "_metrics",
-        "_stops",
-        "_unstoppable_tokens",
-        "_writer",
-        "cancel",
-    )
 
     def __init__(
         self,
-        asked: Asked,
-        detokenizer: Detokenizer,
+        call: Call,
+        route: Route,
+        prompts: "Sequence[array[int]]",
         writer: Writer,
+        reservation: Reservation,
+        meter: Meter,
         metrics: Metrics,
         clock: Clock,
     ) -> None:
-        self.cancel: Callable[[], None] = lambda: None
-        """Set once the request is submitted: tells the router that nobody wants the rest."""
-        self._asked = asked
-        self._detokenizer = detokenizer
+        self.write: Callable[[int, Piece], None] = writer.write
+        """The writer's own method, for it is called once per token."""
+        self._call = call
+        self._route = route
+        self._prompt_tokens = sum(len(prompt) for prompt in prompts)
         self._writer = writer
+        self._reservation = reservation
+        self._meter = meter
         self._metrics = metrics
         self._clock = clock
-        generation = asked.generation
-        stops = generation.stops
-        self._stops = StopMatcher(stops, is_shown=generation.shows_stop) if stops else None
-        self._unstoppable_tokens = generation.sampling.min_tokens
-        self._generated_tokens = 0
-        self._is_stopped = False
+        self._choices: list[Choice] = []
+        self._on_began: dict[int, Callable[[], None]] = {}
         self._is_over = False
         self._first_ms = 0.0
 
-    # What the router says.
+    def add_choice(self, transcript: Transcript) -> Choice:
+        """The next choice; all are added before the first is submitted."""
+        choice = Choice(len(self._choices), transcript, self)
+        self._choices.append(choice)
+        return choice
 
-    def on_placed(self, placement: Placement) -> None:
-        """Note where it runs; the answer's head tells."""
-        self._writer.on_placed(placement)
+    def after_first_token(self, choice: Choice, then: Callable[[], None]) -> None:
+        """Call `then` once a choice has its first token, or ended without any."""
+        self._on_began[choice.number] = then
 
-    def on_tokens(self, ids: "array[int]", logprobs: TokenLogprobs | None = None) -> None:
-        """Write the text of the next tokens."""
-        if self._is_stopped:
-            return
-        if not self._generated_tokens:
+    def generated_tokens(self, number: int) -> int:
+        """Tokens that a choice has so far."""
+        return self._choices[number].generated_tokens
+
+    # What the choices say.
+
+    def placed(self, choice: Choice, placement: Placement) -> None:
+        """Tell where the first choice runs."""
+        if choice.number == 0:
+            self._writer.on_placed(placement)
+
+    def began(self, choice: Choice) -> None:
+        """Note the first token of all, and let those go that waited for this choice's."""
+        if not self._first_ms:
             self._first_ms = self._clock.now_ms()
-            self._metrics.ttft_seconds.observe((self._first_ms - self._asked.received_ms) / 1000.0)
-        self._generated_tokens += len(ids)
-        text = self._detokenizer.push(ids)
-        if self._stops is not None:
-            text = self._up_to_stop(self._stops, text)
-        if text:
-            self._writer.write(text)
+            self._metrics.ttft_seconds.observe((self._first_ms - self._call.received_ms) / 1000.0)
+        self._release_waiting(choice)
 
-    def on_ended(self, reason: FinishReason, receipt: Receipt) -> None:
-        """Write the end."""
+    def ended(self, choice: Choice) -> None:
+        """Write a choice's end, and the answer's with the last."""
         if self._is_over:
             return
-        if not self._is_stopped:
-            if reason is FinishReason.CANCELLED:
-                self.on_failed(Cancelled("the request was cancelled"))
-                return
-            self._write_rest()
-        self._finish("stop" if self._is_stopped else _WORDS[reason], receipt)
+        self._writer.end_choice(choice.number, choice.finish_reason, choice.stop_reason)
+        self._release_waiting(choice)
+        if all(choice.finish_reason for choice in self._choices):
+            self._finish()
 
-    def on_failed(self, error: MeshError) -> None:
-        """Write the error, unless a stop string had ended the answer before."""
-        if self._is_over:
-            return
-        if self._is_stopped:
-            self._finish("stop", Receipt(request_id=""))
-            return
-        self._close(Receipt(request_id=""))
-        self._writer.fail(error)
+    def failed(self, choice: Choice, error: MeshError) -> None:
+        """Half an answer is none: end the other choices too."""
+        self.fail(error)
 
-    # What the client does.
+    # The end.
+
+    def fail(self, error: MeshError) -> None:
+        """End with an error."""
+        if not self._is_over:
+            self._close()
+            self._abandon()
+            self._writer.fail(error)
 
     def on_gone(self, _: MeshError) -> None:
         """Nobody reads any more."""
         if not self._is_over:
-            self._is_stopped = True
-            self._close(Receipt(request_id=""))
-            self.cancel()
+            self._close()
+            self._abandon()
 
-    def _up_to_stop(self, stops: StopMatcher, text: str) -> str:
-        if self._generated_tokens <= self._unstoppable_tokens:
-            return text
-        text = stops.push(text)
-        if stops.stopped_by is not None:
-            self._is_stopped = True
-            self.cancel()
-        return text
-
-    def _write_rest(self) -> None:
-        """What a decoder or the search for stop strings still held back."""
-        text = self._detokenizer.finish()
-        if self._stops is not None:
-            text = self._stops.push(text) if text else ""
-            text += self._stops.finish()
-            self._is_stopped = self._stops.stopped_by is not None
-        if text:
-            self._writer.write(text)
-
-    def _finish(self, finish_reason: str, receipt: Receipt) -> None:
-        asked = self._asked
-        usage = Usage(asked.prompt_tokens, self._generated_tokens, receipt.cached_tokens)
-        extra = {"pdmesh": receipt_json(receipt)} if asked.generation.includes_receipt else {}
-        self._close(receipt)
-        self._writer.finish(Ending(finish_reason, usage, extra))
-
-    def _close(self, receipt: Receipt) -> None:
-        """Nothing follows: say to the log line and the metrics what the answer took."""
+    def take_back(self) -> None:
+        """The call was refused after all: nothing of it is to be left, and nobody hears of it."""
         self._is_over = True
-        notes = self._writer.notes
-        notes["prompt_tokens"] = self._asked.prompt_tokens
-        notes["generated_tokens"] = self._generated_tokens
-        self._metrics.prompt_tokens.inc(self._asked.prompt_tokens)
-        self._metrics.generated_tokens.inc(self._generated_tokens)
-        if self._first_ms:
-            notes["ttft_ms"] = round(self._first_ms - self._asked.received_ms, 3)
-            self._observe_gap()
-        if receipt.request_id:
-            notes["receipt"] = receipt_json(receipt)
+        self._reservation.settle(0)
+        self._abandon()
 
-    def _observe_gap(self) -> None:
-        if self._generated_tokens > 1:
-            gap_ms = (self._clock.now_ms() - self._first_ms) / (self._generated_tokens - 1)
+    def _release_waiting(self, choice: Choice) -> None:
+        if self._on_began and (then := self._on_began.pop(choice.number, None)) is not None:
+            then()
+
+    def _abandon(self) -> None:
+        self._on_began.clear()
+        for choice in self._choices:
+            choice.abandon()
+
+    def _finish(self) -> None:
+        self._close()
+        receipts = [choice.receipt for choice in self._choices]
+        extra = {"pdmesh": _receipts_json(receipts)} if self._call.generation.includes_receipt else {}
+        self._call.notes["finish_reason"] = self._choices[0].finish_reason
+        self._writer.finish(Ending(self._usage(), receipts, extra))
+
+    def _usage(self) -> Usage:
+        return Usage(
+            prompt_tokens=self._prompt_tokens,
+            completion_tokens=sum(choice.generated_tokens for choice in self._choices),
+            cached_tokens=self._cached_tokens(),
+            reasoning_tokens=sum(choice.reasoning_tokens for choice in self._choices),
+        )
+
+    def _cached_tokens(self) -> int:
+        """Each prompt counts once, as its first choice found it."""
+        return sum(choice.receipt.cached_tokens for choice in self._choices[:: self._call.generation.n])
+
+    def _close(self) -> None:
+        """Nothing follows: settle, and say to the log line and the metrics what the answer took."""
+        self._is_over = True
+        generated = sum(choice.generated_tokens for choice in self._choices)
+        self._reservation.settle(self._prompt_tokens + generated if self._first_ms else 0)
+        self._book(generated)
+        notes = self._call.notes
+        notes["prompt_tokens"] = self._prompt_tokens
+        notes["generated_tokens"] = generated
+        self._metrics.prompt_tokens.inc(self._prompt_tokens)
+        self._metrics.generated_tokens.inc(generated)
+        if self._first_ms:
+            notes["ttft_ms"] = round(self._first_ms - self._call.received_ms, 3)
+            self._observe_gap(generated)
+        if self._choices and self._choices[0].receipt.request_id:
+            notes["receipt"] = receipt_json(self._choices[0].receipt)
+
+    def _book(self, generated: int) -> None:
+        if not self._first_ms:
+            return
+        self._meter.record(
+            Use(
+                request_id=self._call.request_id,
+                tenant=self._call.caller.tenant,
+                model=self._route.model,
+                prompt_tokens=self._prompt_tokens,
+                cached_tokens=self._cached_tokens(),
+                generated_tokens=generated,
+                kv_seconds=sum(_kv_seconds(choice.receipt) for choice in self._choices),
+            )
+        )
+
+    def _observe_gap(self, generated: int) -> None:
+        per_choice = generated / len(self._choices)
+        if per_choice > 1:
+            gap_ms = (self._clock.now_ms() - self._first_ms) / (per_choice - 1)
             self._metrics.tpot_seconds.observe(gap_ms / 1000.0)
 
 
-_WORDS = {FinishReason.STOP: "stop", FinishReason.LENGTH: "length"}
+def _kv_seconds(receipt: Receipt) -> float:
+    """Token-seconds: the prompt from prefill to end, the answer half of decoding, as it grows evenly."""
+    prompt_ms = receipt.prefill_ms + receipt.handoff_ms + receipt.decode_ms
+    held = receipt.prompt_tokens * prompt_ms + receipt.generated_tokens * receipt.decode_ms / 2
+    return held / 1000.0
+
+
+def _receipts_json(receipts: Sequence[Receipt]) -> dict[str, object]:
+    """The first choice's receipt; with the others' beside it, where there are several."""
+    first: dict[str, object] = receipt_json(receipts[0])
+    if len(receipts) > 1:
+        first["choices"] = [receipt_json(receipt) for receipt in receipts]
+    return first

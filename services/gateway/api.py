@@ -14,13 +14,14 @@ from services.common.clock import Clock
 from services.common.errors import InvalidField, ModelNotFound, NoWorkers, RouterUnavailable
 from services.common.limits import Limits
 from services.common.version import VERSION
-from services.gateway.generate import Generator
+from services.gateway.generate import Generator, Parse
 from services.gateway.http import Exchange, HttpResponse, Routes
 from services.gateway.metrics import Metrics
 from services.gateway.models import Models
 from services.gateway.openai.chat import parse_chat
 from services.gateway.openai.completion import parse_completion
-from services.gateway.openai.format import ChatFormat, CompletionFormat
+from services.gateway.openai.format import ChatFormat, CompletionFormat, FormatType
+from services.gateway.parts import Authenticator, Everybody
 
 _log = logging.getLogger("pdmesh.request")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:@/+=-]+")
@@ -31,18 +32,26 @@ class Api:
     """Answers every request (a `Handler`)."""
 
     def __init__(
-        self, generator: Generator, models: Models, metrics: Metrics, limits: Limits, clock: Clock
+        self,
+        generator: Generator,
+        models: Models,
+        metrics: Metrics,
+        limits: Limits,
+        clock: Clock,
+        authenticator: Authenticator | None = None,
     ) -> None:
         self.is_leaving = False
         """True once the process is to end: no longer ready."""
+        self._generator = generator
+        self._authenticator = authenticator or Everybody()
         self._models = models
         self._metrics = metrics
         self._limits = limits
         self._clock = clock
         self._routes = Routes()
         add = self._routes.add
-        add("POST", "/v1/chat/completions", lambda x: generator.answer(x, parse_chat, ChatFormat))
-        add("POST", "/v1/completions", lambda x: generator.answer(x, parse_completion, CompletionFormat))
+        add("POST", "/v1/chat/completions", lambda x: self._generate(x, parse_chat, ChatFormat))
+        add("POST", "/v1/completions", lambda x: self._generate(x, parse_completion, CompletionFormat))
         add("GET", "/v1/models", self._list_models)
         add("GET", "/v1/models/*", self._describe_model)
         add("GET", "/health", self._health)
@@ -58,6 +67,12 @@ class Api:
             self._check_request_id(exchange, request_id)
         exchange.headers = (("x-request-id", str(exchange.notes["request_id"])),)
         return self._routes(exchange)
+
+    def _generate(
+        self, exchange: Exchange, parse: Parse, format_type: FormatType
+    ) -> Coroutine[Any, Any, None] | None:
+        caller = self._authenticator.identify(exchange.request.headers)
+        return self._generator.answer(exchange, caller, parse, format_type)
 
     def _check_request_id(self, exchange: Exchange, request_id: str) -> None:
         chars_max = self._limits.request_id_chars_max

@@ -1,147 +1,87 @@
-"""From an HTTP request to a stream at the router."""
+"""From an HTTP request that asks for a generation to a call, and its answer's writer."""
 
-import asyncio
 import dataclasses
-import time
-from array import array
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 from services.common.clock import Clock
-from services.common.domain import Request
 from services.common.errors import InvalidField
 from services.common.limits import Limits
-from services.gateway.answer import Answer, Asked
+from services.gateway.call import Call, class_of
 from services.gateway.http import Exchange
 from services.gateway.metrics import Metrics
-from services.gateway.models import Models, ServedModel
-from services.gateway.openai.format import AnswerFormat
-from services.gateway.openai.generation import Generation, check_vocabulary, fit_max_tokens
-from services.gateway.router_session import RouterSession
-from services.gateway.writers import StreamedWriter, WholeWriter
-
-INLINE_BODY_BYTES_MAX = 4_096
-"""Prompts of longer bodies are rendered in a thread. So much text takes about 1.5 ms, as many empty messages
-as fit in it about 3, and handing over about 0.2."""
+from services.gateway.openai.format import FormatType
+from services.gateway.openai.generation import Generation
+from services.gateway.pipeline import Pipeline
+from services.gateway.tenants import Caller
+from services.gateway.writers.rest import RestWriter
+from services.gateway.writers.streamed import StreamedWriter
+from services.gateway.writers.whole import WholeWriter
 
 Parse = Callable[[bytes, Limits], Generation]
-
-
-class FormatType(Protocol):
-    """Makes the format of one answer."""
-
-    def __call__(self, request_id: str, created_s: int, model: str, *, has_usage: bool) -> AnswerFormat:
-        """The format of one answer."""
+SESSION_KEY_CHARS_MAX = 256
+DEADLINE_MS_MAX = 24 * 60 * 60 * 1000
 
 
 class Generator:
     """Answers the endpoints that generate."""
 
-    def __init__(
-        self,
-        session: RouterSession,
-        models: Models,
-        threads: ThreadPoolExecutor,
-        metrics: Metrics,
-        limits: Limits,
-        clock: Clock,
-        *,
-        chat_max_tokens_default: int = 0,
-    ) -> None:
-        self._session = session
-        self._models = models
-        self._threads = threads
+    def __init__(self, pipeline: Pipeline, metrics: Metrics, limits: Limits, clock: Clock) -> None:
+        self._pipeline = pipeline
         self._metrics = metrics
         self._limits = limits
         self._clock = clock
-        self._chat_max_tokens_default = chat_max_tokens_default
 
     def answer(
-        self, exchange: Exchange, parse: Parse, format_type: FormatType
+        self, exchange: Exchange, caller: Caller, parse: Parse, format_type: FormatType
     ) -> Coroutine[Any, Any, None] | None:
-        """Check, render and submit; a long prompt is rendered in a thread, by the coroutine returned."""
-        generation = self._with_headers(exchange, parse(exchange.request.body, self._limits))
-        exchange.notes["model"] = generation.model[:200]
-        model = self._models.find(generation.model)
-        check_vocabulary(generation, model.renderer.vocabulary_size)
-        submit = partial(self._submit, exchange, generation, model, format_type)
-        if len(exchange.request.body) > INLINE_BODY_BYTES_MAX:
-            return self._submit_later(exchange, generation, model, submit)
-        submit(generation.prompt.render(model.renderer))
-        return None
+        """Check the body and hand the call to the pipeline."""
+        call = call_of(exchange, caller, parse(exchange.request.body, self._limits))
+        return self._pipeline.start(call, self._writer(exchange, call, format_type))
 
-    async def _submit_later(
-        self,
-        exchange: Exchange,
-        generation: Generation,
-        model: ServedModel,
-        submit: Callable[["array[int]"], None],
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        prompt = await loop.run_in_executor(self._threads, generation.prompt.render, model.renderer)
-        if exchange.is_open:
-            submit(prompt)
+    def _writer(self, exchange: Exchange, call: Call, format_type: FormatType) -> RestWriter:
+        if call.generation.is_stream:
+            return StreamedWriter(exchange, call, format_type, self._clock, self._limits, self._metrics)
+        return WholeWriter(exchange, call, format_type, self._clock)
 
-    def _submit(
-        self,
-        exchange: Exchange,
-        generation: Generation,
-        model: ServedModel,
-        format_type: FormatType,
-        prompt: "array[int]",
-    ) -> None:
-        max_tokens = fit_max_tokens(generation, len(prompt), model.model_len)
-        request = Request(
-            request_id=str(exchange.notes["request_id"]),
-            model=model.name,
-            prompt=prompt,
-            sampling=dataclasses.replace(generation.sampling, max_tokens=max_tokens),
-            strict_disaggregation=generation.strict_disaggregation,
+
+def call_of(exchange: Exchange, caller: Caller, generation: Generation) -> Call:
+    """The call of a body and its request's headers; raises `InvalidField`."""
+    headers = exchange.request.headers
+    path = headers.get("x-pdmesh-path", "any")
+    if path not in ("any", "disaggregated"):
+        raise InvalidField("x-pdmesh-path: must be any or disaggregated", field="x-pdmesh-path")
+    session_key = headers.get("x-pdmesh-session") or generation.session_key
+    if len(session_key) > SESSION_KEY_CHARS_MAX:
+        raise InvalidField(
+            f"x-pdmesh-session: at most {SESSION_KEY_CHARS_MAX} characters", field="x-pdmesh-session"
         )
-        answer = self._open_answer(exchange, generation, model, format_type, request)
-        live = self._session.submit(request, answer, _final_ids(request, model))
-        answer.cancel = partial(self._session.cancel, live)
-        exchange.on_gone = answer.on_gone
-
-    def _open_answer(
-        self,
-        exchange: Exchange,
-        generation: Generation,
-        model: ServedModel,
-        format_type: FormatType,
-        request: Request,
-    ) -> Answer:
-        has_usage = generation.includes_usage
-        made = format_type(request.request_id, int(time.time()), model.name, has_usage=has_usage)
-        writer: StreamedWriter | WholeWriter
-        if generation.is_stream:
-            writer = StreamedWriter(
-                exchange, made, self._clock, self._limits, self._metrics, has_usage=has_usage
-            )
-        else:
-            writer = WholeWriter(exchange, made, self._clock)
-        asked = Asked(generation, len(request.prompt), exchange.request.received_ms)
-        detokenizer = model.renderer.open_detokenizer()
-        return Answer(asked, detokenizer, writer, self._metrics, self._clock)
-
-    def _with_headers(self, exchange: Exchange, generation: Generation) -> Generation:
-        """What headers ask for, besides the body."""
-        headers = exchange.request.headers
-        path = headers.get("x-pdmesh-path", "any")
-        if path not in ("any", "disaggregated"):
-            raise InvalidField("x-pdmesh-path: must be any or disaggregated", field="x-pdmesh-path")
-        default = generation.max_tokens_default or self._chat_max_tokens_default
-        return dataclasses.replace(
+    return Call(
+        request_id=str(exchange.notes["request_id"]),
+        generation=dataclasses.replace(
             generation,
             includes_receipt=generation.includes_receipt or headers.get("x-pdmesh-receipt") == "1",
-            strict_disaggregation=path == "disaggregated",
-            max_tokens_default=default,
+            strict_disaggregation=generation.strict_disaggregation or path == "disaggregated",
+        ),
+        received_ms=exchange.request.received_ms,
+        caller=caller,
+        session_key=session_key,
+        deadline_ms=_deadline_ms(headers.get("x-pdmesh-deadline-ms"), generation.deadline_ms),
+        service_class=class_of(caller, generation.service_class),
+        priority=generation.priority,
+        notes=exchange.notes,
+    )
+
+
+def _deadline_ms(header: str | None, field: int | None) -> int | None:
+    """The shorter of a header's and the body's deadline."""
+    if header is None:
+        return field
+    is_number = header.isascii() and header.isdecimal() and len(header) <= len(str(DEADLINE_MS_MAX))
+    given = int(header) if is_number else 0
+    if not 0 < given <= DEADLINE_MS_MAX:
+        raise InvalidField(
+            f"x-pdmesh-deadline-ms: must be a number from 1 to {DEADLINE_MS_MAX}",
+            field="x-pdmesh-deadline-ms",
         )
-
-
-def _final_ids(request: Request, model: ServedModel) -> frozenset[int]:
-    """Tokens after which an engine says nothing more."""
-    own = frozenset() if request.sampling.ignore_eos else model.renderer.eos_ids
-    return own | frozenset(request.sampling.stop_token_ids)
+    return given if field is None else min(given, field)

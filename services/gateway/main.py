@@ -20,6 +20,7 @@ from services.gateway.http import HttpServer
 from services.gateway.metrics import Metrics
 from services.gateway.models import Models
 from services.gateway.openai.errors import error_response
+from services.gateway.pipeline import Parts, Pipeline
 from services.gateway.rendering import ModelFiles, Renderer, model_directory
 from services.gateway.router_session import RouterSession
 from services.gateway.settings import Settings
@@ -53,9 +54,10 @@ async def serve(
         stack.enter_context(serve_metrics(settings.metrics_port, settings.host))
         threads = stack.enter_context(ThreadPoolExecutor(RENDER_THREADS, "render"))
         default = settings.chat_max_tokens_default
-        generator = Generator(
-            session, models, threads, metrics, limits, clock, chat_max_tokens_default=default
+        pipeline = Pipeline(
+            session, models, threads, metrics, clock, Parts(), chat_max_tokens_default=default
         )
+        generator = Generator(pipeline, metrics, limits, clock)
         api = Api(generator, models, metrics, limits, clock)
         server = await stack.enter_async_context(HttpServer(api, error_response, limits=limits, clock=clock))
         metrics.watch(

@@ -89,7 +89,7 @@ def parse_chat(body: bytes, limits: Limits) -> Generation:
     is_stream, includes_usage = stream_of(fields)
     return Generation(
         model=fields.model,
-        prompt=ChatPrompt(_messages(fields.messages), fields.chat_template_kwargs or {}),
+        prompts=(ChatPrompt(_messages(fields.messages), fields.chat_template_kwargs or {}),),
         sampling=sampling_of(fields, max_tokens, max_tokens_field),
         max_tokens_field=max_tokens_field,
         stops=stops_of(fields),
@@ -97,6 +97,7 @@ def parse_chat(body: bytes, limits: Limits) -> Generation:
         is_stream=is_stream,
         includes_usage=includes_usage,
         includes_receipt=fields.pdmesh is not None and fields.pdmesh.receipt,
+        size_bytes=len(body),
     )
 
 

@@ -42,7 +42,7 @@ def parse_completion(body: bytes, limits: Limits) -> Generation:
     is_stream, includes_usage = stream_of(fields)
     return Generation(
         model=fields.model,
-        prompt=_prompt(fields.prompt),
+        prompts=(_prompt(fields.prompt),),
         sampling=sampling_of(fields, fields.max_tokens, "max_tokens"),
         max_tokens_default=MAX_TOKENS_DEFAULT,
         stops=stops_of(fields),
@@ -50,6 +50,7 @@ def parse_completion(body: bytes, limits: Limits) -> Generation:
         is_stream=is_stream,
         includes_usage=includes_usage,
         includes_receipt=fields.pdmesh is not None and fields.pdmesh.receipt,
+        size_bytes=len(body),
     )
 
 

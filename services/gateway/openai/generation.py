@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from services.common.domain import Sampling
+from services.common.domain import Sampling, ServiceClass
 from services.common.errors import InvalidField, PromptTooLong
 from services.gateway.rendering import Renderer
 
@@ -58,9 +58,11 @@ class Generation:
     """One call, validated as far as it can be without the model."""
 
     model: str
-    prompt: Prompt
+    prompts: tuple[Prompt, ...]
+    """At least one; each gets `n` choices."""
     sampling: Sampling
     """Its `max_tokens` is 0 where the caller left it open."""
+    n: int = 1
     max_tokens_field: str = "max_tokens"
     max_tokens_default: int = 0
     """For an open `max_tokens`; 0 is all that fits the model."""
@@ -70,6 +72,13 @@ class Generation:
     includes_usage: bool = False
     includes_receipt: bool = False
     strict_disaggregation: bool = False
+    session_key: str = ""
+    service_class: ServiceClass | None = None
+    """`None` is the caller's own."""
+    deadline_ms: int | None = None
+    priority: int = 0
+    size_bytes: int = 0
+    """About how long the prompts are together; long ones are rendered off the event loop."""
 
 
 def check_vocabulary(generation: Generation, vocabulary_size: int) -> None:
@@ -83,8 +92,8 @@ def check_vocabulary(generation: Generation, vocabulary_size: int) -> None:
 
 
 def fit_max_tokens(generation: Generation, prompt_tokens: int, model_len: int) -> int:
-    """How many tokens may be generated; raises `PromptTooLong` when prompt and answer do not fit."""
-    name = generation.prompt.field_name
+    """How many tokens each choice of a prompt may have; raises `PromptTooLong` when the two do not fit."""
+    name = generation.prompts[0].field_name
     room = model_len - prompt_tokens
     if prompt_tokens == 0:
         raise InvalidField(f"{name}: the prompt is empty", field=name)

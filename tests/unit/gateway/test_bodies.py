@@ -103,7 +103,7 @@ def test_a_bad_prompt_is_named(value: Any) -> None:
 
 def _fit(prompt: Any) -> None:
     generation = completion(prompt=prompt)
-    fit_max_tokens(generation, len(generation.prompt.ids), 100)
+    fit_max_tokens(generation, len(generation.prompts[0].ids), 100)
 
 
 @pytest.mark.parametrize(("field", "value"), [("suffix", "x"), ("echo", True), ("logprobs", 0), ("n", 3)])
@@ -186,7 +186,7 @@ def test_neutral_values_of_unserved_fields_are_taken() -> None:
 
 def test_text_parts_become_text() -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
-    assert chat(messages=[{"role": "user", "content": parts}]).prompt.messages[0]["content"] == "a\nb"
+    assert chat(messages=[{"role": "user", "content": parts}]).prompts[0].messages[0]["content"] == "a\nb"
 
 
 def test_max_completion_tokens_has_precedence() -> None:

@@ -1,0 +1,135 @@
+"""One choice of an answer: one stream at the router."""
+
+from array import array
+from collections.abc import Callable
+from typing import Protocol
+
+from services.common.domain import FinishReason, Receipt, TokenLogprobs
+from services.common.errors import Cancelled, MeshError
+from services.gateway.streams import Placement
+from services.gateway.transcripts import Transcript
+from services.gateway.writers import Piece
+
+
+class Whole(Protocol):
+    """What a choice tells of itself to the answer that it belongs to."""
+
+    write: Callable[[int, Piece], None]
+
+    def placed(self, choice: "Choice", placement: Placement) -> None:
+        """Take where it runs."""
+
+    def began(self, choice: "Choice") -> None:
+        """Its first token is there."""
+
+    def ended(self, choice: "Choice") -> None:
+        """It is whole."""
+
+    def failed(self, choice: "Choice", error: MeshError) -> None:
+        """It will not be whole."""
+
+
+class Choice:
+    """Takes one stream's tokens from the router (a `StreamSink`) and writes what they say.
+
+    A stop string found in the text cancels the stream; the choice's end waits for the router's word, because
+    the receipt comes with it.
+    """
+
+    __slots__ = (
+        "_is_over",
+        "_is_silent",
+        "_transcript",
+        "_whole",
+        "_write",
+        "cancel",
+        "finish_reason",
+        "generated_tokens",
+        "number",
+        "receipt",
+    )
+
+    def __init__(self, number: int, transcript: Transcript, whole: Whole) -> None:
+        self.number = number
+        self.cancel: Callable[[], None] = lambda: None
+        """Set once the request is submitted: tells the router that nobody wants the rest."""
+        self.generated_tokens = 0
+        self.finish_reason = ""
+        """Empty until it is whole."""
+        self.receipt = Receipt(request_id="")
+        self._transcript = transcript
+        self._whole = whole
+        self._write = whole.write
+        self._is_silent = False
+        self._is_over = False
+
+    @property
+    def stop_reason(self) -> str | None:
+        """The stop string that ended it."""
+        return self._transcript.stopped_by
+
+    @property
+    def reasoning_tokens(self) -> int:
+        """Of the generated tokens."""
+        return self._transcript.reasoning_tokens
+
+    def on_placed(self, placement: Placement) -> None:
+        """Note where it runs; the answer's head tells."""
+        self._whole.placed(self, placement)
+
+    def on_tokens(self, ids: "array[int]", logprobs: TokenLogprobs | None = None) -> None:
+        """Write what the next tokens say."""
+        if self._is_silent:
+            return
+        if not self.generated_tokens:
+            self._whole.began(self)
+        self.generated_tokens += len(ids)
+        piece = self._transcript.push(ids, logprobs)
+        if piece is not None:
+            self._write(self.number, piece)
+        if self._transcript.is_stopped:
+            self.silence()
+
+    def on_ended(self, reason: FinishReason, receipt: Receipt) -> None:
+        """Write what was held back, and the end."""
+        if self._is_over:
+            return
+        if not self._is_silent:
+            if reason is FinishReason.CANCELLED:
+                self.on_failed(Cancelled("the request was cancelled"))
+                return
+            piece = self._transcript.finish()
+            if piece is not None:
+                self._write(self.number, piece)
+        self._end(reason, receipt)
+
+    def on_failed(self, error: MeshError) -> None:
+        """Pass the error on, unless a stop string had ended the choice before."""
+        if self._is_over:
+            return
+        if self._transcript.is_stopped:
+            self._end(FinishReason.STOP, self.receipt)
+            return
+        self._is_over = True
+        self._whole.failed(self, error)
+
+    def silence(self) -> None:
+        """Nothing more is wanted: free its worker."""
+        if not self._is_silent:
+            self._is_silent = True
+            self.cancel()
+
+    def abandon(self) -> None:
+        """Nobody wants to hear of it again."""
+        self._is_over = True
+        self.silence()
+
+    def _end(self, reason: FinishReason, receipt: Receipt) -> None:
+        self._is_over = True
+        self.receipt = receipt
+        word = "stop" if self._transcript.is_stopped else _WORDS.get(reason, "stop")
+        self.finish_reason = self._transcript.finish_reason(word)
+        self._whole.ended(self)
+
+
+_WORDS = {FinishReason.STOP: "stop", FinishReason.LENGTH: "length"}

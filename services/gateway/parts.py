@@ -1,0 +1,135 @@
+"""What the pipeline asks of the gateway's other parts, and the parts of a gateway that has none of them."""
+
+from collections.abc import Coroutine, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from services.common.errors import ModelNotFound
+from services.gateway.call import Call
+from services.gateway.tenants import ANONYMOUS, Caller
+from services.gateway.writers.interface import Header
+
+
+class Authenticator(Protocol):
+    """Knows callers by their credentials."""
+
+    def identify(self, headers: Mapping[str, str]) -> Caller:
+        """The caller of a request with these headers (names in lower case).
+
+        Raises `Unauthenticated` or `NotAllowed`.
+        """
+
+
+class Reservation(Protocol):
+    """Quota that a call holds while it runs."""
+
+    @property
+    def headers(self) -> tuple[Header, ...]:
+        """`x-ratelimit-*`, for the answer's head."""
+
+    def settle(self, tokens_used: int) -> None:
+        """Give back what was not used; 0 gives back all. Only the first call counts."""
+
+
+class Quotas(Protocol):
+    """Limits what tenants use."""
+
+    def reserve(self, caller: Caller, tokens: int) -> Reservation:
+        """Take tokens from the caller's quota; raises `QuotaExceeded`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What one call used, for metering."""
+
+    request_id: str
+    tenant: str
+    model: str
+    prompt_tokens: int
+    cached_tokens: int
+    """Of the prompt tokens."""
+    generated_tokens: int
+    kv_seconds: float
+    """Tokens held in KV caches, times the seconds that they were held."""
+
+
+class Meter(Protocol):
+    """Books what tenants use."""
+
+    def record(self, use: Use) -> None:
+        """Book one call's use, once for each request id; does not wait for anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Which model answers a call."""
+
+    model: str
+    """The name that the router knows."""
+    served_name: str
+    """The name that the answer shows."""
+    lora: str = ""
+    """Adapter to generate with."""
+    reason: str = ""
+    """Why this model; empty where the caller named it."""
+
+
+class ModelRoutes(Protocol):
+    """Chooses models by the names that callers use."""
+
+    def resolve(self, call: Call) -> Route:
+        """Where a call goes; raises `ModelNotFound` for a name that its caller may not use."""
+
+
+class Retriever(Protocol):
+    """Adds what it finds to a call's prompt."""
+
+    def augment(self, call: Call) -> Coroutine[Any, Any, Call] | None:
+        """The call with what was found; `None` for a call that does not ask."""
+
+
+class Everybody:
+    """Everybody is anonymous."""
+
+    def identify(self, headers: Mapping[str, str]) -> Caller:
+        """The anonymous caller."""
+        return ANONYMOUS
+
+
+class Unlimited:
+    """No quota; its own reservation."""
+
+    headers: tuple[Header, ...] = ()
+
+    def reserve(self, caller: Caller, tokens: int) -> "Unlimited":
+        """A reservation of nothing."""
+        return self
+
+    def settle(self, tokens_used: int) -> None:
+        """Nothing to give back."""
+
+
+class Unmetered:
+    """Nothing is booked."""
+
+    def record(self, use: Use) -> None:
+        """Forget it."""
+
+
+class ByName:
+    """The model is the one that the caller names."""
+
+    def resolve(self, call: Call) -> Route:
+        """The name itself."""
+        name, allowed = call.generation.model, call.caller.models
+        if allowed is not None and name not in allowed:
+            raise ModelNotFound(f"The model {name[:200]!r} does not exist", field="model")
+        return Route(model=name, served_name=name)
+
+
+class WithoutRetrieval:
+    """Nothing is looked up."""
+
+    def augment(self, call: Call) -> None:
+        """No call is changed."""
+        return

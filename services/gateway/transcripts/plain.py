@@ -1,0 +1,71 @@
+"""The lean path: plain text, without logprobs, tools or reasoning."""
+
+from array import array
+from collections.abc import Sequence
+
+from services.common.domain import TokenLogprobs
+from services.gateway.rendering import Detokenizer, StopMatcher
+from services.gateway.writers import Piece
+
+
+class PlainTranscript:
+    """Decodes tokens and looks for stop strings (a `Transcript`).
+
+    `min_tokens` keeps stop strings away; `begins_with` is shown before the first token's text.
+    """
+
+    __slots__ = ("_begins_with", "_detokenizer", "_stops", "_tokens", "_unstoppable_tokens", "is_stopped")
+
+    reasoning_tokens = 0
+
+    def __init__(
+        self,
+        detokenizer: Detokenizer,
+        stops: Sequence[str] = (),
+        *,
+        shows_stop: bool = False,
+        min_tokens: int = 0,
+        begins_with: str = "",
+    ) -> None:
+        self.is_stopped = False
+        self._detokenizer = detokenizer
+        self._stops = StopMatcher(stops, is_shown=shows_stop) if stops else None
+        self._unstoppable_tokens = min_tokens
+        self._tokens = 0
+        self._begins_with = begins_with
+
+    @property
+    def stopped_by(self) -> str | None:
+        """The stop string that ended it."""
+        return self._stops.stopped_by if self._stops is not None else None
+
+    def push(self, ids: "array[int]", logprobs: TokenLogprobs | None) -> Piece | None:
+        """The text that these tokens add."""
+        text = self._detokenizer.push(ids)
+        if self._stops is not None:
+            self._tokens += len(ids)
+            text = self._up_to_stop(self._stops, text)
+        if self._begins_with:
+            text, self._begins_with = self._begins_with + text, ""
+        return Piece(text) if text else None
+
+    def finish(self) -> Piece | None:
+        """What a decoder or the search for stop strings still held back."""
+        text = self._detokenizer.finish()
+        if self._stops is not None:
+            text = self._stops.push(text) if text else ""
+            text += self._stops.finish()
+            self.is_stopped = self._stops.stopped_by is not None
+        text, self._begins_with = self._begins_with + text, ""
+        return Piece(text) if text else None
+
+    def finish_reason(self, reason: str) -> str:
+        """The engine's word."""
+        return reason
+
+    def _up_to_stop(self, stops: StopMatcher, text: str) -> str:
+        if self._tokens <= self._unstoppable_tokens:
+            return text
+        text = stops.push(text)
+        self.is_stopped = stops.stopped_by is not None
+        return text

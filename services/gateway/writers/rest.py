@@ -1,0 +1,76 @@
+"""What both writers of the REST API share: the answer's head, and how it fails before that."""
+
+from services.common.clock import Clock
+from services.common.errors import MeshError
+from services.gateway.call import Call
+from services.gateway.http import Exchange
+from services.gateway.openai.errors import error_response
+from services.gateway.openai.format import AnswerFormat, FormatType
+from services.gateway.streams import Placement
+from services.gateway.writers.interface import Ending, Header, Opening
+from services.gateway.writers.piece import Piece
+
+
+class RestWriter:
+    """Writes to an HTTP exchange (a `Writer`); how, its subclasses know."""
+
+    __slots__ = ("_call", "_clock", "_exchange", "_format", "_format_type", "_placement", "_quota_headers")
+
+    def __init__(self, exchange: Exchange, call: Call, format_type: FormatType, clock: Clock) -> None:
+        self._exchange = exchange
+        self._call = call
+        self._format_type = format_type
+        self._clock = clock
+        self._format: AnswerFormat
+        self._placement: Placement | None = None
+        self._quota_headers: tuple[Header, ...] = ()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the client is still there."""
+        return self._exchange.is_open
+
+    def open(self, opening: Opening) -> None:
+        """Prepare the format, and hear of a client that leaves."""
+        self._format = self._format_type(self._call, opening)
+        self._quota_headers = opening.headers
+        self._exchange.on_gone = opening.cancel
+
+    def on_placed(self, placement: Placement) -> None:
+        """Take what the head tells of the placement."""
+        self._placement = placement
+
+    def write(self, choice: int, piece: Piece) -> None:
+        """Write what a choice gained."""
+        raise NotImplementedError
+
+    def end_choice(self, choice: int, finish_reason: str, stop_reason: int | str | None = None) -> None:
+        """Write that a choice is whole."""
+        raise NotImplementedError
+
+    def finish(self, ending: Ending) -> None:
+        """Write the end."""
+        raise NotImplementedError
+
+    def fail(self, error: MeshError) -> None:
+        """Answer with the error."""
+        self._exchange.notes["error"] = error.reason
+        response = error_response(error)
+        self._exchange.headers = (*self._exchange.headers, *self._quota_headers)
+        self._exchange.respond(response)
+
+    def _headers(self) -> tuple[Header, ...]:
+        took_ms = self._clock.now_ms() - self._exchange.request.received_ms
+        own = (("openai-processing-ms", f"{took_ms:.0f}"), *self._quota_headers)
+        return (*own, *_placement_headers(self._placement))
+
+
+def _placement_headers(placement: Placement | None) -> tuple[Header, ...]:
+    if placement is None:
+        return ()
+    return (
+        ("x-pdmesh-path", placement.path.name.lower()),
+        ("x-pdmesh-path-reason", placement.reason),
+        ("x-pdmesh-prefill-worker", placement.prefill_worker),
+        ("x-pdmesh-decode-worker", placement.decode_worker),
+    )
