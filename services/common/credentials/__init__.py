@@ -1,5 +1,15 @@
-"""API keys and secrets: how they are made, kept and compared."""
+"""API keys, the mesh's own secret and certificates: how they are made, kept and compared."""
 
 from services.common.credentials.api_key import KEY_PREFIX, KeyRecord, key_id, new_key
+from services.common.credentials.mesh import METADATA_KEY, OPEN, MeshSettings, Security
 
-__all__ = ["KEY_PREFIX", "KeyRecord", "key_id", "new_key"]
+__all__ = [
+    "KEY_PREFIX",
+    "METADATA_KEY",
+    "OPEN",
+    "KeyRecord",
+    "MeshSettings",
+    "Security",
+    "key_id",
+    "new_key",
+]

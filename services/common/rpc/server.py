@@ -6,20 +6,29 @@ import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from services.common.credentials import OPEN, Security
 from services.common.errors import PortInUse
 from services.common.limits import DEFAULTS, Limits
+from services.common.rpc.gatekeeper import Gatekeeper
 from services.common.rpc.options import transport_options
+from services.common.rpc.tls import server_credentials
 
 
 class RpcServer:
     """Listens on one port; `NOT_SERVING` until `set_serving`.
 
-    Servicers are added to `server` before `start`.
+    Servicers are added to `server` before `start`. Where the mesh has a secret, only health answers callers
+    without it.
     """
 
-    def __init__(self, service_names: Sequence[str], limits: Limits = DEFAULTS) -> None:
+    def __init__(
+        self, service_names: Sequence[str], limits: Limits = DEFAULTS, security: Security = OPEN
+    ) -> None:
         # Without so_reuseport=0 two processes would share a port silently.
-        self.server = grpc.aio.server(options=[*transport_options(limits), ("grpc.so_reuseport", 0)])
+        options = [*transport_options(limits), ("grpc.so_reuseport", 0)]
+        gatekeepers = [Gatekeeper(security)] if security.secrets else []
+        self.server = grpc.aio.server(interceptors=gatekeepers, options=options)
+        self._security = security
         self.port = 0
         self._names = ("", *service_names)
         self._health = health.aio.HealthServicer()
@@ -28,14 +37,20 @@ class RpcServer:
         reflection.enable_server_reflection(named, self.server)
 
     async def start(self, host: str, port: int) -> int:
-        """Bind and serve; returns the port (useful when 0 was asked). Raises PortInUse."""
+        """Bind and serve; returns the port (useful when 0 was asked). Raises PortInUse, and BadSetting for
+        certificates that cannot be read."""
         try:
-            self.port = self.server.add_insecure_port(f"{host}:{port}")
+            self.port = self._bind(f"{host}:{port}")
         except RuntimeError as failure:
             raise PortInUse(f"cannot listen on {host}:{port}") from failure
         await self.set_serving(False)
         await self.server.start()
         return self.port
+
+    def _bind(self, address: str) -> int:
+        if not self._security.tls_cert:
+            return int(self.server.add_insecure_port(address))
+        return int(self.server.add_secure_port(address, server_credentials(self._security)))
 
     async def set_serving(self, serving: bool) -> None:
         """Tell every watcher."""

@@ -1,0 +1,38 @@
+"""Refuses callers that do not show the mesh's secret."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from services.common.credentials import METADATA_KEY, Security
+from services.common.errors import Unauthenticated
+from services.common.rpc.status import abort_with
+
+OPEN_SERVICES = ("/grpc.health.v1.Health/",)
+"""Probes of orchestrators and load balancers cannot show a secret, and learn only whether we serve."""
+
+
+class Gatekeeper(grpc.aio.ServerInterceptor):  # type: ignore[misc]
+    """Lets in who shows the secret; the others get UNAUTHENTICATED, before a byte of theirs is read."""
+
+    def __init__(self, security: Security) -> None:
+        self._security = security
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """See `grpc.aio.ServerInterceptor`."""
+        if handler_call_details.method.startswith(OPEN_SERVICES):
+            return await continuation(handler_call_details)
+        metadata = dict(handler_call_details.invocation_metadata or ())
+        if self._security.accepts(str(metadata.get(METADATA_KEY, ""))):
+            return await continuation(handler_call_details)
+        return grpc.stream_stream_rpc_method_handler(_refuse)
+
+
+async def _refuse(_requests: Any, context: "grpc.aio.ServicerContext[Any, Any]") -> None:
+    await abort_with(context, Unauthenticated("this port is for callers with the mesh's secret"))
