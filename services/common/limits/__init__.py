@@ -49,6 +49,8 @@ class Limits:
     """How long a prefill worker keeps an offered KV."""
     handoff_margin_ms: int = 5_000
     """The pull must have begun this long before the lease ends."""
+    kv_snapshot_tokens_max: int = 2_000_000
+    """Tokens of its prefix cache that a worker tells a router which attaches late; the newest count."""
     workers_max: int = 10_000
     """Workers attached to one router."""
     gateways_max: int = 256

@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Protocol
 
-from services.common.domain import FailureKind, Job, JobFailed, StepOutput
+from services.common.domain import FailureKind, Job, JobFailed, KvChange, StepOutput
 from services.common.engine import Engine
+from services.common.limits import DEFAULTS
+from services.common.worker.cached_blocks import CachedBlocks
 from services.common.worker.jobs import JobTable
 from services.common.worker.metrics import Metrics
 from services.common.worker.sharing import share
@@ -30,6 +32,7 @@ class Shell:
         self._metrics = metrics
         self._jobs = JobTable[Session]()
         self._sessions: dict[Session, None] = {}
+        self._cached = CachedBlocks(DEFAULTS.kv_snapshot_tokens_max)
         self._leaving = False
         self.engine_death: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done when the engine is gone, with the reason."""
@@ -40,6 +43,7 @@ class Shell:
     def on_step(self, output: StepOutput) -> None:
         """Give each session its part."""
         self._metrics.count(output)
+        self._cached.take(output.kv_changes)
         for session, part in share(output, self._jobs, self._sessions).items():
             session.tell(part)
         self._note_idleness()
@@ -50,8 +54,10 @@ class Shell:
             self.engine_death.set_result(why)
 
     def begin(self, session: Session) -> None:
-        """A router is attached."""
+        """A router is attached; it learns what is cached here since before it came."""
         self._sessions[session] = None
+        if len(self._cached):
+            session.tell(StepOutput(kv_changes=[KvChange(cleared=True), *self._cached.snapshot()]))
 
     def submit(self, session: Session, job: Job) -> None:
         """Take a job of a session, named by the session's stream number."""

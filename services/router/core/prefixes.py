@@ -19,7 +19,7 @@ from typing import NamedTuple
 from services.common.domain import KvChange
 
 FIRST_LOOK_BLOCKS = 8
-"""How far the second look-up is from the first block's; to hash so many blocks costs what one or two look-ups do."""
+"""How far the second look-up is from the first; to hash so many blocks costs what one or two look-ups do."""
 EVICTED_SHARE = 1 / 256
 """Of the bound; evicting in batches keeps the search for the oldest cheap."""
 

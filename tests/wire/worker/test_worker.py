@@ -151,6 +151,23 @@ async def test_sessions_do_not_mix(start: StartWorker) -> None:
         assert theirs.kv_changes
 
 
+async def test_a_router_that_comes_late_learns_what_is_cached(start: StartWorker) -> None:
+    asked = job(1, length=100, max_tokens=4)
+    async with fake_router() as early:
+        start([early.address])
+        session = await early.attached()
+        session.send(asked)
+        await session.ends(1)
+        known = {name for change in session.kv_changes for name in change.stored_block_hashes}
+    async with fake_router(int(early.address.rpartition(":")[2])) as late:
+        again = await late.attached()
+        await again.until(lambda: again.kv_changes)
+    assert again.kv_changes[0].cleared
+    assert {name for change in again.kv_changes for name in change.stored_block_hashes} == known
+    texts = [change.token_ids for change in again.kv_changes if change.token_ids]
+    assert any(text[:96] == asked.prompt[:96] for text in texts)
+
+
 @pytest.mark.parametrize(
     "frame",
     [
