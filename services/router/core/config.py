@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from services.common.limits import DEFAULTS, Limits
+from services.router.core.scaling.rules import ScalingConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class CoreConfig:
     """Retries that may be made at once; one large worker's requests should fit."""
     retry_budget_per_request: float = 0.2
     """Retries that each admitted request earns the whole mesh."""
+    scaling: ScalingConfig = field(default_factory=ScalingConfig)
     seed: int = 0
     """Seed of the chance in shedding and sampling."""
     model_versions: Mapping[str, Mapping[str, float]] = field(default_factory=dict)

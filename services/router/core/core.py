@@ -16,6 +16,8 @@ from services.router.core.events import (
     Forgive,
     GatewayAttached,
     GatewayDetached,
+    ScalerAttached,
+    ScalerDetached,
     SetLocalThreshold,
     SetRole,
     StandBy,
@@ -37,6 +39,7 @@ from services.router.core.placement import Policies
 from services.router.core.placing import Placing
 from services.router.core.progress import Progress
 from services.router.core.recovery import Recovery
+from services.router.core.scaling.scaling import Scaling
 from services.router.core.sentinel import Sentinel
 from services.router.core.state import State
 from services.router.core.timers import Timer, TimerKind
@@ -64,6 +67,7 @@ class RouterCore:
         self._stalls_checked_ms = -STALL_CHECK_MS
         self._sentinel = Sentinel(self.state, self._placing)
         self._operations = Operations(self.state)
+        self.scaling = Scaling(self.state, self._operations)
         self._intake = Intake(self.state, self._placing, self._ending)
 
     def on_event(self, event: Event, now_ms: float) -> list[Action]:
@@ -120,6 +124,10 @@ class RouterCore:
             case WorkerLoad(session, load):
                 if (worker := self.state.fleet.workers.get(session)) is not None:
                     worker.load = load
+            case ScalerAttached(session):
+                self.scaling.drivers.add(session)
+            case ScalerDetached(session):
+                self.scaling.drivers.discard(session)
             case Drain() | Undrain() | StandBy() | Activate() | SetRole() | SetLocalThreshold() | Forgive():
                 self._operations.carry_out(event, now_ms)
 
@@ -168,6 +176,7 @@ class RouterCore:
     def _detach(self, session: int, now_ms: float) -> None:
         worker = self.state.fleet.detach(session)
         if worker is not None:
+            self.scaling.steward.forget(session)
             self.state.policies.worker_gone(worker)
             self._recovery.worker_gone(worker, "the worker is gone", now_ms)
             self.state.do(SendModels(None, served_models(self.state)))
@@ -186,6 +195,7 @@ class RouterCore:
         if now_ms - self._stalls_checked_ms >= STALL_CHECK_MS:
             self._stalls_checked_ms = now_ms
             self._check_stalls(now_ms)
+        self.scaling.settle(now_ms)
 
     def _check_stalls(self, now_ms: float) -> None:
         stall_ms = self.state.config.stall_timeout_ms

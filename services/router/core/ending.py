@@ -48,6 +48,8 @@ class Ending:
         seat = flight.decode_seat
         if seat is not None:
             flight.pool.freed_blocks.count(now_ms, seat.blocks)
+            held_ms = now_ms - flight.submitted_ms - flight.receipt.queue_ms
+            self._state.demand_of(flight.pool.model).ended(held_ms)
         self.leave_seats(flight)
         flight.phase = Phase.ENDED
         del self._state.flights[flight.gateway, flight.stream]

@@ -127,6 +127,20 @@ class Forgive:
     """Forget quarantined prompts and close every breaker."""
 
 
+@dataclass(frozen=True, slots=True)
+class ScalerAttached:
+    """Somebody starts and ends workers by the scaler's decisions from here on."""
+
+    session: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScalerDetached:
+    """And does so no more."""
+
+    session: int
+
+
 FleetOrder = Drain | Undrain | StandBy | Activate | SetRole | SetLocalThreshold | Forgive
 
 Event = (
@@ -139,6 +153,8 @@ Event = (
     | GatewayDetached
     | Submitted
     | CancelRequested
+    | ScalerAttached
+    | ScalerDetached
     | Tick
     | FleetOrder
 )

@@ -83,7 +83,11 @@ class Intake:
         text_tokens = len(request.prompt) + len(request.delivered)
         path = self._state.policies.path.choose(request, text_tokens).path
         queue = pool.prefill_queue if path is Path.DISAGGREGATED else pool.decode_queue
-        return self.admission.refusal(Ask(request, pool, queue, now_ms))
+        objection = self.admission.refusal(Ask(request, pool, queue, now_ms))
+        if objection is not None:  # more workers would have taken it
+            needs_prefill = path is Path.DISAGGREGATED
+            self._state.demand_of(pool.model).arrive(text_tokens, needs_prefill=needs_prefill)
+        return objection
 
     def cancel(self, gateway: int, stream: int, now_ms: float) -> None:
         """The caller has gone; unknown streams are ignored, because the end may have crossed the cancel."""

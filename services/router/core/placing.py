@@ -36,6 +36,9 @@ class Placing:
         needs_prefill = flight.path is Path.DISAGGREGATED and flight.handoff is None
         queue = flight.pool.prefill_queue if needs_prefill else flight.pool.decode_queue
         (queue.put_back if returned else queue.append)(flight)
+        if not returned:
+            demand = self._state.demand_of(flight.pool.model)
+            demand.arrive(flight.text_tokens, needs_prefill=needs_prefill)
         self._state.dirty_pools[flight.pool.model] = flight.pool
         due_ms = now_ms + self._state.config.limits.queue_wait_ms_max
         self._state.timers.at(due_ms, Timer(TimerKind.QUEUE_WAIT, flight.gateway, flight.stream))
@@ -106,6 +109,7 @@ class Placing:
         kv_tokens = self._state.policies.kv_tokens(flight)
         flight.decode_seat = seat = Seat(decode, decode.blocks_for(kv_tokens))
         flight.receipt.decode_worker = decode.worker_id
+        self._state.demand_of(flight.pool.model).seated(seat.blocks)
         return seat
 
     def place_canary(self, flight: Flight, prefill: Worker | None, decode: Worker, now_ms: float) -> None:
@@ -129,6 +133,7 @@ class Placing:
         flight.receipt.prefill_worker = prefill.worker_id
         self._state.policies.placed(flight, Role.PREFILL, prefill, now_ms)
         flight.phase, flight.dispatched_ms = Phase.PREFILLING, now_ms
+        self._state.demand_of(flight.pool.model).prefilling(text_tokens)
         self._start(flight, prefill, JobKind.PREFILL, now_ms)
         self._expect_progress(flight, now_ms + self._state.config.prefill_timeout_ms)
 

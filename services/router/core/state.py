@@ -14,6 +14,7 @@ from services.router.core.handoffs import HandoffLedger
 from services.router.core.pairs import Pairs
 from services.router.core.placement import Policies
 from services.router.core.quarantine import Quarantine
+from services.router.core.scaling.demand import Demand
 from services.router.core.timers import Timer, TimerKind, Timers
 
 CANARY_GATEWAY = 0
@@ -45,11 +46,20 @@ class State:
     """Seeded; the core's only chance."""
     dirty_pools: dict[str, Pool] = field(default_factory=dict)
     """Pools whose queues may have become placeable."""
+    demand: dict[str, Demand] = field(default_factory=dict)
+    """What each pool has been asked for, by model."""
     actions: list[Action] = field(default_factory=list)
 
     def do(self, action: Action) -> None:
         """Want something done."""
         self.actions.append(action)
+
+    def demand_of(self, model: str) -> Demand:
+        """A pool's running totals."""
+        demand = self.demand.get(model)
+        if demand is None:
+            demand = self.demand[model] = Demand()
+        return demand
 
     def expect_progress(self, flight: Flight, due_ms: float) -> None:
         """Have the flight's job looked at when time has come."""
