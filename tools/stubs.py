@@ -26,9 +26,9 @@ def generate(out: Path) -> None:
     outputs = [f"--python_out={out}", f"--pyi_out={out}", f"--grpc_python_out={out}"]
     if protoc.main(["protoc", *includes, *outputs, *sources]) != 0:
         raise SystemExit("protoc failed")
-    for directory in [p for p in (out / "pdmesh").rglob("*") if p.is_dir()]:
-        (directory / "__init__.py").write_text(HEADER)
-    (out / "pdmesh" / "__init__.py").write_text(HEADER)
+    areas = {p.parent.relative_to(PROTOS) for p in PROTOS.rglob("*.proto")}
+    for package in {parent for area in areas for parent in (area, *area.parents) if parent.parts}:
+        (out / package / "__init__.py").write_text(HEADER)
 
 
 def stub_paths(root: Path) -> set[Path]:

@@ -6,13 +6,17 @@ from collections.abc import Iterator
 
 from tests.tidy.source import Source
 
+CLIENT = "pdmesh/client"
+"""The library for programs that call a mesh; the rest of `pdmesh` is generated."""
 SERVICES = ("gateway", "router", "prefill", "decode", "cli")
 
 CONFINED = {
     "grpc": (
+        CLIENT,
         "services/common/rpc",
         "services/common/worker/attachment.py",
         "services/cli/operator/client.py",
+        "services/gateway/inference",
         "services/gateway/router_session.py",
         "services/router/gateways.py",
         "services/router/operators.py",
@@ -20,7 +24,7 @@ CONFINED = {
     ),
     "grpc_health": ("services/common/rpc",),
     "grpc_reflection": ("services/common/rpc",),
-    "grpc_status": ("services/common/rpc",),
+    "grpc_status": (CLIENT, "services/common/rpc"),
     "vllm": ("services/common/engine/vllm",),
     "torch": ("services/common/engine/vllm",),
     "nixl": ("services/common/engine/vllm",),
@@ -72,9 +76,21 @@ def _forbidden(source: Source, module: str) -> str:
         return f"only in {', '.join(CONFINED[top])}"
     if top in ("tests", "tools", "pytest"):
         return "services do not know their tests and tools"
+    if source.is_below(CLIENT) and module.startswith("services.") and not _is_common(module):
+        return "the client uses services.common and no service"
+    if (
+        module.startswith("pdmesh.client")
+        and source.is_below("services")
+        and not source.is_below("services/cli")
+    ):
+        return "services do not know their clients"
     if other := _other_service(source, module):
         return f"services import services.common, never each other ({other})"
     return _beyond_standard_library(source, module)
+
+
+def _is_common(module: str) -> bool:
+    return module == "services.common" or module.startswith("services.common.")
 
 
 def _other_service(source: Source, module: str) -> str:

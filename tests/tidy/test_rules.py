@@ -27,6 +27,8 @@ MAKEFILE = "demo: setup ## start\n\t@true\n"
         (GATEWAY, "from tests.tidy import source"),
         ("services/common/rpc/new.py", "from services.gateway.api import Api"),
         ("services/cli/new.py", "from services.decode.main import serve"),
+        ("pdmesh/client/new.py", "from services.gateway.call import Call"),
+        (GATEWAY, "from pdmesh.client import Client"),
     ],
 )
 def test_an_import_in_the_wrong_direction_is_found(path: str, text: str) -> None:

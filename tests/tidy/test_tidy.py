@@ -7,14 +7,15 @@ import pytest
 
 from services.common.settings import SERVICES
 from tests.tidy import banned, commands, imports, sizes, texts
+from tests.tidy.imports import CLIENT
 from tests.tidy.source import ROOT, Source, sources, tracked
 from tools.docs import metrics_page, settings_page
 
 TEXT_SUFFIXES = {".py", ".md", ".toml", ".sh", ".yaml", ".yml", ".proto", ".json", ".txt", ".cfg", ""}
 SIZE_MAX_BYTES = 2_000_000
 
-SERVED = list(sources("services"))
-ALL = list(sources("services", "tools", "tests"))
+SERVED = list(sources("services", CLIENT))
+ALL = list(sources("services", CLIENT, "tools", "tests"))
 
 
 def each(all_sources: list[Source]) -> pytest.MarkDecorator:
