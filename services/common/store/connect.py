@@ -2,7 +2,20 @@
 
 from services.common.errors import StoreUnavailable
 from services.common.store.interface import Store
+from services.common.store.journal import Journal
 from services.common.store.memory import MemoryStore
+
+
+def open_journal(url: str, *, kept_ttl_ms: int) -> Journal | None:
+    """The journal in the Redis at `url`; "" has none. Raises `StoreUnavailable` for an address that is none.
+
+    Finished answers stay for `kept_ttl_ms`.
+    """
+    if not url:
+        return None
+    from services.common.store.redis_journal import RedisJournal  # as below
+
+    return RedisJournal(url, kept_ttl_ms=kept_ttl_ms)
 
 
 async def connect(url: str) -> Store:
