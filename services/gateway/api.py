@@ -11,7 +11,7 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from services.common.clock import Clock
-from services.common.errors import InvalidField, ModelNotFound, NoWorkers, RouterUnavailable
+from services.common.errors import InvalidField, ModelNotFound, NotAllowed, NoWorkers, RouterUnavailable
 from services.common.limits import Limits
 from services.common.version import VERSION
 from services.gateway.generate import Generator, Parse
@@ -26,6 +26,8 @@ from services.gateway.parts import Authenticator, Everybody
 _log = logging.getLogger("pdmesh.request")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:@/+=-]+")
 _UNLOGGED = ("/health", "/ready", "/metrics")
+_OPEN = frozenset(("/health", "/ready"))
+"""Probes have no credential."""
 
 
 class Api:
@@ -39,11 +41,14 @@ class Api:
         limits: Limits,
         clock: Clock,
         authenticator: Authenticator | None = None,
+        *,
+        metrics_for_admins: bool = False,
     ) -> None:
         self.is_leaving = False
         """True once the process is to end: no longer ready."""
         self._generator = generator
         self._authenticator = authenticator or Everybody()
+        self._open = _OPEN if metrics_for_admins else _OPEN | {"/metrics"}
         self._models = models
         self._metrics = metrics
         self._limits = limits
@@ -66,13 +71,19 @@ class Api:
         if request_id:
             self._check_request_id(exchange, request_id)
         exchange.headers = (("x-request-id", str(exchange.notes["request_id"])),)
+        if exchange.request.path not in self._open:
+            self._identify(exchange)
         return self._routes(exchange)
+
+    def _identify(self, exchange: Exchange) -> None:
+        exchange.caller = caller = self._authenticator.identify(exchange.request.headers)
+        if caller.tenant:
+            exchange.notes["tenant"] = caller.tenant
 
     def _generate(
         self, exchange: Exchange, parse: Parse, format_type: FormatType
     ) -> Coroutine[Any, Any, None] | None:
-        caller = self._authenticator.identify(exchange.request.headers)
-        return self._generator.answer(exchange, caller, parse, format_type)
+        return self._generator.answer(exchange, exchange.caller, parse, format_type)
 
     def _check_request_id(self, exchange: Exchange, request_id: str) -> None:
         chars_max = self._limits.request_id_chars_max
@@ -99,12 +110,13 @@ class Api:
         _log.info("request", extra=fields)
 
     def _list_models(self, exchange: Exchange) -> None:
-        data = [self._model_json(name) for name in sorted(self._models.served())]
+        names = filter(exchange.caller.may_use, sorted(self._models.served()))
+        data = [self._model_json(name) for name in names]
         _respond_json(exchange, {"object": "list", "data": data})
 
     def _describe_model(self, exchange: Exchange) -> None:
         name = exchange.request.path.removeprefix("/v1/models/")
-        if name not in self._models.served():
+        if name not in self._models.served() or not exchange.caller.may_use(name):
             raise ModelNotFound(f"The model {name[:200]!r} does not exist", field="model")
         _respond_json(exchange, self._model_json(name))
 
@@ -128,6 +140,8 @@ class Api:
         _respond_json(exchange, {"status": "ready", "models": sorted(self._models.served())})
 
     def _show_metrics(self, exchange: Exchange) -> None:
+        if exchange.request.path not in self._open and not exchange.caller.is_admin:
+            raise NotAllowed("/metrics is for tenants with is_admin")
         body = generate_latest(self._metrics.registry)
         exchange.respond(HttpResponse(200, body, CONTENT_TYPE_PLAIN_0_0_4))
 

@@ -2,7 +2,10 @@
 
 from dataclasses import dataclass
 
-from services.common.settings import setting
+from services.common.credentials import MeshSettings
+from services.common.settings import group, setting
+from services.gateway.tenants.jwt_settings import JwtSettings
+from services.gateway.tls import TlsSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,13 @@ class Settings:
         "or nothing (closed)",
         choices=("open", "closed"),
     )
+    tenants: str = setting(
+        "", "file of tenants, TOML or YAML, or `redis`: in --store; none: everybody is anonymous"
+    )
+    jwt: JwtSettings = group(JwtSettings, "jwt_")
+    metrics_for_admins: bool = setting(False, "show /metrics of the REST API to tenants with is_admin only")
+    tls: TlsSettings = group(TlsSettings, "tls_")
+    mesh: MeshSettings = group(MeshSettings, "mesh_")
     chat_max_tokens_default: int = setting(0, "max_tokens of a chat that names none; 0 is all that fits")
     resume_wait_ms: int = setting(
         10_000, "how long requests in flight wait for a lost router to come back", least=0

@@ -242,7 +242,8 @@ class Connection(asyncio.Protocol):
             *response.headers,
         ]
         self._transport.write(encode_head(response.status, headers) + response.body)
-        self._transport.write_eof()
+        if self._transport.can_write_eof():  # TLS cannot close one direction alone
+            self._transport.write_eof()
 
     def _lose(self, why: MeshError) -> None:
         exchange, self._exchange = self._exchange, None

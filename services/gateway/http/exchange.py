@@ -5,6 +5,7 @@ from typing import Protocol
 
 from services.common.errors import MeshError
 from services.gateway.http.message import Header, HttpRequest, HttpResponse, encode_head
+from services.gateway.tenants import ANONYMOUS
 
 
 class Client(Protocol):
@@ -57,6 +58,7 @@ class Exchange:
         "_head",
         "_is_chunked",
         "_send",
+        "caller",
         "headers",
         "is_behind",
         "is_open",
@@ -74,6 +76,8 @@ class Exchange:
         self.on_gone: Callable[[MeshError], None] = _ignore_gone
         self.on_writable: Callable[[], None] = _ignore_writable
         self.on_end: Callable[[Exchange], None] = _ignore_end
+        self.caller = ANONYMOUS
+        """Who sent the request; everybody is anonymous until identified."""
         self.headers: tuple[Header, ...] = ()
         self.notes: dict[str, object] = {}
         self.status = 0

@@ -5,6 +5,7 @@ import errno
 import logging
 import os
 import socket
+import ssl
 from collections.abc import Callable, Coroutine
 from email.utils import formatdate
 from typing import Any
@@ -76,12 +77,20 @@ class HttpServer:
         """Connections whose client does not read as fast as it is written to."""
         return sum(connection.is_paused for connection in self._connections)
 
-    async def listen(self, host: str, port: int, *, reuse_port: bool = False) -> int:
+    async def listen(
+        self, host: str, port: int, *, reuse_port: bool = False, tls: ssl.SSLContext | None = None
+    ) -> int:
         """Accept connections; returns the port (chosen by the system for 0). Raises `PortInUse`."""
         loop = asyncio.get_running_loop()
         try:
             self._listener = await loop.create_server(
-                lambda: Connection(self), host, port, backlog=LISTEN_BACKLOG, reuse_port=reuse_port or None
+                lambda: Connection(self),
+                host,
+                port,
+                backlog=LISTEN_BACKLOG,
+                reuse_port=reuse_port or None,
+                ssl=tls,
+                ssl_handshake_timeout=self.limits.request_head_ms_max / 1000.0 if tls else None,
             )
         except socket.gaierror as error:
             raise PortInUse(f"cannot listen on {host}:{port}: {error.strerror}") from None

@@ -7,6 +7,8 @@ import msgspec
 from services.common.errors import MeshError
 from services.gateway.http.message import Header, HttpResponse
 
+_CHALLENGE: tuple[Header, ...] = (("www-authenticate", 'Bearer realm="pdmesh"'),)
+
 
 def error_body(error: MeshError) -> dict[str, object]:
     """`message`, `type`, `param` (the field at fault) and `code` (the machine-readable reason)."""
@@ -17,7 +19,8 @@ def error_body(error: MeshError) -> dict[str, object]:
 def error_response(error: MeshError) -> HttpResponse:
     """The whole answer, with `Retry-After` where it is known when to come again."""
     body = msgspec.json.encode({"error": error_body(error)})
-    return HttpResponse(error.http_status, body, headers=_retry_headers(error.retry_after_ms))
+    headers = _CHALLENGE if error.http_status == 401 else _retry_headers(error.retry_after_ms)
+    return HttpResponse(error.http_status, body, headers=headers)
 
 
 def error_event(error: MeshError) -> bytes:

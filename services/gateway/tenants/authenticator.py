@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from services.common.credentials import KEY_PREFIX, key_id
 from services.common.errors import MeshError, NotAllowed, Unauthenticated
@@ -10,7 +10,9 @@ from services.gateway.tenants.cache_salt import cache_salt
 from services.gateway.tenants.caller import ANONYMOUS, Caller
 from services.gateway.tenants.live import LiveTenants
 from services.gateway.tenants.metrics import Metrics
-from services.gateway.tenants.token import TokenVerifier
+
+if TYPE_CHECKING:  # it brings cryptography, which keys do not need
+    from services.gateway.tenants.token import TokenVerifier
 
 KEY_HEADERS = ("x-api-key", "api-key")
 """As Anthropic's and Azure's clients send a key; `authorization` comes first."""
@@ -23,7 +25,7 @@ class Authenticator:
     that the issuer names is taken, with no limits of its own.
     """
 
-    def __init__(self, tenants: LiveTenants | None, tokens: TokenVerifier | None, metrics: Metrics) -> None:
+    def __init__(self, tenants: LiveTenants | None, tokens: "TokenVerifier | None", metrics: Metrics) -> None:
         self._tenants, self._tokens, self._metrics = tenants, tokens, metrics
 
     @property
@@ -56,7 +58,7 @@ class Authenticator:
             _refuse(key)
         return caller
 
-    def _of_token(self, text: str, tokens: TokenVerifier) -> Caller:
+    def _of_token(self, text: str, tokens: "TokenVerifier") -> Caller:
         token = tokens.verify(text)
         caller = self._by_name(token.tenant)
         if token.service_class in (None, caller.service_class):

@@ -38,6 +38,10 @@ class Caller:
     is_admin: bool = False
     """May read and change what belongs to other tenants: `/admin/...`."""
 
+    def may_use(self, model: str) -> bool:
+        """Whether the tenant may ask for a model of that name."""
+        return self.models is None or model in self.models
+
     @property
     def is_anonymous(self) -> bool:
         """True for a caller without a tenant."""
