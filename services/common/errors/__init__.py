@@ -4,6 +4,7 @@
     ├── Invalid                  the caller's fault, retrying is pointless
     │   ├── InvalidField         400  a field is missing, of the wrong type or out of range
     │   ├── PromptTooLong        400  prompt + max_tokens do not fit the model
+    │   ├── RequestOverQuota     400  more tokens than the tenant's quota ever holds
     │   ├── BodyTooLarge         413
     │   ├── HeadersTooLarge      431
     │   ├── RequestTooSlow       408
@@ -21,6 +22,7 @@
     │   └── DuplicateRequest     409  the stream number or request id is in use
     ├── Refused                  not taken; retry after `retry_after_ms`
     │   ├── QuotaExceeded        429  the tenant's quota
+    │   ├── QuotaUnknown         503  the store that knows the tenant's quota is away
     │   ├── QueueFull            503
     │   ├── QueueWaitExceeded    503
     │   ├── KvMemoryFull         503
@@ -93,8 +95,10 @@ from services.common.errors.tree import (
     QueueFull,
     QueueWaitExceeded,
     QuotaExceeded,
+    QuotaUnknown,
     Refused,
     RegistrationRefused,
+    RequestOverQuota,
     RequestTooSlow,
     RetriesExhausted,
     RouteNotFound,
@@ -150,8 +154,10 @@ __all__ = [
     "QueueFull",
     "QueueWaitExceeded",
     "QuotaExceeded",
+    "QuotaUnknown",
     "Refused",
     "RegistrationRefused",
+    "RequestOverQuota",
     "RequestTooSlow",
     "RetriesExhausted",
     "RouteNotFound",

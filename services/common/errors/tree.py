@@ -64,6 +64,12 @@ class PromptTooLong(Invalid):
     reason = "context_length_exceeded"
 
 
+class RequestOverQuota(Invalid):
+    """The request needs more tokens than the tenant's quota ever holds."""
+
+    reason = "request_over_quota"
+
+
 class BodyTooLarge(Invalid):
     """The HTTP body is over its bound."""
 
@@ -193,6 +199,13 @@ class QuotaExceeded(Refused):
     reason = "rate_limit_exceeded"
     code = Code.RESOURCE_EXHAUSTED
     http_status = 429
+
+
+class QuotaUnknown(Refused):
+    """The tenant has a quota, and the store that knows it does not answer."""
+
+    reason = "quota_unknown"
+    code = Code.UNAVAILABLE
 
 
 class QueueFull(Refused):
