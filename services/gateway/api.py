@@ -16,6 +16,7 @@ from services.common.limits import Limits
 from services.common.version import VERSION
 from services.gateway.generate import Generator, Parse
 from services.gateway.http import Exchange, HttpResponse, Routes
+from services.gateway.idempotency import Idempotency
 from services.gateway.metrics import Metrics
 from services.gateway.models import Models
 from services.gateway.openai.chat import parse_chat
@@ -42,11 +43,13 @@ class Api:
         clock: Clock,
         authenticator: Authenticator | None = None,
         *,
+        idempotency: Idempotency,
         metrics_for_admins: bool = False,
     ) -> None:
         self.is_leaving = False
         """True once the process is to end: no longer ready."""
         self._generator = generator
+        self._idempotency = idempotency
         self._authenticator = authenticator or Everybody()
         self._open = _OPEN if metrics_for_admins else _OPEN | {"/metrics"}
         self._models = models
@@ -83,7 +86,10 @@ class Api:
     def _generate(
         self, exchange: Exchange, parse: Parse, format_type: FormatType
     ) -> Coroutine[Any, Any, None] | None:
-        return self._generator.answer(exchange, exchange.caller, parse, format_type)
+        def answer(exchange: Exchange) -> Coroutine[Any, Any, None] | None:
+            return self._generator.answer(exchange, exchange.caller, parse, format_type)
+
+        return self._idempotency.answer(exchange, exchange.caller.tenant, answer)
 
     def _check_request_id(self, exchange: Exchange, request_id: str) -> None:
         chars_max = self._limits.request_id_chars_max

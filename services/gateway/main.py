@@ -10,13 +10,15 @@ from contextlib import AsyncExitStack
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from pdmesh.router.v1 import router_pb2
-from services.common.clock import MonotonicClock
-from services.common.limits import DEFAULTS
+from services.common.clock import Clock, MonotonicClock
+from services.common.limits import DEFAULTS, Limits
+from services.common.store import open_journal
 from services.common.telemetry import serve_metrics
 from services.common.version import VERSION
 from services.gateway.api import Api
 from services.gateway.generate import Generator
 from services.gateway.http import HttpServer
+from services.gateway.idempotency import Idempotency
 from services.gateway.metrics import Metrics
 from services.gateway.models import Models
 from services.gateway.openai.errors import error_response
@@ -24,6 +26,8 @@ from services.gateway.pipeline import Parts, Pipeline
 from services.gateway.rendering import ModelFiles, Renderer, model_directory
 from services.gateway.router_session import RouterSession
 from services.gateway.settings import Settings
+from services.gateway.tenants.tenancy import Tenancy
+from services.gateway.tls import Tls
 
 RENDER_THREADS = 2
 """Threads for long prompts; tokenising is one core's work each."""
@@ -49,6 +53,7 @@ async def serve(
         limits=limits,
         clock=clock,
     )
+    tls = Tls(settings.tls)
     models = Models(session, renderer, settings.served_model_name)
     async with AsyncExitStack() as stack:
         stack.enter_context(serve_metrics(settings.metrics_port, settings.host))
@@ -57,8 +62,22 @@ async def serve(
         pipeline = Pipeline(
             session, models, threads, metrics, clock, Parts(), chat_max_tokens_default=default
         )
+        tenancy = await stack.enter_async_context(
+            Tenancy(settings.tenants, settings.jwt, settings.store, registry, clock)
+        )
         generator = Generator(pipeline, metrics, limits, clock)
-        api = Api(generator, models, metrics, limits, clock)
+        idempotency = _idempotency(settings, limits, clock)
+        stack.push_async_callback(idempotency.close)
+        api = Api(
+            generator,
+            models,
+            metrics,
+            limits,
+            clock,
+            tenancy.authenticator,
+            idempotency=idempotency,
+            metrics_for_admins=settings.metrics_for_admins,
+        )
         server = await stack.enter_async_context(HttpServer(api, error_response, limits=limits, clock=clock))
         metrics.watch(
             streams=lambda: session.stream_count,
@@ -66,14 +85,29 @@ async def serve(
             paused=lambda: server.paused_count,
             attached=lambda: float(session.is_attached),
         )
-        port = await server.listen(settings.host, settings.port, reuse_port=settings.reuse_port)
+        port = await server.listen(
+            settings.host, settings.port, reuse_port=settings.reuse_port, tls=tls.context
+        )
         async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(session.run())
-            ready({"url": f"http://{settings.host}:{port}"})
+            running = [tasks.create_task(part.run()) for part in (session, tenancy, tls, idempotency)]
+            ready({"url": f"{'https' if tls.context else 'http'}://{settings.host}:{port}"})
             await stop.wait()
             api.is_leaving = True
             await server.drain(settings.grace_ms)
-            running.cancel()
+            for task in running:
+                task.cancel()
+
+
+def _idempotency(settings: Settings, limits: Limits, clock: Clock) -> Idempotency:
+    return Idempotency(
+        error_response,
+        limits,
+        clock,
+        header=settings.idempotency_header,
+        journal=open_journal(settings.store, kept_ttl_ms=limits.idempotency_ttl_ms),
+        linger_ms=settings.idempotency_linger_ms,
+        fails_open=settings.store_failure == "open",
+    )
 
 
 def _greeting(settings: Settings) -> router_pb2.GatewayGreeting:

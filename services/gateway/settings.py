@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from services.common.credentials import MeshSettings
 from services.common.settings import group, setting
+from services.gateway.idempotency.key import HEADERS, IDEMPOTENCY_KEY
 from services.gateway.tenants.jwt_settings import JwtSettings
 from services.gateway.tls import TlsSettings
 
@@ -29,8 +30,8 @@ class Settings:
     )
     store_failure: str = setting(
         "open",
-        "without an answer from it, limited tenants get this gateway's share of their limits (open) "
-        "or nothing (closed)",
+        "without an answer from it, limited tenants get this gateway's share of their limits and idempotency "
+        "keys reach this gateway only (open), or both are refused (closed)",
         choices=("open", "closed"),
     )
     tenants: str = setting(
@@ -40,6 +41,14 @@ class Settings:
     metrics_for_admins: bool = setting(False, "show /metrics of the REST API to tenants with is_admin only")
     tls: TlsSettings = group(TlsSettings, "tls_")
     mesh: MeshSettings = group(MeshSettings, "mesh_")
+    idempotency_header: str = setting(
+        IDEMPOTENCY_KEY,
+        "header that names a retry; with x-request-id, that one where there is no idempotency-key",
+        choices=HEADERS,
+    )
+    idempotency_linger_ms: int = setting(
+        10_000, "how long a request with an idempotency key runs on without a reader", least=0
+    )
     chat_max_tokens_default: int = setting(0, "max_tokens of a chat that names none; 0 is all that fits")
     resume_wait_ms: int = setting(
         10_000, "how long requests in flight wait for a lost router to come back", least=0

@@ -38,6 +38,7 @@ class Recording(Exchange):
 
     def __init__(self, origin: Exchange, tape: Tape, run: str) -> None:
         super().__init__(origin.request, _NoClient())
+        self.caller = origin.caller
         self.headers = origin.headers
         self.notes = origin.notes
         self._origin = origin
