@@ -58,6 +58,7 @@ def _workers(
             *_shared(settings, _rest_grace_ms(settings)),
             *("--routers", router, "--worker-id", name, "--engine", settings.engine),
             *_model(settings),
+            *(part for adapter in settings.lora_adapter for part in ("--lora-adapter", adapter)),
             *(("--standby",) if standby else ()),
             *(("--cores", ",".join(map(str, share))) if share and settings.engine == "vllm" else ()),
             *(part for pair in settings.engine_args(role) for part in ("--engine-arg", pair)),

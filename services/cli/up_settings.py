@@ -14,6 +14,9 @@ class UpSettings:
     model: str = setting("", "Model: a directory, or a name on the Hugging Face hub")
     served_model_name: str = setting("", "Name that requests use; the directory's or hub's own where not set")
     engine: str = setting("vllm", "Engine of the workers", choices=("vllm", "sim"))
+    lora_adapter: tuple[str, ...] = setting(
+        (), "LoRA adapter that requests may name as their model, NAME=DIRECTORY; repeatable"
+    )
     prefill: int = setting(1, "Prefill workers")
     decode: int = setting(1, "Decode workers")
     standby_prefill: int = setting(0, "Prefill workers that load, then wait for `pdmesh activate`")

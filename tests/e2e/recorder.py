@@ -16,6 +16,7 @@ from services.common.domain import (
     JobKind,
     Sampling,
     StepOutput,
+    TokenLogprobs,
 )
 from services.common.domain.tokens import tokens
 from services.common.engine.vllm.engine import VllmEngine
@@ -30,6 +31,7 @@ class Recorder:
 
     steps: list[StepOutput] = field(default_factory=list)
     tokens: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    described: dict[int, TokenLogprobs] = field(default_factory=dict)
     deaths: list[str] = field(default_factory=list)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -39,6 +41,9 @@ class Recorder:
         ids = iter(output.tokens.token_ids)
         for stream, count in zip(output.tokens.streams, output.tokens.counts, strict=True):
             self.tokens[stream].extend(itertools.islice(ids, count))
+        told = output.tokens.logprobs.by_stream() if output.tokens.logprobs is not None else {}
+        for stream, those in told.items():
+            self.described.setdefault(stream, TokenLogprobs(those.alternatives)).extend(those)
         self._news.set()
 
     def on_engine_dead(self, why: str) -> None:

@@ -34,7 +34,9 @@ LEASE_MS = 6_000
 GREEDY = Sampling(max_tokens=TOKENS, temperature=0.0, ignore_eos=True)
 
 
-async def started(model: Path, role: Role, core: int, *passthrough: str) -> Bench:
+async def started(
+    model: Path, role: Role, core: int, *passthrough: str, adapters: dict[str, str] | None = None
+) -> Bench:
     cores = sorted(os.sched_getaffinity(0))
     arguments = EngineArguments(
         dtype="float32",
@@ -44,7 +46,8 @@ async def started(model: Path, role: Role, core: int, *passthrough: str) -> Benc
         passthrough=passthrough,
         handoff_lease_ms=LEASE_MS,
     )
-    engine = create(str(model), "tiny", role, arguments, cores=str(cores[core % len(cores)]))
+    own_core = str(cores[core % len(cores)])
+    engine = create(str(model), "tiny", role, arguments, cores=own_core, adapters=adapters)
     assert isinstance(engine, VllmEngine)
     bench = Bench(engine, Recorder())
     await engine.start(bench.sink)

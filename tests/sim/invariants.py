@@ -2,7 +2,7 @@
 
 from services.common.domain import FinishReason
 from services.router.core.state import State
-from tests.sim.world import LIMITS, Caller, World, expected_token
+from tests.sim.world import LIMITS, Caller, World, expected_logprobs, expected_token
 
 
 def check(world: World) -> None:
@@ -31,6 +31,10 @@ def _check_caller(caller: Caller) -> None:
         assert len(caller.outcomes) == 1, f"{request.request_id}: {len(caller.outcomes)} outcomes"
     wanted = [expected_token(request.prompt, i) for i in range(len(caller.got))]
     assert caller.got == wanted, f"{request.request_id}: tokens lost, repeated or reordered"
+    asked = request.sampling.logprobs
+    fresh = caller.got[len(request.delivered) :] if asked is not None else []
+    told = [expected_logprobs(token_id, asked or 0) for token_id in fresh]
+    assert caller.described == told, f"{request.request_id}: logprobs are not those of the tokens"
     if not caller.outcomes:
         return
     outcome = caller.outcomes[0]

@@ -85,6 +85,8 @@ class _Scenario:
         more: dict[str, object] = {}
         if self.random.random() < 0.1:
             more["seed"] = 1
+        if self.random.random() < 0.2:
+            more["logprobs"] = self.random.choice([0, 1, 3])
         if self.random.random() < 0.05:
             more["strict_disaggregation"] = True
         if self.random.random() < 0.1:

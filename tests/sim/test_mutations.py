@@ -1,9 +1,11 @@
 """The simulation can fail: each planted fault in the core is found within a few seeds."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from services.common.domain import HandoffOffered
 from services.router.core.ending import Ending
 from services.router.core.fleet import Seat
 from services.router.core.flight import Flight
@@ -77,6 +79,15 @@ def forget_the_first_token(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Progress, "_first_tokens", kept_back)
 
 
+def forget_the_first_tokens_logprobs(patch: pytest.MonkeyPatch) -> None:
+    original = Progress._first_tokens
+
+    def bare(self: Progress, flight: Flight, offer: HandoffOffered) -> None:
+        original(self, flight, replace(offer, logprobs=None))
+
+    patch.setattr(Progress, "_first_tokens", bare)
+
+
 def never_time_out(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Recovery, "overdue", nothing)
     patch.setattr(Recovery, "stalled", nothing)
@@ -138,6 +149,7 @@ MUTATIONS: list[Mutation] = [
     forget_dead_workers_jobs,
     deliver_resumed_tokens_twice,
     forget_the_first_token,
+    forget_the_first_tokens_logprobs,
     never_time_out,
     forget_queue_waits,
     lose_track_of_queued_tokens,

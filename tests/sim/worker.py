@@ -16,6 +16,7 @@ from services.common.domain import (
     KvChange,
     Registration,
     StepOutput,
+    TokenLogprobs,
 )
 from services.common.domain.tokens import tokens
 from services.router.core.events import WorkerDetached, WorkerStep
@@ -121,6 +122,7 @@ class SimWorker:
             blocks * 1_000,
             LEASE_MS,
             tokens([self._next_token(job, 0)]),
+            logprobs=self._describe(job, [self._next_token(job, 0)]),
         )
         self.send(StepOutput(offered=[offer]))
         self._tell_kv(job)
@@ -164,6 +166,16 @@ class SimWorker:
 
         return expected_token(job.prompt, len(job.delivered) + already)
 
+    def _describe(self, job: Job, ids: list[int]) -> TokenLogprobs | None:
+        from tests.sim.world import expected_logprobs
+
+        if job.sampling.logprobs is None:
+            return None
+        all_of_them = TokenLogprobs(job.sampling.logprobs)
+        for token_id in ids:
+            all_of_them.extend(expected_logprobs(token_id, job.sampling.logprobs))
+        return all_of_them
+
     def _generate(self, job: Job) -> None:
         if not self._is_live(job):
             return
@@ -178,6 +190,9 @@ class SimWorker:
         if done and self.faults.too_many_tokens:
             ids.append(99)
         step.tokens.add(job.stream, tokens(ids))
+        described = self._describe(job, ids)
+        if described is not None:
+            step.tokens.add_logprobs(job.stream, described)
         if done:
             del self.jobs[job.stream]
             step.finished.append(JobFinished(job.stream, FinishReason.LENGTH))

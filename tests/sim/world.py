@@ -10,7 +10,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import count
 
-from services.common.domain import Capacity, Fingerprint, Registration, Request, Role, Sampling
+from services.common.domain import (
+    Capacity,
+    Fingerprint,
+    Registration,
+    Request,
+    Role,
+    Sampling,
+    TokenColumns,
+    TokenLogprobs,
+)
+from services.common.domain.logprobs import logprobs
 from services.common.domain.tokens import tokens
 from services.common.limits import DEFAULTS
 from services.router.core import CoreConfig, RouterCore
@@ -54,6 +64,13 @@ def expected_token(prompt: "tokens", position: int) -> int:
     return hash((prompt[0], len(prompt), position)) % VOCABULARY
 
 
+def expected_logprobs(token_id: int, alternatives: int) -> TokenLogprobs:
+    """What every honest engine says of a token, in numbers that 32 bits hold exactly."""
+    beside = range(token_id, token_id + alternatives)
+    top = logprobs([-(i % 64) / 8 for i in beside])
+    return TokenLogprobs(alternatives, logprobs([-(token_id % 128) / 8]), tokens(beside), top)
+
+
 @dataclass
 class Caller:
     """What one submitted request has seen."""
@@ -61,6 +78,8 @@ class Caller:
     request: Request
     session: int
     got: list[int] = field(default_factory=list)
+    described: list[TokenLogprobs] = field(default_factory=list)
+    """Of what it got, if it asked."""
     outcomes: list[EndStream] = field(default_factory=list)
     placed: int = 0
     cancelled: bool = False
@@ -150,12 +169,19 @@ class World:
             case SendPlaced(session, stream):
                 self.callers[session, stream].placed += 1
             case SendTokens(session, columns) if session != CANARY_GATEWAY:
-                begin = 0
-                for stream, number in zip(columns.streams, columns.counts, strict=True):
-                    self.callers[session, stream].got.extend(columns.token_ids[begin : begin + number])
-                    begin += number
+                self._take_tokens(session, columns)
             case EndStream(session, stream):
                 self.callers[session, stream].outcomes.append(action)
+
+    def _take_tokens(self, session: int, columns: TokenColumns) -> None:
+        begin = 0
+        assert columns.is_well_formed()
+        for stream, number in zip(columns.streams, columns.counts, strict=True):
+            self.callers[session, stream].got.extend(columns.token_ids[begin : begin + number])
+            begin += number
+        described = columns.logprobs.by_stream() if columns.logprobs is not None else {}
+        for stream, those in described.items():
+            self.callers[session, stream].described += [those.part(i, i + 1) for i in range(len(those))]
 
     def _worker(self, session: int, method: str, argument: object) -> None:
         worker = self.workers.get(session)
@@ -206,7 +232,8 @@ class World:
         """Submit a request; its tokens are checkable by `expected_token`."""
         stream = next(self._streams)
         prompt = tokens([stream, *[7] * (prompt_tokens - 1)])
-        sampling = Sampling(max_tokens=max_tokens, seed=more.pop("seed", None))
+        named = {name: more.pop(name, None) for name in ("seed", "logprobs")}
+        sampling = Sampling(max_tokens=max_tokens, **named)
         request = Request(f"r{stream}", more.pop("model", "m"), prompt, sampling, **more)
         caller = Caller(request, session, list(request.delivered))
         self.callers[session, stream] = caller

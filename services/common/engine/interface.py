@@ -1,6 +1,6 @@
 """The engine as a worker sees it. No other module of the mesh knows which engine runs."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 from services.common.domain import Capacity, Fingerprint, Job, LoadReport, StepOutput
@@ -41,6 +41,10 @@ class Engine(Protocol):
     def can_replay(self) -> bool:
         """Whether a job's delivered tokens can be run as generated ones, where its sampling tells them
         from the prompt (`Sampling.continues_exactly` is False); valid after `start`."""
+
+    @property
+    def adapters(self) -> Mapping[str, str]:
+        """LoRA adapters that jobs may name: name -> digest of its content; valid after `start`."""
 
     async def start(self, sink: EngineSink) -> None:
         """Load the model; raises `EngineStartFailed` with one clear line."""

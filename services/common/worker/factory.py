@@ -24,6 +24,7 @@ def _vllm(settings: WorkerSettings, arguments: EngineArguments, role: Role) -> E
         vllm.EngineArguments(passthrough=arguments.pairs(), handoff_lease_ms=settings.handoff_lease_ms),
         cores=settings.cores,
         side_channel_port=settings.side_channel_port,
+        adapters=settings.adapters,
     )
 
 
@@ -31,7 +32,7 @@ def _sim(settings: WorkerSettings, arguments: EngineArguments, role: Role) -> En
     from services.common.engine import sim
 
     pairs = (f"handoff-lease-ms={settings.handoff_lease_ms}", *arguments.pairs())
-    return sim.create(settings.model, settings.name, role, pairs)
+    return sim.create(settings.model, settings.name, role, pairs, settings.adapters)
 
 
 _FACTORIES = {"vllm": _vllm, "sim": _sim}

@@ -95,6 +95,7 @@ def _registration(engine: Engine, role: Role, settings: WorkerSettings, address:
         role_is_fixed=engine.role_is_fixed,
         standby=settings.standby,
         can_replay=engine.can_replay,
+        adapters=engine.adapters,
     )
 
 

@@ -1,5 +1,6 @@
 """What both kinds of worker can be told."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -24,6 +25,9 @@ class WorkerSettings:
     metrics_port: int = setting(0, "Port for Prometheus; 0 is off", least=0, most=65535)
     worker_id: str = setting("", "Name of this worker; made up from host and process id where not set")
     role: str = setting("", "Role to begin with; the command's own where not set", choices=ROLES)
+    lora_adapter: tuple[str, ...] = setting(
+        (), "LoRA adapter that requests may name as their model, NAME=DIRECTORY; repeatable"
+    )
     standby: bool = setting(False, "Load and register, and get no work before `pdmesh activate`")
     cores: str = setting("", "CPU cores of a CPU engine, for example 0,2-5; not set: all that are allowed")
     side_channel_port: int = setting(
@@ -44,6 +48,7 @@ class WorkerSettings:
             host, _, port = address.rpartition(":")
             if not host or not port.isdecimal():
                 raise ValueError(f"--routers: {address!r} is not HOST:PORT")
+        _named_adapters(self.lora_adapter)
         if self.load_interval_ms < 1:
             raise ValueError(f"--load-interval-ms: {self.load_interval_ms} is not at least 1")
 
@@ -58,6 +63,11 @@ class WorkerSettings:
         """The model's name as requests use it."""
         return self.served_model_name or PurePath(self.model).name
 
+    @property
+    def adapters(self) -> dict[str, str]:
+        """Directory of each LoRA adapter by name."""
+        return _named_adapters(self.lora_adapter)
+
     def identity(self) -> str:
         """This worker's id, a new one with each call where none is set."""
         return self.worker_id or made_up_worker_id()
@@ -65,3 +75,16 @@ class WorkerSettings:
     def first_role(self, own: Role) -> Role:
         """The role to register with; `own` is that of the command."""
         return Role[self.role.upper()] if self.role else own
+
+
+def _named_adapters(written: Iterable[str]) -> dict[str, str]:
+    """`["style=/adapters/style"]` as a mapping; raises ValueError."""
+    named: dict[str, str] = {}
+    for entry in written:
+        name, _, directory = entry.partition("=")
+        if not name or not directory:
+            raise ValueError(f"--lora-adapter: {entry!r} is not NAME=DIRECTORY")
+        if name in named:
+            raise ValueError(f"--lora-adapter: {name!r} is named twice")
+        named[name] = directory
+    return named

@@ -57,6 +57,11 @@ def _share_tokens(columns: TokenColumns, jobs: JobTable[S], parts: dict[S, StepO
             else:
                 part.add(seat[1], ids[start : start + count])
         start += count
+    if columns.logprobs is not None:
+        for stream, described in columns.logprobs.by_stream().items():
+            seat = seat_of(stream)
+            if seat is not None:
+                _part(parts, seat[0]).tokens.add_logprobs(seat[1], described)
 
 
 def _share_ends(step: StepOutput, jobs: JobTable[S], parts: dict[S, StepOutput]) -> None:

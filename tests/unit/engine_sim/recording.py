@@ -19,6 +19,7 @@ from services.common.domain import (
     Role,
     Sampling,
     StepOutput,
+    TokenLogprobs,
 )
 from services.common.domain.tokens import tokens
 from services.common.engine.sim import SimEngine, create
@@ -31,6 +32,7 @@ class RecordingSink:
 
     def __init__(self) -> None:
         self.tokens: dict[int, array[int]] = defaultdict(tokens)
+        self.described: dict[int, TokenLogprobs] = {}
         self.offered: dict[int, HandoffOffered] = {}
         self.adopted: dict[int, HandoffAdopted] = {}
         self.finished: dict[int, JobFinished] = {}
@@ -67,6 +69,9 @@ class RecordingSink:
             assert not self.has_ended(stream), "tokens after the end"
             self.tokens[stream].extend(columns.token_ids[start : start + count])
             start += count
+        described = columns.logprobs.by_stream() if columns.logprobs is not None else {}
+        for stream, those in described.items():
+            self.described.setdefault(stream, TokenLogprobs(those.alternatives)).extend(those)
 
     def on_engine_dead(self, why: str) -> None:
         self.death = why
@@ -83,10 +88,12 @@ class RecordingSink:
 
 
 @asynccontextmanager
-async def running(role: Role, *engine_args: str) -> AsyncIterator[tuple[SimEngine, RecordingSink]]:
+async def running(
+    role: Role, *engine_args: str, model: str = "sim", adapters: tuple[str, ...] = ()
+) -> AsyncIterator[tuple[SimEngine, RecordingSink]]:
     """An engine of the instant profile with small blocks, stopped at the end."""
     defaults = ("profile=instant", "block-size=4", "kv-blocks=256", "max-model-len=512", "max-num-seqs=16")
-    engine = create("sim", "sim", role, defaults + engine_args)
+    engine = create(model, "sim", role, defaults + engine_args, dict.fromkeys(adapters, "nowhere"))
     assert isinstance(engine, SimEngine)
     sink = RecordingSink()
     await engine.start(sink)
@@ -106,12 +113,14 @@ def job(
     sampling: Sampling | None = None,
     delivered: "array[int] | None" = None,
     priority: int = 0,
+    lora: str = "",
 ) -> Job:
     """A job whose prompt is different for each stream, unless given."""
     if prompt is None:
         prompt = tokens(range(stream * 1_000, stream * 1_000 + prompt_tokens))
     rules = sampling or Sampling(max_tokens=max_tokens)
-    return Job(stream, kind, f"request-{stream}", prompt, rules, delivered or tokens(), priority=priority)
+    name, before = f"request-{stream}", delivered or tokens()
+    return Job(stream, kind, name, prompt, rules, before, lora=lora, priority=priority)
 
 
 def adoption_of(offered: HandoffOffered, prefill: Job, stream: int, *, expires_in_ms: int = 10_000) -> Job:
@@ -127,5 +136,6 @@ def adoption_of(offered: HandoffOffered, prefill: Job, stream: int, *, expires_i
         prefill.sampling,
         prefill.delivered + offered.token_ids,
         prefill.cache_salt,
+        prefill.lora,
         handoff=ticket,
     )

@@ -22,7 +22,7 @@ from services.common.domain import (
 from services.common.domain.tokens import tokens
 from services.common.engine.vllm.counters import Counters
 from services.common.engine.vllm.jobs import LiveJob
-from services.common.engine.vllm.outputs import Offers, Translator
+from services.common.engine.vllm.outputs import Offers, Translator, to_logprobs
 
 COUNTERS = (
     "bytes_transferred",
@@ -139,3 +139,19 @@ def test_after_adoption_it_is_the_engines_fault(translator: Translator, finish: 
     admit(translator, 5, JobKind.ADOPT).adopted = True
     [failed] = translator.translate(step(output("5", finish=finish))).failed
     assert failed.kind is FailureKind.ENGINE
+
+
+def test_logprobs_are_cut_to_what_was_asked_and_not_replayed() -> None:
+    """A step's rows are as wide as its most demanding request, and begin with the chosen token."""
+    numpy = pytest.importorskip("numpy")
+    rows = SimpleNamespace(
+        logprob_token_ids=numpy.array([[7, 7, 8, 9], [5, 6, 5, 4], [3, 1, 2, 3]]),
+        logprobs=numpy.array(
+            [[-0.5, -0.5, -1.0, -2.0], [-1.5, -0.25, -1.5, -3.0], [-4.0, -0.125, -2.0, -4.0]]
+        ),
+    )
+    told = to_logprobs(rows, 2, 2)
+    assert (list(told.chosen), list(told.top_ids)) == ([-1.5, -4.0], [6, 5, 1, 2])
+    assert list(told.top) == [-0.25, -1.5, -0.125, -2.0]
+    bare = to_logprobs(rows, 0, 3)
+    assert (len(bare), len(bare.top_ids), len(bare.top)) == (3, 0, 0)

@@ -20,7 +20,15 @@ def test_routers_come_repeated_or_with_commas() -> None:
 
 
 @pytest.mark.parametrize(
-    "flags", [{"routers": ["nowhere"]}, {"routers": [","]}, {"model": ""}, {"load_interval_ms": "0"}]
+    "flags",
+    [
+        {"routers": ["nowhere"]},
+        {"routers": [","]},
+        {"model": ""},
+        {"load_interval_ms": "0"},
+        {"lora_adapter": ["style"]},
+        {"lora_adapter": ["style=/a", "style=/b"]},
+    ],
 )
 def test_impossible_settings_are_refused(flags: dict[str, str | list[str]]) -> None:
     with pytest.raises(BadSetting):
@@ -70,3 +78,7 @@ def test_a_wrong_engine_argument_is_found_before_loading() -> None:
 def test_a_missing_model_is_found_before_loading() -> None:
     with pytest.raises(ModelMissing):
         create_engine(WorkerSettings(model="/no/such", engine="sim"), EngineArguments(), Role.DECODE)
+
+
+def test_adapters_are_named_with_their_directories() -> None:
+    assert loaded(lora_adapter=["style=/a=b", "tone=/c"]).worker.adapters == {"style": "/a=b", "tone": "/c"}

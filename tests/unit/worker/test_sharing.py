@@ -13,7 +13,9 @@ from services.common.domain import (
     KvChange,
     StepOutput,
     TokenColumns,
+    TokenLogprobs,
 )
+from services.common.domain.logprobs import logprobs
 from services.common.domain.tokens import tokens
 from services.common.worker.jobs import JobTable
 from services.common.worker.sharing import share
@@ -40,6 +42,23 @@ def test_a_step_is_divided_in_each_sessions_numbers() -> None:
     assert parts["b"].adopted == [HandoffAdopted(2, "h", 64, 1.5)]
     assert len(jobs) == 1
     assert (jobs.open_streams("a"), jobs.open_streams("b")) == ([], [1])
+
+
+def test_logprobs_go_with_their_tokens() -> None:
+    jobs = JobTable[str]()
+    a1, b1, gone = jobs.open("a", 1), jobs.open("b", 5), jobs.open("b", 6)
+    jobs.close(gone)
+    columns = TokenColumns()
+    for stream in (a1, b1, gone):
+        columns.add_one(stream, stream)
+    one = TokenLogprobs(1, logprobs([-0.5]), tokens([3]), logprobs([-0.25]))
+    for stream in (b1, gone):
+        columns.add_logprobs(stream, one)
+    parts = share(StepOutput(tokens=columns), jobs, ["a", "b"])
+    assert parts["a"].tokens.logprobs is None
+    assert parts["b"].tokens.is_well_formed()
+    assert parts["b"].tokens.logprobs is not None
+    assert parts["b"].tokens.logprobs.by_stream() == {5: one}
 
 
 def test_news_of_an_ended_job_is_dropped() -> None:

@@ -1,13 +1,18 @@
 """A timing model of an engine: deterministic tokens, real KV accounting, handoffs between real processes."""
 
+from collections.abc import Mapping
+from hashlib import sha256
+
 from services.common.domain import Fingerprint, Role
 from services.common.engine.interface import Engine
 from services.common.engine.sim.continuation import Vocabulary, expected_tokens
 from services.common.engine.sim.engine import VERSION, SimEngine
 from services.common.engine.sim.faults import Faults
+from services.common.engine.sim.likelihood import describe
 from services.common.engine.sim.model import model_digest, vocabulary
 from services.common.engine.sim.options import Options, Shape, parse
 from services.common.engine.sim.profile import PROFILES, Profile
+from services.common.engine.sim.structure import Structures, example
 
 __all__ = [
     "PROFILES",
@@ -18,13 +23,24 @@ __all__ = [
     "SimEngine",
     "Vocabulary",
     "create",
+    "describe",
+    "example",
     "expected_tokens",
     "vocabulary",
 ]
 
 
-def create(model: str, served_model_name: str, role: Role, engine_args: tuple[str, ...]) -> Engine:
-    """A simulated engine from `key=value` arguments; raises BadSetting or ModelMissing."""
+def create(
+    model: str,
+    served_model_name: str,
+    role: Role,
+    engine_args: tuple[str, ...],
+    adapters: Mapping[str, str] | None = None,
+) -> Engine:
+    """A simulated engine from `key=value` arguments; raises BadSetting or ModelMissing.
+
+    `adapters` are LoRA adapters by name, each with its directory; here the name alone makes the difference.
+    """
     options = parse(engine_args)
     shape = options.shape
     fingerprint = Fingerprint(
@@ -39,4 +55,5 @@ def create(model: str, served_model_name: str, role: Role, engine_args: tuple[st
         connector="sim-tcp",
     )
     words = vocabulary(model, vocab_size=shape.vocab_size, eos_token_id=shape.eos_token_id)
-    return SimEngine(fingerprint, role, options, words)
+    named = {name: sha256(name.encode()).hexdigest()[:16] for name in adapters or {}}
+    return SimEngine(fingerprint, role, options, words, structures=Structures(model), adapters=named)

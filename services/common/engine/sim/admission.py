@@ -1,15 +1,21 @@
 """Which jobs a simulated engine takes."""
 
+from collections.abc import Container
+
 from services.common.domain import FailureKind, Job, JobKind, Role
 from services.common.engine.sim.options import Shape
 
 Refusal = tuple[FailureKind, str]
 
 
-def refusal_of(job: Job, role: Role, shape: Shape, waiting: int) -> Refusal | None:
+def refusal_of(
+    job: Job, role: Role, shape: Shape, waiting: int, adapters: Container[str] = ()
+) -> Refusal | None:
     """Why a job cannot be queued behind `waiting` others; None when it can."""
     if waiting >= shape.max_waiting_requests:
         return FailureKind.ENGINE, f"the engine's queue is full ({waiting} jobs)"
+    if job.lora and job.lora not in adapters:
+        return FailureKind.INVALID, f"there is no adapter {job.lora!r} here"
     return _size_refusal(job, shape) or _ticket_refusal(job) or _role_refusal(job, role, shape)
 
 

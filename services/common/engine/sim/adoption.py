@@ -86,7 +86,8 @@ class Adoptions:
         size = self._shape.block_size
         kv_text = sequence.text[: sequence.length - 1]
         skip_blocks = sequence.computed // size
-        await peer.pull(kv_content(kv_text, sequence.job.cache_salt, size), skip_blocks)
+        job = sequence.job
+        await peer.pull(kv_content(kv_text, job.cache_salt, size, job.lora), skip_blocks)
         return max(-(-len(kv_text) // size) - skip_blocks, 0) * self._kv_block_size_bytes
 
     async def _drop(self, peer: Peer) -> None:

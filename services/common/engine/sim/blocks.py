@@ -9,9 +9,16 @@ from services.common.domain import KvChange
 from services.common.domain.tokens import to_bytes
 
 
-def root_hash(cache_salt: str) -> bytes:
-    """The parent of a prompt's first block; a salt keeps tenants' caches apart."""
-    return blake2b(cache_salt.encode(), digest_size=8).digest() if cache_salt else b""
+def adapter_key(lora: str) -> bytes:
+    """What an adapter mixes into everything that depends on the weights; nothing for the model itself."""
+    return blake2b(lora.encode()).digest() if lora else b""
+
+
+def root_hash(cache_salt: str, lora: str = "") -> bytes:
+    """The parent of a prompt's first block; a salt keeps tenants' caches apart, an adapter makes other KV."""
+    if not cache_salt and not lora:
+        return b""
+    return blake2b(cache_salt.encode(), digest_size=8, key=adapter_key(lora)).digest()
 
 
 def block_hash(parent: bytes, ids: "array[int]") -> bytes:
@@ -24,6 +31,7 @@ class Holding:
     """Blocks that one owner holds: `shared` by content hash, in text order, then `private` ones."""
 
     cache_salt: str = ""
+    lora: str = ""
     shared: list[bytes] = field(default_factory=list)
     private: int = 0
 
@@ -35,7 +43,7 @@ class Holding:
     @property
     def tip(self) -> bytes:
         """Hash of the last shared block; the parent of the next."""
-        return self.shared[-1] if self.shared else root_hash(self.cache_salt)
+        return self.shared[-1] if self.shared else root_hash(self.cache_salt, self.lora)
 
 
 class BlockPool:
@@ -61,13 +69,18 @@ class BlockPool:
         return len(self._owners) + len(self._idle)
 
     def acquire(
-        self, text: "array[int]", tokens_needed: int, cache_salt: str, reuse_tokens_max: int
+        self,
+        text: "array[int]",
+        tokens_needed: int,
+        cache_salt: str,
+        reuse_tokens_max: int,
+        lora: str = "",
     ) -> Holding | None:
         """Blocks for `tokens_needed` tokens, the longest cached prefix of `text` among them.
 
         At most `reuse_tokens_max` tokens come from the cache. None, and nothing taken, when there is no room.
         """
-        holding = Holding(cache_salt)
+        holding = Holding(cache_salt, lora)
         wanted = -(-tokens_needed // self.block_size_tokens)
         found = self._cached_prefix(text, holding.tip, reuse_tokens_max)
         idle_found = sum(1 for name in found if name in self._idle)
@@ -117,6 +130,7 @@ class BlockPool:
                     token_ids=text[start:end],
                     block_size_tokens=size,
                     cache_salt=holding.cache_salt,
+                    lora=holding.lora,
                 )
             )
 

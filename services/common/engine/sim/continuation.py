@@ -8,6 +8,7 @@ from hashlib import blake2b
 
 from services.common.domain import FinishReason, Sampling
 from services.common.domain.tokens import from_bytes, to_bytes, tokens
+from services.common.engine.sim.blocks import adapter_key
 
 TOKENS_PER_DIGEST = 16
 """One 64-byte digest yields this many tokens, which keeps the cost per token near 0.1 us."""
@@ -31,10 +32,11 @@ class Vocabulary:
 
 
 class Continuation:
-    """The one answer to a prompt under given sampling rules.
+    """The one answer to a prompt under given sampling rules, or `fixed` and the end.
 
-    Temperature, seeds and penalties change nothing. Position 0 is the first generated token, wherever
-    and in however many pieces it is generated, so that moved and resumed streams can be checked.
+    Temperature, seeds and penalties change nothing. Of a bad word the last token is never said, wherever.
+    Position 0 is the first generated token, wherever and in however many pieces it is generated, so that
+    moved and resumed streams can be checked.
     """
 
     def __init__(
@@ -45,15 +47,19 @@ class Continuation:
         *,
         length_max: int,
         mean_output_tokens: float = 0.0,
+        lora: str = "",
+        fixed: "array[int] | None" = None,
     ) -> None:
-        self._key = blake2b(to_bytes(prompt), digest_size=32).digest()
+        self._key = blake2b(to_bytes(prompt), digest_size=32, key=adapter_key(lora)).digest()
         self._vocabulary = vocabulary
+        self._fixed = fixed
         eos = set() if vocabulary.eos_token_id is None else {vocabulary.eos_token_id}
-        self._never = frozenset(eos)
+        self._never = frozenset(eos | {word[-1] for word in sampling.bad_words})
+        self._allowed = tuple(sorted(set(sampling.allowed_token_ids) - self._never))
         self._stops = frozenset(sampling.stop_token_ids)
         self._min_tokens = sampling.min_tokens
         self._length_max = min(sampling.max_tokens, length_max)
-        self._eos_position = self._draw_eos(sampling, mean_output_tokens)
+        self._eos_position = self._draw_eos(sampling, mean_output_tokens) if fixed is None else len(fixed)
 
     def run(self, start: int, count: int) -> tuple["array[int]", FinishReason | None]:
         """At most `count` tokens from position `start`, and why the last one ends the answer, if it does."""
@@ -79,19 +85,25 @@ class Continuation:
 
     def _draw_eos(self, sampling: Sampling, mean_output_tokens: float) -> int | None:
         """Where the model stops by itself: exponentially distributed, fixed by the prompt."""
-        if mean_output_tokens <= 0 or sampling.ignore_eos:
+        allowed = sampling.allowed_token_ids
+        may_stop = not allowed or self._vocabulary.eos_token_id in allowed
+        if mean_output_tokens <= 0 or sampling.ignore_eos or not may_stop:
             return None
         uniform = (int.from_bytes(self._key[:8], "little") + 1) / 2.0**64
         return max(1, round(-math.log(uniform) * mean_output_tokens), sampling.min_tokens)
 
     def _raw(self, start: int, count: int) -> "array[int]":
+        if self._fixed is not None:  # past its end comes only the end, whatever is put there
+            return self._fixed[start : start + count] + tokens([0] * (start + count - len(self._fixed)))
         chunks = range(start // TOKENS_PER_DIGEST, (start + count - 1) // TOKENS_PER_DIGEST + 1)
         words = from_bytes(
             b"".join(blake2b(chunk.to_bytes(8, "little"), key=self._key).digest() for chunk in chunks)
         )
-        offset = start % TOKENS_PER_DIGEST
+        words = words[start % TOKENS_PER_DIGEST :][:count]
+        if self._allowed:
+            return tokens([self._allowed[word % len(self._allowed)] for word in words])
         first, size = self._vocabulary.first, self._vocabulary.size
-        ids = tokens([first + word % size for word in words[offset : offset + count]])
+        ids = tokens([first + word % size for word in words])
         if self._never:
             for index, token_id in enumerate(ids):
                 if token_id in self._never:
@@ -106,6 +118,7 @@ def expected_tokens(
     *,
     sampling: Sampling | None = None,
     mean_output_tokens: float = 0.0,
+    lora: str = "",
 ) -> "array[int]":
     """The first `count` tokens (fewer if it stops) after `prompt`, from any sim engine of this vocabulary."""
     rules = sampling or Sampling(max_tokens=count)
@@ -115,5 +128,6 @@ def expected_tokens(
         vocabulary or Vocabulary(),
         length_max=max(count, 1),
         mean_output_tokens=mean_output_tokens,
+        lora=lora,
     )
     return answer.run(0, count)[0]

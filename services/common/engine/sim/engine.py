@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from services.common.clock import Clock, MonotonicClock
 from services.common.domain import (
@@ -25,11 +25,13 @@ from services.common.engine.sim.adoption import Adoptions, is_nth
 from services.common.engine.sim.blocks import BlockPool
 from services.common.engine.sim.continuation import Continuation, Vocabulary
 from services.common.engine.sim.faults import Faults
+from services.common.engine.sim.likelihood import describe
 from services.common.engine.sim.offers import Offers
 from services.common.engine.sim.options import Options
 from services.common.engine.sim.probe import Probe
 from services.common.engine.sim.scheduler import Scheduler, StepPlan
 from services.common.engine.sim.sequence import Phase, Sequence
+from services.common.engine.sim.structure import Structures, Unsupported
 from services.common.engine.sim.transfer import HandoffServer
 from services.common.errors import EngineStartFailed, EngineUnhealthy
 
@@ -55,6 +57,9 @@ class SimEngine:
         options: Options,
         vocabulary: Vocabulary,
         clock: Clock | None = None,
+        *,
+        structures: Structures | None = None,
+        adapters: Mapping[str, str] | None = None,
     ) -> None:
         shape = options.shape
         self.fingerprint = fingerprint
@@ -68,6 +73,8 @@ class SimEngine:
         self.role_is_fixed = shape.role_is_fixed
         self.can_replay = True  # tokens are a function of prompt and position alone
         self.vocabulary = vocabulary
+        self.adapters = adapters or {}
+        self._structures = structures or Structures("")
         self._role = role
         self._shape, self._profile, self._faults = shape, options.profile, options.faults
         self._clock = clock or MonotonicClock()
@@ -110,22 +117,35 @@ class SimEngine:
 
     def submit(self, job: Job) -> None:
         """Queue a job; a job that cannot run here is reported as failed."""
-        refusal = refusal_of(job, self._role, self._shape, self._scheduler.waiting)
+        refusal = refusal_of(job, self._role, self._shape, self._scheduler.waiting, self.adapters)
         if refusal is not None:
             self._fail(job.stream, *refusal)
             return
-        rules = Continuation(
+        try:
+            rules = self._rules(job)
+        except Unsupported as error:
+            self._fail(job.stream, FailureKind.INVALID, str(error))
+            return
+        deadline_ms = self._clock.now_ms() + (job.handoff.expires_in_ms if job.handoff else 0)
+        sequence = Sequence.of(job, rules, deadline_ms)
+        if job.sampling.logprobs is not None:
+            alternatives, vocabulary = job.sampling.logprobs, self.vocabulary
+            sequence.describe = lambda ids: describe(ids, alternatives, vocabulary)
+        self._sequences[job.stream] = sequence
+        self._scheduler.add(sequence)
+        self._wake.set()
+
+    def _rules(self, job: Job) -> Continuation:
+        structured = job.sampling.structured
+        return Continuation(
             job.prompt,
             job.sampling,
             self.vocabulary,
             length_max=self._shape.max_model_len - len(job.prompt),
             mean_output_tokens=self._shape.mean_output_tokens,
+            lora=job.lora,
+            fixed=self._structures.answer(structured, job.prompt) if structured is not None else None,
         )
-        deadline_ms = self._clock.now_ms() + (job.handoff.expires_in_ms if job.handoff else 0)
-        sequence = Sequence.of(job, rules, deadline_ms)
-        self._sequences[job.stream] = sequence
-        self._scheduler.add(sequence)
-        self._wake.set()
 
     def abort(self, streams: Iterable[int]) -> None:
         """End jobs and free all they hold, at once."""
@@ -249,12 +269,15 @@ class SimEngine:
             self._scheduler.first_token(sequence, self._news)
             return
         ids, finish = sequence.continuation.run(len(sequence.job.delivered), 1)
+        described = sequence.describe(ids) if sequence.describe is not None else None
         if finish is not None:
             self._scheduler.remove(sequence)
             self._news.tokens.add(sequence.stream, ids)
+            if described is not None:
+                self._news.tokens.add_logprobs(sequence.stream, described)
             self._news.finished.append(JobFinished(sequence.stream, finish, sequence.cached_tokens))
             return
-        self._news.offered.append(self._offers.open(sequence, ids, self._clock.now_ms()))
+        self._news.offered.append(self._offers.open(sequence, ids, self._clock.now_ms(), described))
         self._scheduler.detach(sequence)
         del self._sequences[sequence.stream]
 

@@ -5,17 +5,17 @@ import secrets
 from array import array
 from dataclasses import dataclass
 
-from services.common.domain import HandoffOffered, HandoffReleased
+from services.common.domain import HandoffOffered, HandoffReleased, TokenLogprobs
 from services.common.engine.sim.blocks import BlockPool, Holding, block_hash, root_hash
 from services.common.engine.sim.sequence import Sequence
 
 
-def kv_content(text: "array[int]", cache_salt: str, block_size_tokens: int) -> bytes:
+def kv_content(text: "array[int]", cache_salt: str, block_size_tokens: int, lora: str = "") -> bytes:
     """The simulated KV of a text: 8 bytes per block, each depending on all tokens up to the block's end.
 
     KV of another text, or of reused blocks, therefore never passes for the right one.
     """
-    parent, content = root_hash(cache_salt), bytearray()
+    parent, content = root_hash(cache_salt, lora), bytearray()
     for start in range(0, len(text), block_size_tokens):
         parent = block_hash(parent, text[start : start + block_size_tokens])
         content += parent
@@ -48,10 +48,17 @@ class Offers:
     def __len__(self) -> int:
         return len(self._open)
 
-    def open(self, sequence: Sequence, first_token: "array[int]", now_ms: float) -> HandoffOffered:
+    def open(
+        self,
+        sequence: Sequence,
+        first_token: "array[int]",
+        now_ms: float,
+        logprobs: TokenLogprobs | None = None,
+    ) -> HandoffOffered:
         """Take over the blocks of a prefilled sequence, whose first token is not part of the KV."""
         prefilled = sequence.text[: sequence.length]
-        content = kv_content(prefilled, sequence.job.cache_salt, self._pool.block_size_tokens)
+        job = sequence.job
+        content = kv_content(prefilled, job.cache_salt, self._pool.block_size_tokens, job.lora)
         offer = Offer(secrets.token_hex(12), sequence.holding, content, now_ms + self._lease_ms)
         sequence.holding = Holding()
         self._open[offer.handoff_id] = offer
@@ -69,6 +76,7 @@ class Offers:
             lease_ms=self._lease_ms,
             token_ids=first_token,
             cached_tokens=sequence.cached_tokens,
+            logprobs=logprobs,
         )
 
     def find(self, handoff_id: str) -> Offer | None:

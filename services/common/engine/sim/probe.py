@@ -49,7 +49,7 @@ class Probe:
         return news
 
     def _without_mine(self, columns: TokenColumns) -> TokenColumns:
-        rest, start = TokenColumns(), 0
+        rest, start = TokenColumns(logprobs=columns.logprobs), 0
         for stream, count in zip(columns.streams, columns.counts, strict=True):
             ids = columns.token_ids[start : start + count]
             start += count

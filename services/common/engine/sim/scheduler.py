@@ -143,7 +143,8 @@ class Scheduler:
         """Give a waiting sequence its blocks; False when there is no room."""
         text, length = sequence.text, sequence.length
         # The last token is always computed, because its output is what the next token is sampled from.
-        holding = self._pool.acquire(text, length, sequence.job.cache_salt, reuse_tokens_max=length - 1)
+        job = sequence.job
+        holding = self._pool.acquire(text, length, job.cache_salt, length - 1, job.lora)
         if holding is None:
             return False
         sequence.holding = holding
@@ -166,6 +167,7 @@ class Scheduler:
     def _commit_decoding(self, sequences: list[Sequence], output: StepOutput) -> None:
         """One token for each sequence. This loop is all that a token costs."""
         streams, ids, at_run_end = [], [], []
+        columns = output.tokens
         for sequence in sequences:
             if sequence.phase is not Phase.DECODING:
                 continue  # aborted or preempted while the step ran
@@ -173,9 +175,11 @@ class Scheduler:
             streams.append(sequence.job.stream)
             ids.append(sequence.text[position])
             sequence.length = position + 1
+            if sequence.describe is not None:
+                columns.add_logprobs(sequence.stream, sequence.describe(ids[-1:]))
             if position + 1 == sequence.run_end:
                 at_run_end.append(sequence)
-        _append_ones(output.tokens, streams, ids)
+        _append_ones(columns, streams, ids)
         # Ends first: they free blocks, and a sequence that has ended must not be preempted.
         for sequence in at_run_end:
             if sequence.run_finish is not None:

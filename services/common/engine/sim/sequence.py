@@ -1,10 +1,11 @@
 """One job inside a simulated engine."""
 
 from array import array
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from services.common.domain import FinishReason, Job, JobKind
+from services.common.domain import FinishReason, Job, JobKind, TokenLogprobs
 from services.common.engine.sim.blocks import Holding
 from services.common.engine.sim.continuation import Continuation
 
@@ -43,6 +44,8 @@ class Sequence:
     """Tokens of `text` whose KV is in `holding`, while prefilling."""
     cached_tokens: int = 0
     """Prompt tokens found in the prefix cache, the first time that the sequence was admitted."""
+    describe: Callable[[Iterable[int]], TokenLogprobs] | None = None
+    """Tells logprobs of its tokens, if the job asks."""
     run_end: int = 0
     run_finish: FinishReason | None = None
     """Why the sequence ends with the run's last token, if it does."""

@@ -3,6 +3,7 @@
 Importing this package costs nothing; vLLM itself is imported by `VllmEngine.start`.
 
     arguments    what may be set, checked before a model is loaded
+    adapters     LoRA adapters on disk and in vLLM's requests
     cpu          what a CPU needs besides
     core         starting and stopping vLLM's engine process
     engine       the `Engine`: submits jobs, owns the loop over the engine's steps
@@ -15,8 +16,11 @@ Importing this package costs nothing; vLLM itself is imported by `VllmEngine.sta
     kv_events    changes of the prefix cache
 """
 
+from collections.abc import Mapping
+
 from services.common.domain import Role
 from services.common.engine.interface import Engine
+from services.common.engine.vllm.adapters import read
 from services.common.engine.vllm.arguments import EngineArguments
 from services.common.engine.vllm.checks import require_components, require_model
 
@@ -31,12 +35,14 @@ def create(
     *,
     cores: str = "",
     side_channel_port: int = 0,
+    adapters: Mapping[str, str] | None = None,
 ) -> Engine:
     """An engine, not started: cheap, imports no vLLM.
 
     `model` is a directory or a Hugging Face id. `cores` lists the CPU cores of a CPU engine ("0", "2-5",
     "0,2"); empty means those that the process may use. `side_channel_port` is where decode workers ask for
-    this worker's memory registrations; 0 takes a free one. Raises `ModelMissing`, `ComponentMissing` or
+    this worker's memory registrations; 0 takes a free one. `adapters` are directories of LoRA adapters by
+    name. Raises `ModelMissing`, `ComponentMissing` or
     `BadSetting`.
     """
     from services.common.engine.vllm.engine import VllmEngine
@@ -45,5 +51,11 @@ def create(
     require_components()
     arguments.check_syntax()
     return VllmEngine(
-        model, served_model_name, role, arguments, cores=cores, side_channel_port=side_channel_port
+        model,
+        served_model_name,
+        role,
+        arguments,
+        cores=cores,
+        side_channel_port=side_channel_port,
+        adapters=read(adapters or {}),
     )

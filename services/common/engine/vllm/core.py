@@ -9,12 +9,14 @@ import tempfile
 import textwrap
 import uuid
 import warnings
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from services.common.domain import Role
-from services.common.engine.vllm import cpu
+from services.common.engine.vllm import adapters, cpu
+from services.common.engine.vllm.adapters import Adapter
 from services.common.engine.vllm.arguments import EngineArguments, parse
 from services.common.engine.vllm.root_cause import root_cause
 from services.common.errors import BadSetting, ComponentMissing, EngineStartFailed, ModelMissing
@@ -48,6 +50,7 @@ class Plan:
     arguments: EngineArguments
     cores: str
     side_channel_port: int
+    adapters: Mapping[str, Adapter]
 
 
 def start(plan: Plan) -> Core:
@@ -130,7 +133,10 @@ def _build_config(plan: Plan, on_cpu: bool, kv_events_endpoint: str) -> Any:
     from vllm.usage.usage_lib import UsageContext
 
     given = plan.arguments.settings()
-    defaults = {"scheduling_policy": "priority"}
+    # With vLLM's own choice, whichever grammar library the first request needs serves all after it,
+    # and two workers might differ.
+    defaults = {"scheduling_policy": "priority", "structured_outputs_config": '{"backend": "xgrammar"}'}
+    defaults |= adapters.default_arguments(plan.adapters.values())
     if on_cpu:
         defaults |= cpu.default_arguments(given)
     args = parse(defaults | given | {"model": plan.model})
@@ -159,6 +165,15 @@ def _build_config(plan: Plan, on_cpu: bool, kv_events_endpoint: str) -> Any:
     if can_replay(config):
         config.model_config.logits_processors = [*(config.model_config.logits_processors or ()), _REPLAY]
     return config
+
+
+async def load_adapters(core: Core, wanted: Iterable[Adapter]) -> None:
+    """Load all at once: one that does not fit would end the engine's process with its first request."""
+    for adapter in wanted:
+        try:
+            await core.client.add_lora_async(adapter.request())
+        except Exception as error:  # whatever it is, vLLM cannot load it, and the operator is told why
+            raise BadSetting(f"LoRA adapter {adapter.name}: {_one_line(error)}") from error
 
 
 def can_replay(config: Any) -> bool:

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -25,6 +25,7 @@ from services.common.domain.tokens import tokens
 from services.common.engine.interface import EngineSink
 from services.common.engine.vllm import core as vllm_core
 from services.common.engine.vllm import kv_events
+from services.common.engine.vllm.adapters import Adapter
 from services.common.engine.vllm.arguments import EngineArguments
 from services.common.engine.vllm.counters import Counters
 from services.common.engine.vllm.fingerprint import capacity, fingerprint
@@ -51,8 +52,11 @@ class VllmEngine:
         *,
         cores: str = "",
         side_channel_port: int = 0,
+        adapters: Mapping[str, Adapter] | None = None,
     ) -> None:
-        self._plan = vllm_core.Plan(model, served_model_name, role, arguments, cores, side_channel_port)
+        self._plan = vllm_core.Plan(
+            model, served_model_name, role, arguments, cores, side_channel_port, adapters or {}
+        )
         self._core: vllm_core.Core | None = None
         self._runner: asyncio.Task[None] | None = None
         self._live: dict[str, LiveJob] = {}
@@ -87,6 +91,11 @@ class VllmEngine:
         """Whether requests with penalties or a seed can go on after delivered tokens; valid after `start`."""
         return self._can_replay
 
+    @property
+    def adapters(self) -> dict[str, str]:
+        """LoRA adapters that jobs may name, with their digests."""
+        return {name: adapter.digest for name, adapter in self._plan.adapters.items()}
+
     def stats(self) -> dict[str, float]:
         """Running totals: prompt tokens by source, what NIXL moved and failed to move, expired handoffs."""
         return dict(self._counters.totals)
@@ -109,11 +118,13 @@ class VllmEngine:
         self._role_is_fixed = bool(config.kv_transfer_config.kv_role != "kv_both")
         self._can_replay = vllm_core.can_replay(config)
         await vllm_core.spare_output_tokens(self._core)
+        await vllm_core.load_adapters(self._core, self._plan.adapters.values())
         self._builder = RequestBuilder(
             self._core.inputs,
             config.cache_config.block_size,
             config.model_config.max_model_len,
             self._can_replay,
+            self._plan.adapters,
         )
         self._load = LoadMeter(self._capacity.kv_blocks)
         self._translator = Translator(

@@ -3,10 +3,12 @@
 import asyncio
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from services.common.domain import HandoffTicket, Job, JobKind
+from services.common.engine.vllm.adapters import Adapter
 from services.common.engine.vllm.sampling import extra_args, to_vllm
 
 PULL_DEADLINE = "mesh_pull_deadline"
@@ -24,6 +26,9 @@ _TICKET_KEYS = (
     "pp_size",
     "transfer_mode",
 )
+
+
+_STATE = "penalties, a seed, bad words or a structure"
 
 
 class BadTicket(ValueError):
@@ -64,6 +69,7 @@ class RequestBuilder:
     block_size_tokens: int
     max_model_len_tokens: int
     can_replay: bool
+    adapters: Mapping[str, Adapter]
 
     def build(self, job: Job, request_id: str) -> tuple[LiveJob, Any]:
         """The job's entry and its EngineCoreRequest.
@@ -79,6 +85,7 @@ class RequestBuilder:
 
     def _build(self, job: Job, request_id: str) -> tuple[LiveJob, Any]:
         text = job.prompt + job.delivered
+        self._check_tokens(job)
         replays = self._replays(job)
         offers = self._offers(job, len(text))
         connector_params = self._connector_params(job.handoff, len(text)) if job.kind is JobKind.ADOPT else {}
@@ -94,22 +101,42 @@ class RequestBuilder:
             "cache_salt": job.cache_salt or None,
         }
         request = self.inputs.process_inputs(
-            request_id, prompt, params, supported_tasks=("generate",), priority=job.priority
+            request_id,
+            prompt,
+            params,
+            supported_tasks=("generate",),
+            lora_request=self._adapter(job.lora),
+            priority=job.priority,
         )
         live = LiveJob(job=job, request_id=request_id, offers=offers, text_tokens=len(text))
         live.tokens_to_replay = len(job.delivered) if replays else 0
         return live, request
+
+    def _adapter(self, name: str) -> Any:
+        if name and name not in self.adapters:
+            raise ValueError(f"there is no adapter {name!r} here")
+        return self.adapters[name].request() if name else None
+
+    def _check_tokens(self, job: Job) -> None:
+        """Raise ValueError for a token beyond the vocabulary, which would end the engine process."""
+        words = job.sampling.bad_words
+        if any(not word for word in words):
+            raise ValueError("a bad word has no tokens")
+        vocabulary = self.inputs.model_config.get_vocab_size()
+        beyond = max((max(word) for word in words), default=0)
+        if beyond >= vocabulary:
+            raise ValueError(f"bad word's token {beyond} is beyond the {vocabulary} known ones")
 
     def _replays(self, job: Job) -> bool:
         """Whether delivered tokens must be generated again; raises ValueError where that cannot be."""
         if job.sampling.continues_exactly or not job.delivered:
             return False
         if not self.can_replay:
-            raise ValueError("this engine cannot go on with penalties or a seed after delivered tokens")
+            raise ValueError(f"this engine cannot go on after delivered tokens with {_STATE}")
         if job.kind is JobKind.PREFILL:
-            raise ValueError("a prefill cannot follow delivered tokens with penalties or a seed")
+            raise ValueError(f"a prefill cannot follow delivered tokens with {_STATE}")
         if job.kind is JobKind.ADOPT and len(job.delivered) > 1:
-            raise BadTicket("with penalties or a seed, only the prompt's KV can be adopted")
+            raise BadTicket(f"with {_STATE}, only the prompt's KV can be adopted")
         if job.tokens_left < 1:
             raise ValueError("all tokens are delivered")
         # A token beyond the vocabulary would end the engine process.

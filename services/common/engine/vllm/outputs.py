@@ -2,6 +2,7 @@
 
 import json
 import time
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from services.common.domain import (
     JobFinished,
     JobKind,
     StepOutput,
+    TokenLogprobs,
 )
 from services.common.domain.tokens import tokens
 from services.common.engine.vllm.counters import Counters
@@ -122,13 +124,16 @@ class Translator:
         self._tokens(live, output, step)
 
     def _tokens(self, live: LiveJob, output: Any, step: StepOutput) -> None:
-        match _not_replayed(live, output.new_token_ids):
+        fresh = _not_replayed(live, output.new_token_ids)
+        match fresh:
             case []:
                 pass
             case [token_id]:
                 step.tokens.add_one(live.job.stream, token_id)
             case many:
                 step.tokens.add(live.job.stream, tokens(many))
+        if fresh and (described := _described(live, output, len(fresh))) is not None:
+            step.tokens.add_logprobs(live.job.stream, described)
         if output.finish_reason is None:
             return
         self._end(output.request_id)
@@ -157,6 +162,7 @@ class Translator:
                 lease_ms=max(0, int(self.lease_ms - age_ms)),
                 token_ids=tokens(output.new_token_ids),
                 cached_tokens=live.cached_tokens,
+                logprobs=_described(live, output, len(output.new_token_ids)),
             )
         )
 
@@ -165,6 +171,29 @@ class Translator:
         if live is not None:
             live.settle()
         return live
+
+
+def _described(live: LiveJob, output: Any, count: int) -> TokenLogprobs | None:
+    """Logprobs of a step's last `count` tokens, if the job asked."""
+    alternatives = live.job.sampling.logprobs
+    if alternatives is None or output.new_logprobs is None:
+        return None
+    return to_logprobs(output.new_logprobs, alternatives, count)
+
+
+def to_logprobs(lists: Any, alternatives: int, count: int) -> TokenLogprobs:
+    """The last `count` rows of vLLM's LogprobsLists, whose first column is the chosen token's.
+
+    The rows are as wide as the batch's most demanding request wants them.
+    """
+    values = lists.logprobs[-count:].astype("float32")
+    beside = slice(1, 1 + alternatives)
+    return TokenLogprobs(
+        alternatives,
+        array("f", values[:, 0].tobytes()),
+        array("I", lists.logprob_token_ids[-count:, beside].astype("uint32").tobytes()),
+        array("f", values[:, beside].tobytes()),
+    )
 
 
 def _not_replayed(live: LiveJob, token_ids: list[int]) -> list[int]:
