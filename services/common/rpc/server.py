@@ -22,10 +22,15 @@ class RpcServer:
     """
 
     def __init__(
-        self, service_names: Sequence[str], limits: Limits = DEFAULTS, security: Security = OPEN
+        self,
+        service_names: Sequence[str],
+        limits: Limits = DEFAULTS,
+        security: Security = OPEN,
+        *,
+        reuse_port: bool = False,
     ) -> None:
         # Without so_reuseport=0 two processes would share a port silently.
-        options = [*transport_options(limits), ("grpc.so_reuseport", 0)]
+        options = [*transport_options(limits), ("grpc.so_reuseport", int(reuse_port))]
         gatekeepers = [Gatekeeper(security)] if security.secrets else []
         self.server = grpc.aio.server(interceptors=gatekeepers, options=options)
         self._security = security

@@ -1,0 +1,170 @@
+"""`InferenceService`: converts, and lets the pipeline answer."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeAlias, TypeVar
+
+import grpc.aio
+
+from pdmesh.inference.v1 import inference_pb2, inference_pb2_grpc
+from services.common.clock import Clock
+from services.common.domain.tokens import tokens
+from services.common.errors import Cancelled, Internal, MeshError, ModelNotFound, SlowReader
+from services.common.limits import Limits
+from services.common.rpc import abort_with
+from services.gateway.inference import bodies
+from services.gateway.inference.bodies import Request
+from services.gateway.inference.deltas import Response
+from services.gateway.inference.log_line import LogLine
+from services.gateway.inference.metadata import call_of, headers_of
+from services.gateway.inference.sending import send
+from services.gateway.inference.writer import RpcWriter
+from services.gateway.metrics import Metrics
+from services.gateway.models import Models, ServedModel
+from services.gateway.openai.generation import Generation, TokenPrompt
+from services.gateway.parts import Authenticator
+from services.gateway.pipeline import Pipeline
+from services.gateway.rendering import Renderer
+from services.gateway.tenants import Caller
+
+SERVICE = "pdmesh.inference.v1.InferenceService"
+
+Answer = TypeVar("Answer")
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+Parse = Callable[[Any, Limits], Generation]
+
+_log = logging.getLogger(__name__)
+
+
+class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
+    """All calls of the public gRPC API."""
+
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        models: Models,
+        threads: ThreadPoolExecutor,
+        authenticator: Authenticator,
+        metrics: Metrics,
+        limits: Limits,
+        clock: Clock,
+    ) -> None:
+        self._pipeline = pipeline
+        self._models = models
+        self._threads = threads
+        self._authenticator = authenticator
+        self._metrics = metrics
+        self._limits = limits
+        self._clock = clock
+
+    async def Chat(self, request: inference_pb2.ChatRequest, context: Context) -> None:  # noqa: N802
+        """A conversation's next message."""
+        await self._generate("Chat", request, context, bodies.chat, inference_pb2.ChatResponse)
+
+    async def Complete(self, request: inference_pb2.CompleteRequest, context: Context) -> None:  # noqa: N802
+        """A text goes on."""
+        await self._generate("Complete", request, context, bodies.complete, inference_pb2.CompleteResponse)
+
+    async def Generate(self, request: inference_pb2.GenerateRequest, context: Context) -> None:  # noqa: N802
+        """Token ids in, token ids out."""
+        await self._generate("Generate", request, context, bodies.generate, inference_pb2.GenerateResponse)
+
+    async def ListModels(  # noqa: N802
+        self, _request: inference_pb2.ListModelsRequest, context: Context
+    ) -> inference_pb2.ListModelsResponse:
+        """Models that the caller can ask for at the moment."""
+
+        async def answer(caller: Caller, _: LogLine) -> inference_pb2.ListModelsResponse:
+            lens = self._models.served()
+            names = filter(caller.may_use, sorted(lens))
+            models = [inference_pb2.Model(name=name, max_model_len=lens[name]) for name in names]
+            return inference_pb2.ListModelsResponse(models=models)
+
+        return await self._translated("ListModels", context, answer)
+
+    async def Tokenize(  # noqa: N802
+        self, request: inference_pb2.TokenizeRequest, context: Context
+    ) -> inference_pb2.TokenizeResponse:
+        """The tokens of a text or conversation."""
+
+        async def answer(caller: Caller, _: LogLine) -> inference_pb2.TokenizeResponse:
+            prompt = bodies.prompt_of(request, self._limits)
+            model = self._model(request.model, caller)
+            ids = await self._in_thread(prompt.render, model.renderer)
+            return inference_pb2.TokenizeResponse(token_ids=ids, max_model_len=model.model_len)
+
+        return await self._translated("Tokenize", context, answer)
+
+    async def Detokenize(  # noqa: N802
+        self, request: inference_pb2.DetokenizeRequest, context: Context
+    ) -> inference_pb2.DetokenizeResponse:
+        """The text of tokens."""
+
+        async def answer(caller: Caller, _: LogLine) -> inference_pb2.DetokenizeResponse:
+            prompt = TokenPrompt(tokens(request.token_ids), "token_ids")
+            model = self._model(request.model, caller)
+            text = await self._in_thread(_text_of, prompt, model.renderer)
+            return inference_pb2.DetokenizeResponse(text=text)
+
+        return await self._translated("Detokenize", context, answer)
+
+    async def _generate(
+        self, name: str, request: Request, context: Context, parse: Parse, message: Callable[[], Response]
+    ) -> None:
+        async def answer(caller: Caller, line: LogLine) -> None:
+            call = call_of(request, parse(request, self._limits), caller, context, line, self._limits)
+            writer = RpcWriter(message, call.request_id, self._limits.client_buffer_bytes_max)
+            try:
+                if (starting := self._pipeline.start(call, writer)) is not None:
+                    await starting
+                await send(context, writer, call.request_id, self._limits.client_stall_ms_max)
+            except SlowReader:
+                self._metrics.slow_readers.inc()
+                raise
+            finally:
+                writer.close()
+
+        await self._translated(name, context, answer)
+
+    async def _translated(
+        self, name: str, context: Context, answer: Callable[[Caller, LogLine], Awaitable[Answer]]
+    ) -> Answer:
+        """Identify the caller, answer, turn an error into a status, and write the log line."""
+        line = LogLine(f"/{SERVICE}/{name}", self._clock.now_ms(), Cancelled.http_status)
+        try:
+            try:
+                made = await answer(self._identify(context, line), line)
+                line.status = 200
+                return made
+            except MeshError:
+                raise
+            except Exception:  # a fault of ours is this call's alone
+                _log.exception("%s failed in the gateway", name)
+                raise Internal("internal error") from None
+        except MeshError as error:
+            line.failed(error)
+            await abort_with(context, error)
+        finally:
+            line.write(self._metrics, self._clock)
+
+    def _identify(self, context: Context, line: LogLine) -> Caller:
+        caller = self._authenticator.identify(headers_of(context))
+        if caller.tenant:
+            line.notes["tenant"] = caller.tenant
+        return caller
+
+    def _model(self, name: str, caller: Caller) -> ServedModel:
+        if not caller.may_use(name):
+            raise ModelNotFound(f"The model {name[:200]!r} does not exist", field="model")
+        return self._models.find(name)
+
+    async def _in_thread(self, work: Callable[..., Answer], *arguments: object) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+
+
+def _text_of(prompt: TokenPrompt, renderer: Renderer) -> str:
+    """The text of tokens; raises `InvalidField` on ids outside the vocabulary."""
+    detokenizer = renderer.open_detokenizer()
+    return detokenizer.push(prompt.render(renderer)) + detokenizer.finish()
