@@ -5,7 +5,6 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from services.common.domain import FinishReason, Path, Receipt, Request, TokenLogprobs
-from services.common.domain.tokens import tokens
 from services.common.errors import MeshError
 
 
@@ -47,8 +46,12 @@ class LiveStream:
     sink: StreamSink
     final_ids: frozenset[int]
     """Tokens after which nothing follows."""
-    delivered: "array[int]" = field(default_factory=tokens)
+    delivered: "array[int]" = field(init=False)
+    """What its client has; a request may come with some of it."""
     is_cancelled: bool = False
+
+    def __post_init__(self) -> None:
+        self.delivered = self.request.delivered[:]
 
     def is_complete(self) -> bool:
         """Whether all tokens have come, and only the word of their end is missing."""
