@@ -58,11 +58,9 @@ class StoreSource:
 
     async def read(self) -> bytes | None:
         """See `Source`."""
+        seen, self._seen = self._seen, None  # after an outage the text counts as new
         text = await self._store.get(STORE_KEY)
         if text is None:
-            self._seen = None
             raise BadSetting(f"the store has no {STORE_KEY}: put the text of a tenants file there")
-        if text == self._seen:
-            return None
         self._seen = text
-        return text
+        return None if text == seen else text
