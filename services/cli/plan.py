@@ -41,8 +41,16 @@ def _gateway(settings: UpSettings, router: str, ports: Iterator[int]) -> ChildSp
     address = f"{settings.host}:{settings.port or next(ports)}"
     grace_ms = settings.grace_ms - _rest_grace_ms(settings)
     store = ("--store", settings.redis_url) if settings.redis_url else ()
-    own = (*_listen(address), *_shared(settings, grace_ms), "--router", router, *_model(settings), *store)
+    listen = (*_listen(address), "--grpc-port", str(_grpc_port(settings) or next(ports)))
+    own = (*listen, *_shared(settings, grace_ms), "--router", router, *_model(settings), *store)
     return ChildSpec("gateway", "gateway", _command("gateway", own))
+
+
+def _grpc_port(settings: UpSettings) -> int:
+    """0 where any free one will do."""
+    if settings.grpc_port is not None:
+        return settings.grpc_port
+    return settings.port + 1 if settings.port else 0
 
 
 def _workers(

@@ -10,7 +10,7 @@ from services.common.errors import BadSetting
 
 
 class ReadyFile:
-    """JSON: `url` of the REST API, `urls` and `pids` by process name; it exists while the mesh serves."""
+    """JSON: `url` of the REST API, `grpc` of the gRPC API, `urls` and `pids` by process name; it exists while the mesh serves."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path) if path else None
@@ -37,6 +37,7 @@ class ReadyFile:
         facts = {name: child.facts or {} for name, child in children.items()}
         content = {
             "url": facts.get("gateway", {}).get("url", ""),
+            "grpc": facts.get("gateway", {}).get("grpc", ""),
             "urls": {name: fact.get("url", "") for name, fact in facts.items()},
             "pids": {name: child.pid for name, child in children.items()},
         }

@@ -94,13 +94,15 @@ class Mesh:
         """Wait until the mesh serves a model, then say where; keep the ready file right ever after."""
         await self._supervisor.all_ready.wait()
         ready = self._supervisor.ready
-        url = (ready["gateway"].facts or {})["url"]
+        facts = ready["gateway"].facts or {}
+        url = facts["url"]
         while not await self._serves(url):  # noqa: ASYNC110 - another process sets no event of ours
             await asyncio.sleep(PROBE_S)
         self._supervisor.on_change = self._write_ready_file
         self._write_ready_file()
         router = (ready["router"].facts or {})["url"]
-        self._output.say(f"ready: {url}/v1 (metrics {url}/metrics, router {router}), Ctrl-C to stop")
+        others = f"gRPC {facts.get('grpc', '')}, metrics {url}/metrics, router {router}"
+        self._output.say(f"ready: {url}/v1 ({others}), Ctrl-C to stop")
         if self._on_ready:
             self._on_ready(url)
 

@@ -21,8 +21,14 @@ class UpSettings:
     decode: int = setting(1, "Decode workers")
     standby_prefill: int = setting(0, "Prefill workers that load, then wait for `pdmesh activate`")
     standby_decode: int = setting(0, "Decode workers that load, then wait for `pdmesh activate`")
-    host: str = setting("127.0.0.1", "Address on which the REST API listens")
+    host: str = setting("127.0.0.1", "Address on which the REST and gRPC APIs listen")
     port: int = setting(8000, "Port of the REST API; 0 picks a free one", least=0, most=65535)
+    grpc_port: int | None = setting(
+        None,
+        "Port of the gRPC API; the one after --port where not set; 0 picks a free one",
+        least=0,
+        most=65535,
+    )
     redis_url: str = setting("", "Redis for state that processes share; none: each keeps its own")
     ready_file: str = setting("", "File to write when the mesh serves: URLs, process ids, ports, as JSON")
     log_dir: str = setting("", "Directory for one log file per process; none: logs go to the terminal")

@@ -8,16 +8,24 @@ from services.gateway.idempotency.key import HEADERS, IDEMPOTENCY_KEY
 from services.gateway.tenants.jwt_settings import JwtSettings
 from services.gateway.tls import TlsSettings
 
+PORT_MAX = 65_535
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Settings of one gateway process."""
 
-    host: str = setting("127.0.0.1", "address of the REST API")
-    port: int = setting(8000, "port of the REST API; 0 picks a free one", least=0, most=65535)
-    reuse_port: bool = setting(False, "share the port with other gateway processes (SO_REUSEPORT)")
+    host: str = setting("127.0.0.1", "address of the REST and gRPC APIs")
+    port: int = setting(8000, "port of the REST API; 0 picks a free one", least=0, most=PORT_MAX)
+    grpc_port: int | None = setting(
+        None,
+        "port of the gRPC API; the one after --port where not set; 0 picks a free one",
+        least=0,
+        most=PORT_MAX,
+    )
+    reuse_port: bool = setting(False, "share the ports with other gateway processes (SO_REUSEPORT)")
     metrics_port: int = setting(
-        0, "extra port for Prometheus, besides /metrics; 0 is off", least=0, most=65535
+        0, "extra port for Prometheus, besides /metrics; 0 is off", least=0, most=PORT_MAX
     )
     router: tuple[str, ...] = setting(
         ("127.0.0.1:9000",), "routers, HOST:PORT; the first that answers is used"
@@ -58,3 +66,10 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.model:
             raise ValueError("--model is needed: a directory, or a name on the Hugging Face hub")
+
+    @property
+    def own_grpc_port(self) -> int:
+        """The port of the gRPC API; 0 is any free one."""
+        if self.grpc_port is not None:
+            return self.grpc_port
+        return self.port + 1 if 0 < self.port < PORT_MAX else 0

@@ -36,6 +36,17 @@ def test_every_process_has_its_own_port_and_knows_the_router(ports: Iterator[int
     assert values(specs["decode-1"], "--routers") == [router]
 
 
+def test_the_grpc_api_is_next_to_the_rest_api(ports: Iterator[int]) -> None:
+    def port(**settings: int) -> str:
+        specs = named(plan(UpSettings(model="m", **settings), ports, [0]))
+        return values(specs["gateway"], "--grpc-port")[0]
+
+    assert port() == "8001"
+    assert port(port=9000) == "9001"
+    assert port(grpc_port=7000) == "7000"
+    assert int(port(port=0)) > 8001
+
+
 def test_spares_have_the_last_numbers_and_stand_by(ports: Iterator[int]) -> None:
     specs = named(plan(UpSettings(model="m", standby_prefill=1, standby_decode=2), ports, [0]))
     spares = [name for name, spec in specs.items() if "--standby" in spec.command]
