@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from services.common.settings import setting
+from services.common.credentials import MeshSettings
+from services.common.settings import group, setting
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,6 +14,7 @@ class Settings:
     port: int = setting(9000, "gRPC port; 0 picks a free one", least=0, most=65535)
     metrics_port: int = setting(0, "port for Prometheus; 0 is off", least=0, most=65535)
     router_id: str = setting("", "name of this router; made up from host and process id when empty")
+    mesh: MeshSettings = group(MeshSettings, "mesh_")
     local_prompt_tokens_max: int = setting(64, "prompts up to this many tokens skip the handoff")
     expected_output_tokens: int = setting(256, "KV room reserved for the answer of a request, in tokens")
     learns_threshold: bool = setting(False, "learn that length from measured prefill and handoff times")

@@ -8,6 +8,7 @@ from google.protobuf.message import Message
 
 from pdmesh.operator.v1 import operator_pb2 as wire
 from pdmesh.operator.v1 import operator_pb2_grpc
+from services.common.credentials import OPEN, Security
 from services.common.errors import RouterUnavailable
 from services.common.rpc import error_from_rpc, open_channel
 from services.common.rpc.health import is_serving
@@ -27,17 +28,20 @@ Order = (
 class Method(Protocol[Answer_co]):
     """One RPC of a stub."""
 
-    def __call__(self, request: Message, *, timeout: float) -> Awaitable[Answer_co]:
+    def __call__(
+        self, request: Message, *, timeout: float, metadata: tuple[tuple[str, str], ...]
+    ) -> Awaitable[Answer_co]:
         """Call it."""
 
 
 class OperatorClient:
     """One router. Methods raise its refusals, and `RouterUnavailable` when none answers."""
 
-    def __init__(self, address: str, timeout_ms: int) -> None:
+    def __init__(self, address: str, timeout_ms: int, security: Security = OPEN) -> None:
         self.address = address
         self._timeout_s = timeout_ms / 1e3
-        self._channel = open_channel(address)
+        self._metadata = security.metadata
+        self._channel = open_channel(address, security=security)
         self._stub = operator_pb2_grpc.OperatorServiceStub(self._channel)
         stub = self._stub
         self._orders: dict[type[Message], Method[Message]] = {
@@ -80,7 +84,7 @@ class OperatorClient:
         return await self._call(self._stub.Forgive, wire.ForgiveRequest())
 
     async def _call(self, method: Method[Answer], request: Message) -> Answer:
-        return await self._answer(method(request, timeout=self._timeout_s))
+        return await self._answer(method(request, timeout=self._timeout_s, metadata=self._metadata))
 
     async def _answer(self, call: Awaitable[Answer]) -> Answer:
         try:

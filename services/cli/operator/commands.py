@@ -54,7 +54,7 @@ def parser_of(name: str) -> StrictParser:
 
 
 async def _act(command: Command, settings: OperatorSettings, options: Options) -> int:
-    async with OperatorClient(settings.address(), settings.timeout_ms) as client:
+    async with OperatorClient(settings.address(), settings.timeout_ms, settings.mesh.security()) as client:
         return await command.act(client, options)
 
 

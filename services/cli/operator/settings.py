@@ -4,8 +4,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from services.common.credentials import MeshSettings
 from services.common.errors import BadSetting
-from services.common.settings import setting
+from services.common.settings import group, setting
 
 ROUTER = "127.0.0.1:9000"
 """Where a router listens unless it is told otherwise."""
@@ -18,6 +19,7 @@ class OperatorSettings:
     router: str = setting("", f"Router to ask, HOST:PORT; {ROUTER} where neither this nor a file is given")
     ready_file: str = setting("", "File that `pdmesh up --ready-file` wrote, which names the router")
     timeout_ms: int = setting(5_000, "How long the router may take to answer", least=1)
+    mesh: MeshSettings = group(MeshSettings, "mesh_")
 
     def __post_init__(self) -> None:
         if self.timeout_ms < 1:

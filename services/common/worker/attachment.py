@@ -10,8 +10,9 @@ import grpc.aio
 
 from pdmesh.fleet.v1 import fleet_pb2_grpc
 from services.common.clock import Clock
+from services.common.credentials import OPEN, Security
 from services.common.domain import LoadReport, Registration
-from services.common.errors import MeshError, RegistrationRefused
+from services.common.errors import BadSetting, MeshError, RegistrationRefused, Unauthenticated
 from services.common.limits import Limits
 from services.common.rpc import LinkLost, error_from_rpc, open_channel
 from services.common.worker.session import RouterSession
@@ -37,12 +38,14 @@ class Attachment:
         clock: Clock,
         chance: random.Random | None = None,
         is_only: bool = True,
+        security: Security = OPEN,
     ) -> None:
         self._address = address
         self._registration = registration
         self._shell = shell
         self._load = load
         self._is_only = is_only
+        self._security = security
         self._limits, self._clock = limits, clock
         self._chance = chance or random.Random()
         self._session: RouterSession | None = None
@@ -93,8 +96,11 @@ class Attachment:
 
     async def _attach(self) -> tuple[Exception | None, bool]:
         """One session from its beginning to its end: why it was lost, and whether it ever worked."""
-        channel = open_channel(self._address, self._limits)
-        call = fleet_pb2_grpc.FleetServiceStub(channel).Attach()
+        try:
+            channel = open_channel(self._address, self._limits, self._security)
+        except BadSetting as error:  # certificates that are just being replaced
+            return error, False
+        call = fleet_pb2_grpc.FleetServiceStub(channel).Attach(metadata=self._security.metadata)
         session = RouterSession(
             call,
             self._shell,
@@ -115,7 +121,7 @@ class Attachment:
             self._shell.end(session)
             call.cancel()
             await channel.close()
-        if isinstance(lost, RegistrationRefused) and self._is_only:
+        if isinstance(lost, RegistrationRefused | Unauthenticated) and self._is_only:
             raise RegistrationRefused(f"router {self._address}: {lost.message}")
         return lost, session.greeting is not None
 

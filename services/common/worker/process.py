@@ -9,6 +9,7 @@ from typing import Any
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from services.common.clock import MonotonicClock
+from services.common.credentials import Security
 from services.common.domain import Registration, Role
 from services.common.engine import Engine
 from services.common.errors import EngineStartFailed, EngineUnhealthy, MeshError
@@ -48,13 +49,14 @@ async def serve_worker(
     `Startup` error when it cannot start or no router wants it, `EngineUnhealthy` when the engine dies.
     """
     role = settings.first_role(role)
+    security = settings.mesh.security()
     engine = create_engine(settings, arguments, role)
     for port in (settings.port, settings.metrics_port):
         require_free(settings.host, port)
     shell = Shell(engine, Metrics(registry))
     try:
         if not await _until(stop, engine.start(shell)):
-            await _serve_loaded(engine, shell, role, settings, stop, ready, registry, limits)
+            await _serve_loaded(engine, shell, role, settings, security, stop, ready, registry, limits)
     finally:
         await engine.close()
 
@@ -64,20 +66,21 @@ async def _serve_loaded(
     shell: Shell,
     role: Role,
     settings: WorkerSettings,
+    security: Security,
     stop: asyncio.Event,
     ready: Ready,
     registry: CollectorRegistry,
     limits: Limits,
 ) -> None:
     """Listen only now: a forking engine would inherit the sockets, and hold the ports if we are killed."""
-    server = RpcServer((), limits)
+    server = RpcServer((), limits, security)
     try:
         address = reachable_address(settings.host, await server.start(settings.host, settings.port))
         with serve_metrics(settings.metrics_port, settings.host, registry):
             if await _until(stop, _check(engine)):
                 return
             registration = _registration(engine, role, settings, address)
-            worker = Worker(engine, shell, registration, settings, limits)
+            worker = Worker(engine, shell, registration, settings, limits, security)
             registry.register(EngineCollector(lambda: worker.reporter.newest, engine.stats))
             await worker.run(stop, ready, server)
     finally:
@@ -109,6 +112,7 @@ class Worker:
         registration: Registration,
         settings: WorkerSettings,
         limits: Limits,
+        security: Security,
     ) -> None:
         self._shell = shell
         self._registration = registration
@@ -123,6 +127,7 @@ class Worker:
                 limits=limits,
                 clock=MonotonicClock(),
                 is_only=len(settings.router_addresses) == 1,
+                security=security,
             )
             for address in settings.router_addresses
         ]

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import PurePath
 
+from services.common.credentials import MeshSettings
 from services.common.domain import Role
 from services.common.limits import DEFAULTS
-from services.common.settings import setting
+from services.common.settings import group, setting
 from services.common.worker.identity import made_up_worker_id
 
 ROLES = tuple(role.name.lower() for role in Role)
@@ -22,6 +23,7 @@ class WorkerSettings:
     routers: tuple[str, ...] = setting(("127.0.0.1:9000",), "Routers to attach to, HOST:PORT each")
     host: str = setting("127.0.0.1", "Address on which health and reflection listen")
     port: int = setting(0, "Port of health and reflection; 0 picks a free one", least=0, most=65535)
+    mesh: MeshSettings = group(MeshSettings, "mesh_")
     metrics_port: int = setting(0, "Port for Prometheus; 0 is off", least=0, most=65535)
     worker_id: str = setting("", "Name of this worker; made up from host and process id where not set")
     role: str = setting("", "Role to begin with; the command's own where not set", choices=ROLES)
