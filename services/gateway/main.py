@@ -19,6 +19,7 @@ from services.gateway.api import Api
 from services.gateway.generate import Generator
 from services.gateway.http import HttpServer
 from services.gateway.idempotency import Idempotency
+from services.gateway.inference import InferenceServer, InferenceServicer
 from services.gateway.metrics import Metrics
 from services.gateway.models import Models
 from services.gateway.openai.errors import error_response
@@ -79,6 +80,14 @@ async def serve(
             metrics_for_admins=settings.metrics_for_admins,
         )
         server = await stack.enter_async_context(HttpServer(api, error_response, limits=limits, clock=clock))
+        inference = InferenceServer(
+            InferenceServicer(pipeline, models, threads, tenancy.authenticator, metrics, limits, clock),
+            models,
+            limits,
+            settings.tls.security(),
+            reuse_port=settings.reuse_port,
+        )
+        stack.push_async_callback(inference.drain, 0)
         metrics.watch(
             streams=lambda: session.stream_count,
             connections=lambda: server.connection_count,
@@ -88,12 +97,15 @@ async def serve(
         port = await server.listen(
             settings.host, settings.port, reuse_port=settings.reuse_port, tls=tls.context
         )
+        grpc_port = await inference.listen(settings.host, settings.own_grpc_port)
         async with asyncio.TaskGroup() as tasks:
-            running = [tasks.create_task(part.run()) for part in (session, tenancy, tls, idempotency)]
-            ready({"url": f"{'https' if tls.context else 'http'}://{settings.host}:{port}"})
+            parts = (session, tenancy, tls, idempotency, inference)
+            running = [tasks.create_task(part.run()) for part in parts]
+            url = f"{'https' if tls.context else 'http'}://{settings.host}:{port}"
+            ready({"url": url, "grpc": f"{settings.host}:{grpc_port}"})
             await stop.wait()
             api.is_leaving = True
-            await server.drain(settings.grace_ms)
+            await asyncio.gather(server.drain(settings.grace_ms), inference.drain(settings.grace_ms))
             for task in running:
                 task.cancel()
 
