@@ -67,7 +67,7 @@ async def serve(
             Tenancy(settings.tenants, settings.jwt, settings.store, registry, clock)
         )
         generator = Generator(pipeline, metrics, limits, clock)
-        idempotency = _idempotency(settings, limits, clock)
+        idempotency = _idempotency(settings, limits, clock, metrics)
         stack.push_async_callback(idempotency.close)
         api = Api(
             generator,
@@ -93,6 +93,7 @@ async def serve(
             connections=lambda: server.connection_count,
             paused=lambda: server.paused_count,
             attached=lambda: float(session.is_attached),
+            kept_bytes=lambda: idempotency.held_bytes,
         )
         port = await server.listen(
             settings.host, settings.port, reuse_port=settings.reuse_port, tls=tls.context
@@ -110,11 +111,12 @@ async def serve(
                 task.cancel()
 
 
-def _idempotency(settings: Settings, limits: Limits, clock: Clock) -> Idempotency:
+def _idempotency(settings: Settings, limits: Limits, clock: Clock, metrics: Metrics) -> Idempotency:
     return Idempotency(
         error_response,
         limits,
         clock,
+        metrics.idempotent,
         header=settings.idempotency_header,
         journal=open_journal(settings.store, kept_ttl_ms=limits.idempotency_ttl_ms),
         linger_ms=settings.idempotency_linger_ms,

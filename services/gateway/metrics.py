@@ -45,6 +45,16 @@ class Metrics:
         self.slow_readers = Counter(
             "pdmesh_gateway_slow_readers", "Clients cut off because they did not read", registry=registry
         )
+        self.idempotent = Counter(
+            "pdmesh_gateway_idempotent_requests",
+            "Requests with an idempotency key: ran, joined (running here), replayed (finished here), "
+            "followed (of another gateway), alone (ran while the store was away)",
+            ["how"],
+            registry=registry,
+        )
+        self._kept_bytes = Gauge(
+            "pdmesh_gateway_idempotency_kept_bytes", "Answers kept for idempotency keys", registry=registry
+        )
         self._open_streams = Gauge(
             "pdmesh_gateway_open_streams", "Requests in flight at the router", registry=registry
         )
@@ -63,12 +73,14 @@ class Metrics:
         connections: Callable[[], float],
         paused: Callable[[], float],
         attached: Callable[[], float],
+        kept_bytes: Callable[[], float],
     ) -> None:
         """Read the gauges of what others count when scraped."""
         self._open_streams.set_function(streams)
         self._connections.set_function(connections)
         self._paused_clients.set_function(paused)
         self._router_attached.set_function(attached)
+        self._kept_bytes.set_function(kept_bytes)
 
     def count(self, route: str, status: int, took_ms: float) -> None:
         """Count one request. Routes come from the routing table, so the labels are bounded."""

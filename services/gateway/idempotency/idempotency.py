@@ -7,6 +7,8 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
+from prometheus_client import Counter
+
 from services.common.clock import Clock
 from services.common.errors import (
     AnswerNotKept,
@@ -52,6 +54,7 @@ class Idempotency:
         error_response: ErrorResponse,
         limits: Limits,
         clock: Clock,
+        requests: Counter,
         *,
         header: str = IDEMPOTENCY_KEY,
         journal: Journal | None = None,
@@ -59,6 +62,7 @@ class Idempotency:
         fails_open: bool = True,
     ) -> None:
         self._error_response = error_response
+        self._requests = requests
         self._header = header
         self._limits = limits
         self._clock = clock
@@ -128,7 +132,7 @@ class Idempotency:
             raise _reused()
         if not held.tape.is_kept:
             raise AnswerNotKept(TOO_LARGE)
-        exchange.notes["idempotency"] = "joined" if held.tape.is_running else "replayed"
+        self._note(exchange, "joined" if held.tape.is_running else "replayed")
         self._open_reader(exchange, held, is_replay=True).advance()
 
     def _open_reader(self, exchange: Exchange, held: Held, *, is_replay: bool) -> Reader:
@@ -158,12 +162,11 @@ class Idempotency:
                     break
                 if found.digest != held.digest:
                     raise _reused()
-                exchange.notes["idempotency"] = "followed"
                 if await Following(journal, self._clock).follow(held, found):
+                    self._note(exchange, "followed")
                     return
         except StoreUnavailable as away:
             self._outage.begin(away)
-            exchange.notes["idempotency_store"] = "away"
             if not self._fails_open:
                 held.tape.fail(IdempotencyUnavailable(away.message, retry_after_ms=int(RETRY_MS)))
                 return
@@ -182,7 +185,8 @@ class Idempotency:
         if not held.tape.readers:
             held.tape.fail(Cancelled("the client closed the connection"))
             return None
-        exchange.notes["idempotency"] = "ran"
+        is_alone = self._journal is not None and not held.is_shared
+        self._note(exchange, "alone" if is_alone else "ran")
         held.tape.run = held.run
         held.recording = recording = Recording(exchange, held.tape, held.run)
         try:
@@ -191,6 +195,10 @@ class Idempotency:
             _refuse(recording, error)
             return None
         return None if later is None else _finish(recording, later)
+
+    def _note(self, exchange: Exchange, how: str) -> None:
+        exchange.notes["idempotency"] = how
+        self._requests.labels(how).inc()
 
     # What becomes of an answer.
 

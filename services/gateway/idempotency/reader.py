@@ -135,3 +135,5 @@ class Reader:
 
     def _leave(self) -> None:
         self._tape.leave(self)
+        if not self._is_replay:
+            self._exchange.notes |= {**self._tape.notes, **self._exchange.notes}

@@ -40,7 +40,8 @@ class Recording(Exchange):
         super().__init__(origin.request, _NoClient())
         self.caller = origin.caller
         self.headers = origin.headers
-        self.notes = origin.notes
+        self.notes = tape.notes
+        self.notes.update(origin.notes)
         self._origin = origin
         self._tape = tape
         self._numbers: EventNumbers | None = None

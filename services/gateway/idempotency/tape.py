@@ -59,6 +59,8 @@ class Tape:
         self.readers: list[Follower] = []
         self.run = ""
         """The run that writes it, once that is known."""
+        self.notes: dict[str, object] = {}
+        """What its writer has to say for the log line of the request that began it."""
         self.is_copy = False
         """Whether another gateway writes the answer, and this is read from it."""
         self.on_change: Callable[[], None] = lambda: None
