@@ -7,11 +7,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from services.cli import configuration
+from services.cli.access import NOBODY, Access
 from services.cli.mesh_client import models_served, stream_events
 from services.cli.receipt import receipt_lines
 from services.cli.terminal import show
 from services.common.errors import MeshError
-from services.common.settings import StrictParser, setting
+from services.common.settings import StrictParser, group, setting
 
 EPILOG = "Without a prompt: a conversation, /new begins another one, /exit or Ctrl-D ends it."
 INTERRUPTED = 130
@@ -26,6 +27,7 @@ class ChatSettings:
     system: str = setting("", "System message")
     max_tokens: int = setting(512, "Longest answer in tokens")
     temperature: float | None = setting(None, "Sampling temperature; the model's own where not set")
+    access: Access = group(Access)
     receipt: bool = setting(False, "Show path, workers and times after each answer")
 
     def __post_init__(self) -> None:
@@ -48,7 +50,7 @@ def run(arguments: Sequence[str]) -> int:
     parser.add_argument("prompt", nargs="*", help="Ask this one question; - reads it from standard input")
     settings, options = configuration.read(parser, ChatSettings, "chat", arguments)
     try:
-        model = settings.model or first_model(settings.url)
+        model = settings.model or first_model(settings.url, settings.access)
         conversation = Conversation(settings, model)
         question = one_question(options["prompt"])
         return conversation.ask(question) if question is not None else converse(conversation)
@@ -62,9 +64,9 @@ def say(error: MeshError) -> None:
     print(f"pdmesh: {error.reason}: {error.message}", file=sys.stderr)
 
 
-def first_model(url: str) -> str:
+def first_model(url: str, access: Access = NOBODY) -> str:
     """The first model served at `url`; raises `MeshError`."""
-    models = models_served(url)
+    models = models_served(url, access)
     if not models:
         raise MeshError(f"the mesh at {url} serves no model at the moment")
     return models[0]
@@ -130,7 +132,8 @@ class Conversation:
         receipt: dict[str, Any] | None = None
         code = 0
         try:
-            for event in stream_events(f"{self._settings.url}/v1/chat/completions", self._body()):
+            url = f"{self._settings.url}/v1/chat/completions"
+            for event in stream_events(url, self._body(), self._settings.access):
                 receipt = event.get("pdmesh") or receipt
                 text = delta_text(event)
                 answer.append(text)

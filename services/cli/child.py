@@ -104,7 +104,7 @@ class Child:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=out,
             stderr=err,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **dict(self.spec.environ)},
             pass_fds=[ready],
             start_new_session=True,  # Ctrl-C in the terminal is ours alone to hear
         )

@@ -28,6 +28,7 @@ COMMANDS = {
     "chat": "talk to a mesh in the terminal",
     "demo": "start a small mesh, ask it a question, show answer and receipt",
     **OPERATOR_COMMANDS,
+    "key": "make an API key, and the line for the tenants file",
     "version": "print the version",
 }
 """The others are each a module of this package with `run(arguments) -> exit code`; all are imported only when

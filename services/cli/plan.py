@@ -2,10 +2,11 @@
 
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 from services.cli.cores import share_cores
 from services.cli.up_settings import UpSettings
+from services.common.credentials import MeshSettings, TlsSettings
 
 DRAIN_ORDER = (("gateway",), ("prefill", "decode"), ("router",))
 """Services in the order in which a mesh stops: no new requests, then the workers, then their owner."""
@@ -20,15 +21,23 @@ class ChildSpec:
     service: str
     command: tuple[str, ...]
     """Program and arguments; `Child` adds the two flags by which it keeps in touch."""
+    environ: tuple[tuple[str, str], ...] = ()
+    """Variables beside our own: what must not be seen in a list of processes."""
 
 
 def plan(settings: UpSettings, ports: Iterator[int], cores: Sequence[int]) -> list[ChildSpec]:
     """The mesh's processes. Ports are fixed here, so that a restarted process is found where it was."""
     router = f"{LOCAL}:{next(ports)}"
-    return [
+    specs = [
         _router(settings, router),
         *_workers(settings, router, ports, cores),
         _gateway(settings, router, ports),
+    ]
+    if not settings.mesh.secret:
+        return specs
+    return [
+        replace(spec, environ=((f"PDMESH_{spec.service.upper()}_MESH_SECRET", settings.mesh.secret),))
+        for spec in specs
     ]
 
 
@@ -41,8 +50,10 @@ def _gateway(settings: UpSettings, router: str, ports: Iterator[int]) -> ChildSp
     address = f"{settings.host}:{settings.port or next(ports)}"
     grace_ms = settings.grace_ms - _rest_grace_ms(settings)
     store = ("--store", settings.redis_url) if settings.redis_url else ()
+    tenants = ("--tenants", settings.tenants) if settings.tenants else ()
+    edge = (*store, *tenants, *_passed_on(settings.tls, "tls"))
     listen = (*_listen(address), "--grpc-port", str(_grpc_port(settings) or next(ports)))
-    own = (*listen, *_shared(settings, grace_ms), "--router", router, *_model(settings), *store)
+    own = (*listen, *_shared(settings, grace_ms), "--router", router, *_model(settings), *edge)
     return ChildSpec("gateway", "gateway", _command("gateway", own))
 
 
@@ -95,7 +106,18 @@ def _listen(address: str) -> tuple[str, ...]:
 
 def _shared(settings: UpSettings, grace_ms: int) -> tuple[str, ...]:
     redis = ("--redis-url", settings.redis_url) if settings.redis_url else ()
-    return ("--grace-ms", str(grace_ms), "--log-level", settings.log_level, *redis)
+    mesh = _passed_on(settings.mesh, "mesh")
+    return ("--grace-ms", str(grace_ms), "--log-level", settings.log_level, *redis, *mesh)
+
+
+def _passed_on(settings: MeshSettings | TlsSettings, prefix: str) -> Iterator[str]:
+    """The flags of a group that was given to us; secrets do not travel as flags."""
+    for field in fields(settings):
+        value = getattr(settings, field.name)
+        if value and field.name != "secret":
+            yield f"--{prefix}-{field.name.replace('_', '-')}"
+            if value is not True:
+                yield value
 
 
 def _model(settings: UpSettings) -> tuple[str, ...]:

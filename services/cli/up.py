@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 from services.cli import configuration
-from services.cli.mesh_client import models_served
+from services.cli.mesh_client import is_ready
 from services.cli.output import Output
 from services.cli.plan import plan
 from services.cli.ports import free_ports
@@ -17,7 +17,7 @@ from services.cli.startup import startup_unwrapped
 from services.cli.supervisor import Supervisor
 from services.cli.up_settings import UpSettings
 from services.common.clock import MonotonicClock
-from services.common.errors import MeshError, ModelMissing
+from services.common.errors import ModelMissing
 from services.common.settings import StrictParser
 
 DESCRIPTION = """\
@@ -107,10 +107,9 @@ class Mesh:
             self._on_ready(url)
 
     async def _serves(self, url: str) -> bool:
-        try:
-            return bool(await asyncio.to_thread(models_served, url))
-        except MeshError:
-            return False
+        if self._settings.tls.client_ca:
+            return True  # we have no client's certificate, and every process has said that it is ready
+        return await asyncio.to_thread(is_ready, url)
 
     def _write_ready_file(self) -> None:
         self._ready_file.write(self._supervisor.ready)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from services.common.credentials import MeshSettings, TlsSettings
 from services.common.limits import DEFAULTS
 from services.common.settings import group, setting
 from services.common.worker.engine_arguments import EngineArguments
@@ -29,6 +30,11 @@ class UpSettings:
         least=0,
         most=65535,
     )
+    tenants: str = setting(
+        "", "File of tenants, TOML or YAML, or `redis`: in --redis-url; none: everybody is anonymous"
+    )
+    tls: TlsSettings = group(TlsSettings, "tls_")
+    mesh: MeshSettings = group(MeshSettings, "mesh_")
     redis_url: str = setting("", "Redis for state that processes share; none: each keeps its own")
     ready_file: str = setting("", "File to write when the mesh serves: URLs, process ids, ports, as JSON")
     log_dir: str = setting("", "Directory for one log file per process; none: logs go to the terminal")

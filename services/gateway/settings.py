@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-from services.common.credentials import MeshSettings
+from services.common.credentials import MeshSettings, TlsSettings
 from services.common.settings import group, setting
 from services.gateway.idempotency.key import HEADERS, IDEMPOTENCY_KEY
 from services.gateway.tenants.jwt_settings import JwtSettings
-from services.gateway.tls import TlsSettings
 
 PORT_MAX = 65_535
 
@@ -32,6 +31,12 @@ class Settings:
     )
     model: str = setting("", "directory with the model's tokenizer and chat template")
     served_model_name: str = setting("", "name that requests use; all that the router serves where not set")
+    tool_call_parser: str = setting(
+        "", "vLLM's parser for the model's tool calls, such as hermes; none: tools are refused"
+    )
+    reasoning_parser: str = setting(
+        "", "vLLM's parser for the model's reasoning, such as qwen3; none: it stays in the text"
+    )
     gateway_id: str = setting("", "name of this gateway; made up from host and process id when empty")
     store: str = setting(
         "", "Redis that gateways share for quotas, usage and idempotency; none: each keeps its own"

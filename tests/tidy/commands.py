@@ -70,7 +70,7 @@ def _flags(words: list[str]) -> set[str] | None:
         if service not in SERVED:
             return None
         cls = with_process(importlib.import_module(f"services.{service}.settings").Settings)
-    elif words[0] == "version":
+    elif words[0] in ("version", "key"):
         return {"--help"}
     elif words[0] in OPERATOR_COMMANDS:
         common = {leaf.flag for leaf in leaves(OperatorSettings)}

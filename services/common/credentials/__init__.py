@@ -2,6 +2,7 @@
 
 from services.common.credentials.api_key import KEY_PREFIX, KeyRecord, key_id, new_key
 from services.common.credentials.mesh import METADATA_KEY, OPEN, MeshSettings, Security
+from services.common.credentials.tls_settings import TlsSettings
 
 __all__ = [
     "KEY_PREFIX",
@@ -10,6 +11,7 @@ __all__ = [
     "KeyRecord",
     "MeshSettings",
     "Security",
+    "TlsSettings",
     "key_id",
     "new_key",
 ]

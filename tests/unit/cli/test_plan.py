@@ -10,6 +10,7 @@ from services.cli.cores import share_cores
 from services.cli.plan import ChildSpec, plan
 from services.cli.ports import FIRST, LAST, free_ports
 from services.cli.up_settings import UpSettings
+from services.common.credentials import MeshSettings, TlsSettings
 from services.common.worker.engine_arguments import EngineArguments
 
 
@@ -100,3 +101,28 @@ def test_the_gateway_gets_the_meshs_store(ports: Iterator[int]) -> None:
     assert values(specs["gateway"], "--store") == ["redis://r:1"]
     assert values(specs["gateway"], "--redis-url") == ["redis://r:1"]
     assert values(named(plan(UpSettings(model="m"), ports, [0]))["gateway"], "--store") == []
+
+
+def test_certificates_and_tenants_reach_those_who_need_them(ports: Iterator[int]) -> None:
+    settings = UpSettings(
+        model="m",
+        tenants="t.toml",
+        tls=TlsSettings(cert="edge.pem", key="edge.key"),
+        mesh=MeshSettings(tls_cert="m.pem", tls_key="m.key", tls_ca="ca.pem", mtls=True, secret_file="s"),
+    )
+    specs = named(plan(settings, ports, [0]))
+    for spec in specs.values():
+        assert values(spec, "--mesh-tls-ca") == ["ca.pem"]
+        assert values(spec, "--mesh-secret-file") == ["s"]
+        assert "--mesh-mtls" in spec.command
+        assert "" not in spec.command
+    assert values(specs["gateway"], "--tls-cert") == ["edge.pem"]
+    assert values(specs["gateway"], "--tenants") == ["t.toml"]
+    assert not values(specs["router"], "--tls-cert")
+
+
+def test_a_secret_is_never_a_flag(ports: Iterator[int]) -> None:
+    secret = "0123456789abcdef"
+    for spec in plan(UpSettings(model="m", mesh=MeshSettings(secret=secret)), ports, [0]):
+        assert secret not in " ".join(spec.command)
+        assert dict(spec.environ) == {f"PDMESH_{spec.service.upper()}_MESH_SECRET": secret}
