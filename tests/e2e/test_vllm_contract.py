@@ -62,6 +62,8 @@ GREEDY = Sampling(max_tokens=100, temperature=0.0)
 SHAPED = {name: replace(GREEDY, structured=structured) for name, structured in STRUCTURES.items()}
 PROMPT = prompt_of(300, seed=31)
 SAID_FREELY = 24
+NO_SPACE = 'structured-outputs-config={"backend": "xgrammar", "disable_any_whitespace": true}'
+"""A model of noise would fill its answer with white space."""
 
 
 @dataclass(frozen=True)
@@ -130,14 +132,14 @@ def _keywords(sampling: Sampling) -> dict[str, Any]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def prefill(model: Path, adapter: Path, alone: object) -> AsyncIterator[Bench]:
-    bench = await started(model, Role.PREFILL, 0, adapters={"style": str(adapter)})
+    bench = await started(model, Role.PREFILL, 0, NO_SPACE, adapters={"style": str(adapter)})
     yield bench
     await bench.engine.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def decode(model: Path, adapter: Path, prefill: Bench) -> AsyncIterator[Bench]:
-    bench = await started(model, Role.DECODE, 1, adapters={"style": str(adapter)})
+    bench = await started(model, Role.DECODE, 1, NO_SPACE, adapters={"style": str(adapter)})
     yield bench
     await bench.engine.close()
 

@@ -30,7 +30,7 @@ def main() -> None:
         enable_prefix_caching=False,
         enable_lora=True,
         max_lora_rank=8,
-        structured_outputs_config={"backend": "xgrammar"},
+        structured_outputs_config={"backend": "xgrammar", "disable_any_whitespace": True},
         kv_cache_memory_bytes=64 << 20,
         use_tqdm_on_load=False,
     )

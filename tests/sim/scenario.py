@@ -76,6 +76,7 @@ class _Scenario:
             kv_blocks=self.random.choice([30, 70, 400]),
             max_running_requests=self.random.choice([2, 8, 64]),
             can_replay=self.can_replay,
+            adapters=self.random.choice([(), ("style",), ("style", "tone")]),
         )
         worker.faults.slow = self.random.choice([1.0, 1.0, 3.0])
         worker.faults.repeats_news = self.random.random() < 0.2
@@ -87,6 +88,8 @@ class _Scenario:
             more["seed"] = 1
         if self.random.random() < 0.2:
             more["logprobs"] = self.random.choice([0, 1, 3])
+        if self.random.random() < 0.1:
+            more["lora"] = self.random.choice(["style", "tone"])
         if self.random.random() < 0.05:
             more["strict_disaggregation"] = True
         if self.random.random() < 0.1:

@@ -82,6 +82,7 @@ class SimWorker:
 
     def start(self, job: Job) -> None:
         """Take a job."""
+        assert not job.lora or job.lora in self.registration.adapters, "it cannot run that adapter"
         self.jobs_started += 1
         self.jobs[job.stream] = job
         self.generated[job.stream] = 0

@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import count
+from typing import Any
 
 from services.common.domain import (
     Capacity,
@@ -188,7 +189,7 @@ class World:
         if worker is not None:
             getattr(worker, method)(argument)
 
-    def add_worker(self, role: Role, name: str = "", model: str = "m", **shape: int) -> SimWorker:
+    def add_worker(self, role: Role, name: str = "", model: str = "m", **shape: Any) -> SimWorker:
         """Attach a worker."""
         session = next(self._sessions)
         capacity = Capacity(
@@ -209,6 +210,7 @@ class World:
             role_is_fixed=bool(shape.get("role_is_fixed")),
             standby=bool(shape.get("standby")),
             can_replay=bool(shape.get("can_replay")),
+            adapters=dict.fromkeys(shape.get("adapters", ()), "digest"),
         )
         worker = SimWorker(self, session, registration)
         self.workers[session] = worker

@@ -77,6 +77,8 @@ class ModelInfo:
     max_model_len_tokens: int
     prefill_workers: int
     decode_workers: int
+    adapters: tuple[str, ...] = ()
+    """LoRA adapters with which it is served."""
 
 
 @dataclass(frozen=True, slots=True)

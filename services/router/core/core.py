@@ -154,6 +154,8 @@ class RouterCore:
         capacity, block_tokens = registration.capacity, registration.fingerprint.block_size_tokens
         if min(capacity.kv_blocks, capacity.max_running_requests, capacity.max_batched_tokens) < 1:
             return RegistrationRefused(f"{registration.worker_id} has no capacity: {capacity}")
+        if len(registration.adapters) > self.state.config.limits.adapters_per_worker_max:
+            return RegistrationRefused(f"{registration.worker_id} has {len(registration.adapters)} adapters")
         if block_tokens < 1 or capacity.max_model_len_tokens < 1:
             return RegistrationRefused(f"{registration.worker_id} has no block size or model length")
         if len(self.state.fleet.workers) >= self.state.config.limits.workers_max:
@@ -168,6 +170,12 @@ class RouterCore:
         if other is None:
             return None
         differences = registration.fingerprint.differences(other.registration.fingerprint)
+        known = pool.adapter_digests if pool is not None else {}
+        differences += [
+            f"adapter {name}: {digest} != {known[name]}"
+            for name, digest in registration.adapters.items()
+            if known.get(name, digest) != digest
+        ]
         if not differences:
             return None
         words = f"{registration.worker_id} does not fit {other.worker_id}: {'; '.join(differences)}"

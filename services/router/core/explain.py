@@ -7,6 +7,7 @@ from services.common.errors import MeshError, ModelNotFound
 from services.router.core.admission import Admission, Ask
 from services.router.core.flight import Flight
 from services.router.core.paths import PathChoice
+from services.router.core.placing import no_adapter
 from services.router.core.state import State
 
 
@@ -34,12 +35,14 @@ def explain(state: State, admission: Admission, request: Request, now_ms: float)
     refusal = admission.refusal(Ask(request, pool, queue, now_ms))
     if refusal is not None:
         return Explanation(refusal, choice)
+    if request.lora and request.lora not in pool.adapters:
+        return Explanation(no_adapter(request, pool), choice)
     decode = state.policies.pick_decode(flight, now_ms)
     if decode is None:
         return Explanation(None, choice, waits_for="decode")
     if choice.path is Path.LOCAL:
         return Explanation(None, choice, decode.worker_id)
-    partners = [w for w in pool.prefill_workers(now_ms) if w is not decode]
+    partners = [w for w in pool.prefill_workers(now_ms) if w is not decode and w.runs_adapter(request.lora)]
     if not partners:
         return Explanation(None, PathChoice(Path.LOCAL, "no_prefill_worker"), decode.worker_id)
     prefill = state.policies.pick_prefill(flight, partners.__contains__, now_ms)

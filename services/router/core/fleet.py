@@ -72,6 +72,10 @@ class Worker:
             return False
         return not self.slots_taken or not self.breaker.is_half_open(now_ms)
 
+    def runs_adapter(self, lora: str) -> bool:
+        """Whether it can generate with this LoRA adapter; without one ("") every worker can."""
+        return not lora or lora in self.registration.adapters
+
     def blocks_for(self, text_tokens: int) -> int:
         """KV blocks that a text of this length fills."""
         return -(-text_tokens // self.registration.fingerprint.block_size_tokens)
@@ -146,6 +150,10 @@ class Pool:
     block_size_tokens: int = 0
     max_model_len_tokens: int = 0
     """The longest text that every worker can hold; 0 without workers."""
+    adapters: frozenset[str] = frozenset()
+    """LoRA adapters with which at least one decode worker serves."""
+    adapter_digests: dict[str, str] = field(default_factory=dict)
+    """Of all workers' adapters; those of one name are the same."""
     can_replay: bool = False
     """Whether every decode worker goes on exactly with any sampling."""
     waits_for_decode: bool = False
@@ -160,6 +168,10 @@ class Pool:
         self.max_model_len_tokens = min(
             (w.capacity.max_model_len_tokens for w in self.workers.values()), default=0
         )
+        self.adapters = frozenset(name for w in decode for name in w.registration.adapters)
+        self.adapter_digests = {
+            name: digest for w in self.workers.values() for name, digest in w.registration.adapters.items()
+        }
         self.can_replay = bool(decode) and all(w.registration.can_replay for w in decode)
 
     def waiting(self, role: Role) -> tuple[int, int]:

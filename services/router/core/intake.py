@@ -21,7 +21,7 @@ from services.router.core.admission import Admission, Ask
 from services.router.core.ending import Ending
 from services.router.core.fleet import Pool
 from services.router.core.flight import Flight, Phase
-from services.router.core.placing import Placing
+from services.router.core.placing import Placing, no_adapter
 from services.router.core.state import State
 from services.router.core.timers import Timer, TimerKind
 from services.router.core.versions import ModelVersions
@@ -133,6 +133,8 @@ def _misfit(request: Request, pool: Pool) -> MeshError | None:
             f"{sampling.max_tokens}",
             field="max_tokens" if len(request.prompt) < most else "prompt",
         )
+    if request.lora and request.lora not in pool.adapters:
+        return no_adapter(request, pool)
     return None if sampling.continues_exactly else _inexact(request, pool)
 
 

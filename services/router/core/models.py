@@ -20,7 +20,7 @@ def _model_info(pool: Pool) -> ModelInfo:
     serving = [w for w in pool.workers.values() if w.state is WorkerState.SERVING]
     prefill = sum(1 for w in serving if w.role is Role.PREFILL)
     decode = sum(1 for w in serving if w.role.can_decode())
-    return ModelInfo(pool.model, pool.max_model_len_tokens, prefill, decode)
+    return ModelInfo(pool.model, pool.max_model_len_tokens, prefill, decode, tuple(sorted(pool.adapters)))
 
 
 def _alias(name: str, weights: Mapping[str, float], models: Mapping[str, ModelInfo]) -> ModelInfo | None:
@@ -33,6 +33,7 @@ def _alias(name: str, weights: Mapping[str, float], models: Mapping[str, ModelIn
         min(info.max_model_len_tokens for info in behind),
         sum(info.prefill_workers for info in behind),
         sum(info.decode_workers for info in behind),
+        tuple(sorted(set.intersection(*(set(info.adapters) for info in behind)))),
     )
 
 

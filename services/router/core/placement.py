@@ -19,6 +19,7 @@ from services.router.core.scores import (
     BestScore,
     CachedTokens,
     FreeBlocks,
+    HasAdapter,
     HasRoom,
     QueuedTokens,
     SameAdapter,
@@ -38,7 +39,7 @@ def profiles(config: CoreConfig, index: PrefixIndex) -> dict[str, Profile]:
 
     A cached prefix helps a decode worker little when it is to pull the KV, and much when it runs the text.
     """
-    room, picker = (TakesWork(), HasRoom()), BestScore()
+    room, picker = (HasAdapter(), TakesWork(), HasRoom()), BestScore()
     load = (
         (config.free_blocks_weight, FreeBlocks()),
         (config.step_time_weight, StepTime(config.step_time_reference_ms)),
@@ -148,7 +149,7 @@ class Policies:
         chosen = profile.pick(question, _those(some, may_have))
         if chosen is None and some is not tier.workers:
             chosen = profile.pick(question, _those(tier.workers, may_have))
-        if chosen is None and not profile.keep(question, tier.workers):
+        if chosen is None and not question.flight.request.lora and not profile.keep(question, tier.workers):
             tier.found_full(question)
         return chosen
 

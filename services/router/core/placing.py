@@ -2,8 +2,9 @@
 
 from enum import IntEnum
 
-from services.common.domain import HandoffTicket, Job, JobKind, Path, Role
-from services.common.errors import PathUnavailable
+from services.common.domain import HandoffTicket, Job, JobKind, Path, Request, Role
+from services.common.errors import NoWorkers, PathUnavailable
+from services.common.limits import DEFAULTS
 from services.router.core.actions import SendPlaced, StartJob
 from services.router.core.ending import Ending
 from services.router.core.fleet import Pool, Seat, Worker
@@ -11,6 +12,9 @@ from services.router.core.flight import Flight, Phase
 from services.router.core.handoffs import Handoff, HandoffState
 from services.router.core.state import State
 from services.router.core.timers import Timer, TimerKind
+
+NO_ADAPTER_RETRY_AFTER_MS = 1_000
+"""A worker with the adapter may be starting; nothing measured says when it is there."""
 
 
 class Outcome(IntEnum):
@@ -62,7 +66,7 @@ class Placing:
     def _try(self, flight: Flight, now_ms: float) -> Outcome:
         decode = self._state.policies.pick_decode(flight, now_ms)
         if decode is None:
-            return Outcome.NEEDS_DECODE
+            return self._without_decode(flight, now_ms)
         if flight.handoff is not None:
             self.start_adopting(flight, self._leave_for(flight, decode, now_ms), now_ms)
         elif flight.path is Path.LOCAL:
@@ -71,14 +75,23 @@ class Placing:
             return self._try_disaggregated(flight, decode, now_ms)
         return Outcome.LEFT_QUEUE
 
+    def _without_decode(self, flight: Flight, now_ms: float) -> Outcome:
+        """It waits, unless it would wait for an adapter that nobody has any more, and others behind it."""
+        if not flight.request.lora or flight.request.lora in flight.pool.adapters:
+            return Outcome.NEEDS_DECODE
+        self._ending.fail(flight, no_adapter(flight.request, flight.pool), now_ms)
+        return Outcome.LEFT_QUEUE
+
     def _try_disaggregated(self, flight: Flight, decode: Worker, now_ms: float) -> Outcome:
+        lora = flight.request.lora
         prefill = self._state.policies.pick_prefill(
             flight, lambda w: self._may_hand_over(w, decode, now_ms), now_ms
         )
         if prefill is None:
-            if any(self._may_hand_over(w, decode, now_ms) for w in flight.pool.prefill_workers(now_ms)):
+            able = [w for w in flight.pool.prefill_workers(now_ms) if w.runs_adapter(lora)]
+            if any(self._may_hand_over(w, decode, now_ms) for w in able):
                 return Outcome.NEEDS_PREFILL
-            others = any(w is not decode for w in flight.pool.prefill_workers(now_ms))
+            others = any(w is not decode for w in able)
             reason = "pair_suspended" if others else "no_prefill_worker"
             self._go_without_prefill(flight, decode, reason, now_ms)
             return Outcome.LEFT_QUEUE
@@ -195,7 +208,7 @@ class Placing:
             delivered=flight.delivered[:],
             cache_salt=request.cache_salt,
             lora=request.lora,
-            priority=int(request.service_class),
+            priority=engine_priority(request),
             handoff=ticket,
         )
         self._state.do(StartJob(worker.session, job))
@@ -218,6 +231,18 @@ class Placing:
                 receipt.decode_worker,
             )
         )
+
+
+def engine_priority(request: Request) -> int:
+    """Class first, then the request's own priority within it; lower runs first."""
+    most = DEFAULTS.priority_max
+    return int(request.service_class) * (2 * most + 1) + max(-most, min(most, request.priority))
+
+
+def no_adapter(request: Request, pool: Pool) -> NoWorkers:
+    """Why a request with an adapter cannot be served at the moment."""
+    words = f"no decode worker serves {pool.model} with the adapter '{request.lora}'"
+    return NoWorkers(words, field="model", retry_after_ms=NO_ADAPTER_RETRY_AFTER_MS)
 
 
 def _next_flight(pool: Pool, now_ms: float, *, with_prefill: bool) -> Flight | None:

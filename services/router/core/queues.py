@@ -1,4 +1,4 @@
-"""The wait queue of one pool and tier: class, then fair shares, then deadline, then the shortest.
+"""The wait queue of one pool and tier: class, fair shares, priority, deadline, then the shortest.
 
 Two rules stand above that order. Who comes back after a failure goes first: it was placed once. Who has
 waited longer than the ageing time goes next, oldest first, so that nothing starves.
@@ -30,7 +30,7 @@ class _Entry:
 
     def __init__(self, flight: "Flight", order: int) -> None:
         self.flight, self.tokens, self.is_stale = flight, flight.text_tokens, False
-        self.rank = (flight.deadline_at_ms, float(self.tokens), float(order))
+        self.rank = (float(flight.request.priority), flight.deadline_at_ms, float(self.tokens), float(order))
 
     def __lt__(self, other: "_Entry") -> bool:
         return self.rank < other.rank

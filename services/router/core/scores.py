@@ -25,6 +25,18 @@ class TakesWork:
 
 
 @dataclass(frozen=True, slots=True)
+class HasAdapter:
+    """Able to run the request's LoRA adapter."""
+
+    name: str = "has_adapter"
+
+    def keep(self, question: Question, workers: Sequence[Worker]) -> Sequence[Worker]:
+        """All where no adapter is asked for."""
+        lora = question.flight.request.lora
+        return [w for w in workers if w.runs_adapter(lora)] if lora else workers
+
+
+@dataclass(frozen=True, slots=True)
 class HasRoom:
     """Room for the text and its expected growth."""
 

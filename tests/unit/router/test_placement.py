@@ -46,7 +46,8 @@ class Mesh:
         session = len(self.fleet.workers) + 1
         prints = Fingerprint("m", "d", "f", "f", SIZE, 1, "e", "1", "c")
         capacity = Capacity(kv_blocks, 1, slots, 1_000, 10_000)
-        worker = Worker(session, Registration(f"w{session}", role, prints, capacity), 0.0)
+        adapters = dict.fromkeys("ab", "digest")
+        worker = Worker(session, Registration(f"w{session}", role, prints, capacity, adapters=adapters), 0.0)
         self.pool: Pool = self.fleet.attach(worker)
         return worker
 
