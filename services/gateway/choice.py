@@ -37,6 +37,7 @@ class Choice:
     """
 
     __slots__ = (
+        "_has_begun",
         "_is_over",
         "_is_silent",
         "_transcript",
@@ -60,6 +61,7 @@ class Choice:
         self._transcript = transcript
         self._whole = whole
         self._write = whole.write
+        self._has_begun = False
         self._is_silent = False
         self._is_over = False
 
@@ -81,7 +83,8 @@ class Choice:
         """Write what the next tokens say."""
         if self._is_silent:
             return
-        if not self.generated_tokens:
+        if not self._has_begun:
+            self._has_begun = True
             self._whole.began(self)
         self.generated_tokens += len(ids)
         piece = self._transcript.push(ids, logprobs)
@@ -94,13 +97,9 @@ class Choice:
         """Write what was held back, and the end."""
         if self._is_over:
             return
-        if not self._is_silent:
-            if reason is FinishReason.CANCELLED:
-                self.on_failed(Cancelled("the request was cancelled"))
-                return
-            piece = self._transcript.finish()
-            if piece is not None:
-                self._write(self.number, piece)
+        if reason is FinishReason.CANCELLED and not self._transcript.is_stopped:
+            self.on_failed(Cancelled("the request was cancelled"))
+            return
         self._end(reason, receipt)
 
     def on_failed(self, error: MeshError) -> None:
@@ -112,6 +111,11 @@ class Choice:
             return
         self._is_over = True
         self._whole.failed(self, error)
+
+    def resume(self, delivered: "array[int]") -> None:
+        """Take tokens that the caller has already: they count, and their text is not written again."""
+        self.generated_tokens = len(delivered)
+        self._transcript.push(delivered, None)
 
     def silence(self) -> None:
         """Nothing more is wanted: free its worker."""
@@ -125,6 +129,9 @@ class Choice:
         self.silence()
 
     def _end(self, reason: FinishReason, receipt: Receipt) -> None:
+        piece = self._transcript.finish()
+        if piece is not None:
+            self._write(self.number, piece)
         self._is_over = True
         self.receipt = receipt
         word = "stop" if self._transcript.is_stopped else _WORDS.get(reason, "stop")

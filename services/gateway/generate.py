@@ -12,6 +12,7 @@ from services.gateway.http import Exchange
 from services.gateway.metrics import Metrics
 from services.gateway.openai.format import FormatType
 from services.gateway.openai.generation import Generation
+from services.gateway.openai.ranges import DEADLINE_MS_MAX, SESSION_KEY_CHARS_MAX
 from services.gateway.pipeline import Pipeline
 from services.gateway.tenants import Caller
 from services.gateway.writers.rest import RestWriter
@@ -19,8 +20,6 @@ from services.gateway.writers.streamed import StreamedWriter
 from services.gateway.writers.whole import WholeWriter
 
 Parse = Callable[[bytes, Limits], Generation]
-SESSION_KEY_CHARS_MAX = 256
-DEADLINE_MS_MAX = 24 * 60 * 60 * 1000
 
 
 class Generator:

@@ -23,6 +23,7 @@ from services.gateway.inference import InferenceServer, InferenceServicer
 from services.gateway.metrics import Metrics
 from services.gateway.models import Models
 from services.gateway.openai.errors import error_response
+from services.gateway.parsing import load_parsing
 from services.gateway.pipeline import Parts, Pipeline
 from services.gateway.rendering import ModelFiles, Renderer, model_directory
 from services.gateway.router_session import RouterSession
@@ -45,7 +46,9 @@ async def serve(
     when a router and a model are there.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one prompt is no work for a thread pool
-    renderer = Renderer(ModelFiles.read(model_directory(settings.model)))
+    directory = model_directory(settings.model)
+    renderer = Renderer(ModelFiles.read(directory))
+    parsing = load_parsing(directory, settings.tool_call_parser, settings.reasoning_parser)
     clock, limits, metrics = MonotonicClock(), DEFAULTS, Metrics(registry)
     session = RouterSession(
         settings.router,
@@ -55,7 +58,7 @@ async def serve(
         clock=clock,
     )
     tls = Tls(settings.tls)
-    models = Models(session, renderer, settings.served_model_name)
+    models = Models(session, renderer, settings.served_model_name, parsing)
     async with AsyncExitStack() as stack:
         stack.enter_context(serve_metrics(settings.metrics_port, settings.host))
         threads = stack.enter_context(ThreadPoolExecutor(RENDER_THREADS, "render"))

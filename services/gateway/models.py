@@ -5,8 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from services.common.errors import ModelNotFound, NoWorkers, RouterUnavailable
+from services.gateway.parsing import NoParsing, Parsing
 from services.gateway.rendering import Renderer
 from services.gateway.router_session import RETRY_AFTER_MS, RouterSession
+
+NO_PARSING = NoParsing()
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,16 +20,21 @@ class ServedModel:
     model_len: int
     """Longest prompt and answer together, in tokens."""
     renderer: Renderer
+    parsing: Parsing = NO_PARSING
+    """How it writes tool calls and reasoning."""
 
 
 class Models:
     """The models of one gateway. Without a name of its own, the renderer serves whatever the router does."""
 
-    def __init__(self, session: RouterSession, renderer: Renderer, own_name: str = "") -> None:
+    def __init__(
+        self, session: RouterSession, renderer: Renderer, own_name: str = "", parsing: Parsing = NO_PARSING
+    ) -> None:
         self.created_s = int(time.time())
         self._session = session
         self._renderer = renderer
         self._own_name = own_name
+        self._parsing = parsing
 
     @property
     def is_attached(self) -> bool:
@@ -51,4 +59,4 @@ class Models:
             raise NoWorkers("no worker serves the model at the moment", retry_after_ms=RETRY_AFTER_MS)
         if model_len is None:
             raise ModelNotFound(f"The model {name[:200]!r} does not exist", field="model")
-        return ServedModel(name, model_len, self._renderer)
+        return ServedModel(name, model_len, self._renderer, self._parsing)

@@ -62,3 +62,13 @@ class LiveStream:
     def resumed_request(self) -> Request:
         """The request with what the client already has."""
         return replace(self.request, delivered=self.delivered[:])
+
+
+class Streams(Protocol):
+    """What carries requests to a router."""
+
+    def submit(self, request: Request, sink: StreamSink, final_ids: frozenset[int]) -> LiveStream:
+        """Send a request; raises `RouterUnavailable` or `TooManyConnections`."""
+
+    def cancel(self, live: LiveStream) -> None:
+        """Tell the router that nobody wants the rest."""

@@ -29,6 +29,8 @@ class Limits:
     """Open HTTP connections per gateway; 503 past it."""
     streams_per_gateway_max: int = 4_096
     """Requests in flight per gateway; 503 past it."""
+    choices_per_request_max: int = 128
+    """Choices that one call may ask for, of all its prompts; 400 past it."""
     client_buffer_bytes_max: int = 256 * 1024
     """Text waiting for one HTTP client that does not read; the request is cancelled past it."""
     frame_size_bytes_max: int = 16 * 1024 * 1024

@@ -9,33 +9,17 @@ from services.common.limits import Limits
 from services.gateway.openai.fields import (
     UNSUPPORTED,
     GenerationFields,
+    common_of,
     refuse_unsupported,
     sampling_of,
-    stops_of,
-    stream_of,
 )
-from services.gateway.openai.generation import ChatPrompt, Generation
+from services.gateway.openai.generation import ChatPrompt, Generation, ToolUse
 from services.gateway.openai.json_body import decode_json
+from services.gateway.openai.messages import Message, template_messages
+from services.gateway.openai.ranges import ALTERNATIVES_MAX, within
+from services.gateway.openai.tools import NamedTool, Tool, tool_use_of
 
-ROLES = ("system", "developer", "user", "assistant", "tool", "function")
-
-
-class Part(msgspec.Struct):
-    """One part of a message's content."""
-
-    type: str
-    text: str | None = None
-
-
-class Message(msgspec.Struct):
-    """One message of the conversation."""
-
-    role: str
-    content: str | list[Part] | None = None
-    name: str | None = None
-    tool_call_id: str | None = None
-    tool_calls: Any = None
-    function_call: Any = None
+EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
 
 class ChatBody(GenerationFields, kw_only=True):
@@ -43,37 +27,37 @@ class ChatBody(GenerationFields, kw_only=True):
 
     messages: list[Message]
     max_completion_tokens: int | None = None
+    tools: list[Tool] | None = None
+    tool_choice: str | NamedTool | None = None
+    parallel_tool_calls: bool | None = None
+    logprobs: bool | None = None
+    top_logprobs: int | None = None
+    reasoning_effort: str | None = None
+    include_reasoning: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    documents: list[dict[str, str]] | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
 
-    top_logprobs: Any = None
-    tools: Any = None
-    tool_choice: Any = None
     functions: Any = None
     function_call: Any = None
     modalities: Any = None
     audio: Any = None
     prediction: Any = None
     web_search_options: Any = None
-    documents: Any = None
     chat_template: Any = None
-    add_generation_prompt: Any = None
-    continue_final_message: Any = None
+    echo: Any = None
 
 
 _UNSUPPORTED = UNSUPPORTED | {
-    "top_logprobs": (None, 0),
-    "tools": (None, []),
-    "tool_choice": (None, "none", "auto"),
     "functions": (None, []),
     "function_call": (None, "none", "auto"),
     "modalities": (None, ["text"]),
     "audio": (None,),
     "prediction": (None,),
     "web_search_options": (None,),
-    "documents": (None, []),
     "chat_template": (None,),
-    "add_generation_prompt": (None, True),
-    "continue_final_message": (None, False),
+    "echo": (None, False),
 }
 
 _decoder = msgspec.json.Decoder(ChatBody)
@@ -86,55 +70,52 @@ def parse_chat(body: bytes, limits: Limits) -> Generation:
     max_tokens, max_tokens_field = fields.max_tokens, "max_tokens"
     if fields.max_completion_tokens is not None:
         max_tokens, max_tokens_field = fields.max_completion_tokens, "max_completion_tokens"
-    is_stream, includes_usage = stream_of(fields)
+    in_parallel = fields.parallel_tool_calls is not False
+    tools = tool_use_of(fields.tools, fields.tool_choice, in_parallel=in_parallel)
     return Generation(
-        model=fields.model,
-        prompts=(ChatPrompt(_messages(fields.messages), fields.chat_template_kwargs or {}),),
-        sampling=sampling_of(fields, max_tokens, max_tokens_field),
+        **common_of(fields, body, limits),
+        prompts=(_prompt(fields, tools),),
+        sampling=sampling_of(fields, max_tokens, max_tokens_field, _alternatives(fields)),
         max_tokens_field=max_tokens_field,
-        stops=stops_of(fields),
-        shows_stop=bool(fields.include_stop_str_in_output),
-        is_stream=is_stream,
-        includes_usage=includes_usage,
-        includes_receipt=fields.pdmesh is not None and fields.pdmesh.receipt,
-        size_bytes=len(body),
+        tools=tools,
+        includes_reasoning=fields.include_reasoning is not False,
     )
 
 
-def _messages(messages: list[Message]) -> list[dict[str, Any]]:
-    if not messages:
-        raise InvalidField("messages: must have at least one message", field="messages")
-    return [_message(message, f"messages[{index}]") for index, message in enumerate(messages)]
+def _prompt(fields: ChatBody, tools: ToolUse | None) -> ChatPrompt:
+    continues_last = bool(fields.continue_final_message)
+    if continues_last and fields.add_generation_prompt:
+        raise InvalidField(
+            "continue_final_message: contradicts add_generation_prompt", field="continue_final_message"
+        )
+    variables = {
+        **(fields.chat_template_kwargs or {}),
+        **_reasoning(fields),
+        "tools": tools.tools if tools is not None else None,
+        "documents": fields.documents,
+        "add_generation_prompt": fields.add_generation_prompt is not False and not continues_last,
+    }
+    return ChatPrompt(template_messages(fields.messages), variables, continues_last)
 
 
-def _message(message: Message, at: str) -> dict[str, Any]:
-    """A message as templates take it."""
-    if message.role not in ROLES:
-        raise InvalidField(f"{at}.role: must be one of {', '.join(ROLES)}", field=f"{at}.role")
-    for name in ("tool_calls", "function_call"):
-        if getattr(message, name):
-            raise InvalidField(f"{at}.{name}: tools are not supported by this server", field=f"{at}.{name}")
-    made: dict[str, Any] = {"role": message.role, "content": _content(message, f"{at}.content")}
-    if message.name is not None:
-        made["name"] = message.name
-    if message.tool_call_id is not None:
-        made["tool_call_id"] = message.tool_call_id
+def _reasoning(fields: ChatBody) -> dict[str, Any]:
+    """Variables for the effort; templates that know only on and off are told that."""
+    effort = fields.reasoning_effort
+    if effort is None:
+        return {}
+    if effort not in EFFORTS:
+        raise InvalidField(f"reasoning_effort: must be one of {', '.join(EFFORTS)}", field="reasoning_effort")
+    made: dict[str, Any] = {"reasoning_effort": effort}
+    if "enable_thinking" not in (fields.chat_template_kwargs or {}):
+        made["enable_thinking"] = effort != "none"
     return made
 
 
-def _content(message: Message, at: str) -> str:
-    if isinstance(message.content, str):
-        return message.content
-    if message.content is None:
-        if message.role == "assistant":
-            return ""
-        raise InvalidField(f"{at}: is required", field=at)
-    return "\n".join(_text(part, f"{at}[{index}]") for index, part in enumerate(message.content))
-
-
-def _text(part: Part, at: str) -> str:
-    if part.type != "text":
-        raise InvalidField(f"{at}.type: only text is supported by this server", field=f"{at}.type")
-    if part.text is None:
-        raise InvalidField(f"{at}.text: is required", field=f"{at}.text")
-    return part.text
+def _alternatives(fields: ChatBody) -> int | None:
+    """How many likely tokens to report beside each token; `None` is no logprobs at all."""
+    within("top_logprobs", fields.top_logprobs, 0, ALTERNATIVES_MAX)
+    if not fields.logprobs:
+        if fields.top_logprobs:
+            raise InvalidField("top_logprobs: needs logprobs to be true", field="top_logprobs")
+        return None
+    return fields.top_logprobs or 0

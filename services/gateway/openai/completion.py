@@ -10,22 +10,24 @@ from services.common.limits import Limits
 from services.gateway.openai.fields import (
     UNSUPPORTED,
     GenerationFields,
+    common_of,
     refuse_unsupported,
     sampling_of,
-    stops_of,
-    stream_of,
 )
 from services.gateway.openai.generation import Generation, TextPrompt, TokenPrompt
 from services.gateway.openai.json_body import decode_json
+from services.gateway.openai.ranges import ALTERNATIVES_MAX, within
 
 MAX_TOKENS_DEFAULT = 16
 """OpenAI's own, for this endpoint."""
 
 
 class CompletionBody(GenerationFields, kw_only=True):
-    """The whole body. `prompt` is a text, token ids, or a list of one of these."""
+    """The whole body. `prompt` is a text, token ids, or a list of texts or of lists of token ids."""
 
     prompt: str | list[int | str | list[int]]
+    echo: bool | None = None
+    logprobs: int | None = None
 
     suffix: Any = None
 
@@ -39,34 +41,43 @@ def parse_completion(body: bytes, limits: Limits) -> Generation:
     """The call of a body; raises `InvalidField`."""
     fields = decode_json(body, _decoder, depth_max=limits.json_depth_max)
     refuse_unsupported(fields, _UNSUPPORTED)
-    is_stream, includes_usage = stream_of(fields)
+    within("logprobs", fields.logprobs, 0, ALTERNATIVES_MAX)
+    if fields.echo and fields.logprobs is not None:
+        raise InvalidField("logprobs: the prompt's are not known, so not with echo", field="logprobs")
+    common = common_of(fields, body, limits)
+    prompts = _prompts(fields.prompt)
+    if common["n"] * len(prompts) > limits.choices_per_request_max:
+        raise InvalidField(
+            f"prompt: at most {limits.choices_per_request_max} choices of all prompts", field="prompt"
+        )
     return Generation(
-        model=fields.model,
-        prompts=(_prompt(fields.prompt),),
-        sampling=sampling_of(fields, fields.max_tokens, "max_tokens"),
+        **common,
+        prompts=prompts,
+        sampling=sampling_of(fields, fields.max_tokens, "max_tokens", fields.logprobs),
         max_tokens_default=MAX_TOKENS_DEFAULT,
-        stops=stops_of(fields),
-        shows_stop=bool(fields.include_stop_str_in_output),
-        is_stream=is_stream,
-        includes_usage=includes_usage,
-        includes_receipt=fields.pdmesh is not None and fields.pdmesh.receipt,
-        size_bytes=len(body),
+        echoes=bool(fields.echo),
     )
 
 
-def _prompt(prompt: str | list[int | str | list[int]]) -> TextPrompt | TokenPrompt:
+def _prompts(prompt: str | list[int | str | list[int]]) -> tuple[TextPrompt | TokenPrompt, ...]:
     if isinstance(prompt, str):
-        return TextPrompt(prompt)
+        return (TextPrompt(prompt),)
     first = prompt[0] if prompt else None
+    if first is None:
+        raise InvalidField("prompt: must not be empty", field="prompt")
     if isinstance(first, int):
-        return TokenPrompt(_ids(prompt))
-    if first is None or len(prompt) > 1:
-        raise InvalidField("prompt: exactly one prompt per request is supported", field="prompt")
-    return TextPrompt(first) if isinstance(first, str) else TokenPrompt(_ids(first))
+        return (TokenPrompt(_ids(prompt, "prompt")),)
+    return tuple(_prompt(one, type(first), f"prompt[{index}]") for index, one in enumerate(prompt))
 
 
-def _ids(ids: list[Any]) -> Any:
+def _prompt(prompt: int | str | list[int], kind: type, at: str) -> TextPrompt | TokenPrompt:
+    if not isinstance(prompt, kind):
+        raise InvalidField(f"{at}: prompts must be all texts or all lists of token ids", field=at)
+    return TextPrompt(prompt) if isinstance(prompt, str) else TokenPrompt(_ids(prompt, at))
+
+
+def _ids(ids: Any, at: str) -> Any:
     try:
         return tokens(ids)
     except (TypeError, OverflowError):
-        raise InvalidField("prompt: token ids must be integers from 0 on", field="prompt") from None
+        raise InvalidField(f"{at}: token ids must be integers from 0 on", field=at) from None

@@ -1,36 +1,45 @@
-"""The fields that chat and plain completions share: types here, ranges in `check` functions."""
+"""The fields that chat and plain completions share, and what they mean; ranges are in `ranges`."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypedDict
 
 import msgspec
 
-from services.common.domain import Sampling
+from services.common.domain import Sampling, ServiceClass
 from services.common.errors import InvalidField
-
-STOPS_MAX = 16
-STOP_CHARS_MAX = 1_024
-STOP_TOKENS_MAX = 64
-LOGIT_BIAS_MAX = 1_024
-TOKENS_MAX = 2**31 - 1
+from services.common.limits import Limits
+from services.gateway.openai.ranges import (
+    DEADLINE_MS_MAX,
+    SESSION_KEY_CHARS_MAX,
+    STOP_CHARS_MAX,
+    STOPS_MAX,
+    TOKENS_MAX,
+    check_ranges,
+    within,
+)
+from services.gateway.openai.structured import FormatFields, structured_of
 
 
 class StreamOptions(msgspec.Struct):
     """`stream_options`."""
 
     include_usage: bool | None = None
+    continuous_usage_stats: bool | None = None
 
 
 class MeshOptions(msgspec.Struct):
     """The extension field `pdmesh`."""
 
     receipt: bool = False
+    deadline_ms: int | None = None
+    service_class: str | None = None
 
 
-class GenerationFields(msgspec.Struct, kw_only=True):
-    """OpenAI's sampling fields, and vLLM's extensions to them."""
+class GenerationFields(FormatFields, kw_only=True):
+    """OpenAI's fields, and vLLM's extensions to them."""
 
     model: str
+    n: int | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     max_tokens: int | None = None
@@ -42,6 +51,8 @@ class GenerationFields(msgspec.Struct, kw_only=True):
     stop: str | list[str] | None = None
     logit_bias: dict[int, float] | None = None
     user: str | None = None
+    prompt_cache_key: str | None = None
+    service_tier: str | None = None
     pdmesh: MeshOptions | None = None
 
     top_k: int | None = None
@@ -51,48 +62,86 @@ class GenerationFields(msgspec.Struct, kw_only=True):
     ignore_eos: bool | None = None
     stop_token_ids: list[int] | None = None
     include_stop_str_in_output: bool | None = None
+    skip_special_tokens: bool | None = None
+    bad_words: list[str] | None = None
+    allowed_token_ids: list[int] | None = None
+    return_token_ids: bool | None = None
+    priority: int | None = None
 
-    n: Any = None
-    best_of: Any = None
-    logprobs: Any = None
+    best_of: int | None = None
     prompt_logprobs: Any = None
-    echo: Any = None
     use_beam_search: Any = None
-    skip_special_tokens: Any = None
-    bad_words: Any = None
-    allowed_token_ids: Any = None
     logits_processors: Any = None
     truncate_prompt_tokens: Any = None
-    return_token_ids: Any = None
-    structured_outputs: Any = None
-    guided_json: Any = None
-    guided_regex: Any = None
-    guided_choice: Any = None
-    guided_grammar: Any = None
-    response_format: Any = None
 
 
 UNSUPPORTED: dict[str, tuple[object, ...]] = {
-    "n": (None, 1),
-    "best_of": (None, 1),
-    "logprobs": (None, False),
     "prompt_logprobs": (None,),
-    "echo": (None, False),
     "use_beam_search": (None, False),
-    "skip_special_tokens": (None, True),
-    "bad_words": (None, []),
-    "allowed_token_ids": (None,),
     "logits_processors": (None, []),
     "truncate_prompt_tokens": (None,),
-    "return_token_ids": (None, False),
-    "structured_outputs": (None,),
-    "guided_json": (None,),
-    "guided_regex": (None,),
-    "guided_choice": (None,),
-    "guided_grammar": (None,),
-    "response_format": (None, {"type": "text"}),
 }
 """Fields that change the answer and are not served, each with the values that mean nothing."""
+
+_CLASSES = {
+    "interactive": ServiceClass.INTERACTIVE,
+    "standard": ServiceClass.STANDARD,
+    "batch": ServiceClass.BATCH,
+}
+_TIERS = {
+    "priority": ServiceClass.INTERACTIVE,
+    "default": ServiceClass.STANDARD,
+    "flex": ServiceClass.BATCH,
+    "auto": None,
+    "scale": None,
+}
+"""OpenAI's `service_tier`; `None` is the caller's own class."""
+
+
+class Common(TypedDict):
+    """What every body says of its generation beside prompts and tools."""
+
+    model: str
+    n: int
+    stops: tuple[str, ...]
+    shows_stop: bool
+    bad_words: tuple[str, ...]
+    is_stream: bool
+    includes_usage: bool
+    includes_running_usage: bool
+    returns_token_ids: bool
+    shows_special: bool
+    includes_receipt: bool
+    session_key: str
+    service_class: ServiceClass | None
+    deadline_ms: int | None
+    priority: int
+    size_bytes: int
+
+
+def common_of(fields: GenerationFields, body: bytes, limits: Limits) -> Common:
+    """What the shared fields say; raises `InvalidField` for what makes no sense."""
+    mesh = fields.pdmesh or MeshOptions()
+    within("pdmesh.deadline_ms", mesh.deadline_ms, 1, DEADLINE_MS_MAX)
+    stream = stream_of(fields)
+    return Common(
+        model=fields.model,
+        n=n_of(fields, limits),
+        stops=stops_of(fields),
+        shows_stop=bool(fields.include_stop_str_in_output),
+        bad_words=tuple(fields.bad_words or ()),
+        is_stream=bool(fields.stream),
+        includes_usage=bool(stream.include_usage or stream.continuous_usage_stats),
+        includes_running_usage=bool(stream.continuous_usage_stats),
+        returns_token_ids=bool(fields.return_token_ids),
+        shows_special=fields.skip_special_tokens is False,
+        includes_receipt=mesh.receipt,
+        session_key=session_key_of(fields),
+        service_class=class_of(fields, mesh),
+        deadline_ms=mesh.deadline_ms,
+        priority=fields.priority or 0,
+        size_bytes=len(body),
+    )
 
 
 def refuse_unsupported(body: msgspec.Struct, table: Mapping[str, tuple[object, ...]]) -> None:
@@ -108,11 +157,13 @@ def _has_bool(values: tuple[object, ...]) -> bool:
     return any(isinstance(value, bool) for value in values)
 
 
-def sampling_of(body: GenerationFields, max_tokens: int | None, max_tokens_field: str) -> Sampling:
+def sampling_of(
+    body: GenerationFields, max_tokens: int | None, max_tokens_field: str, logprobs: int | None
+) -> Sampling:
     """The sampling parameters; raises `InvalidField` for what is out of range."""
-    _check_ranges(body)
+    check_ranges(body)
     if max_tokens is not None:
-        _within(max_tokens_field, max_tokens, 1, TOKENS_MAX)
+        within(max_tokens_field, max_tokens, 1, TOKENS_MAX)
     min_tokens = body.min_tokens or 0
     if max_tokens is not None and min_tokens > max_tokens:
         raise InvalidField(f"min_tokens: must not be over {max_tokens_field}", field="min_tokens")
@@ -130,7 +181,19 @@ def sampling_of(body: GenerationFields, max_tokens: int | None, max_tokens_field
         ignore_eos=bool(body.ignore_eos),
         min_tokens=min_tokens,
         logit_bias=body.logit_bias or {},
+        allowed_token_ids=tuple(body.allowed_token_ids or ()),
+        structured=structured_of(body),
+        logprobs=logprobs,
     )
+
+
+def n_of(body: GenerationFields, limits: Limits) -> int:
+    """How many choices; `best_of` may say the same again, as more would mean to throw some away."""
+    n = 1 if body.n is None else body.n
+    within("n", n, 1, limits.choices_per_request_max)
+    if body.best_of not in (None, n):
+        raise InvalidField("best_of: only the value of n is supported by this server", field="best_of")
+    return n
 
 
 def stops_of(body: GenerationFields) -> tuple[str, ...]:
@@ -145,41 +208,32 @@ def stops_of(body: GenerationFields) -> tuple[str, ...]:
     return tuple(stops)
 
 
-def stream_of(body: GenerationFields) -> tuple[bool, bool]:
-    """Whether to stream, and whether to end the stream with usage."""
+def stream_of(body: GenerationFields) -> StreamOptions:
+    """How to stream; raises `InvalidField` for options of a stream that is none."""
     if body.stream_options is not None and not body.stream:
         raise InvalidField("stream_options: only allowed when stream is true", field="stream_options")
-    wants_usage = body.stream_options is not None and bool(body.stream_options.include_usage)
-    return bool(body.stream), wants_usage
+    return body.stream_options or StreamOptions()
 
 
-def _check_ranges(body: GenerationFields) -> None:
-    _within("temperature", body.temperature, 0.0, 2.0)
-    _within("top_p", body.top_p, 0.0, 1.0)
-    if body.top_p == 0.0:
-        raise InvalidField("top_p: must be above 0", field="top_p")
-    _within("top_k", body.top_k, -1, TOKENS_MAX)
-    _within("min_p", body.min_p, 0.0, 1.0)
-    _within("presence_penalty", body.presence_penalty, -2.0, 2.0)
-    _within("frequency_penalty", body.frequency_penalty, -2.0, 2.0)
-    _within("repetition_penalty", body.repetition_penalty, 1e-3, 1e3)
-    _within("seed", body.seed, -(2**63), 2**63 - 1)
-    _within("min_tokens", body.min_tokens, 0, TOKENS_MAX)
-    if len(body.stop_token_ids or ()) > STOP_TOKENS_MAX:
-        raise InvalidField(f"stop_token_ids: at most {STOP_TOKENS_MAX}", field="stop_token_ids")
-    for token_id in body.stop_token_ids or ():
-        _within("stop_token_ids", token_id, 0, TOKENS_MAX)
-    _check_logit_bias(body.logit_bias or {})
+def session_key_of(body: GenerationFields) -> str:
+    """What names the conversation; raises `InvalidField` for a name that is too long."""
+    for name in ("prompt_cache_key", "user"):
+        key: str | None = getattr(body, name)
+        if key and len(key) > SESSION_KEY_CHARS_MAX:
+            raise InvalidField(f"{name}: at most {SESSION_KEY_CHARS_MAX} characters", field=name)
+    return body.prompt_cache_key or body.user or ""
 
 
-def _check_logit_bias(logit_bias: Mapping[int, float]) -> None:
-    if len(logit_bias) > LOGIT_BIAS_MAX:
-        raise InvalidField(f"logit_bias: at most {LOGIT_BIAS_MAX} tokens", field="logit_bias")
-    for token_id, bias in logit_bias.items():
-        _within("logit_bias", token_id, 0, TOKENS_MAX)
-        _within("logit_bias", bias, -100.0, 100.0)
-
-
-def _within(name: str, value: float | None, least: float, most: float) -> None:
-    if value is not None and not least <= value <= most:
-        raise InvalidField(f"{name}: must be between {least} and {most}, not {value}", field=name)
+def class_of(body: GenerationFields, mesh: MeshOptions) -> ServiceClass | None:
+    """The class asked for, by our own word or else by OpenAI's tier."""
+    if mesh.service_class is not None:
+        if mesh.service_class not in _CLASSES:
+            raise InvalidField(
+                f"pdmesh.service_class: must be one of {', '.join(_CLASSES)}", field="pdmesh.service_class"
+            )
+        return _CLASSES[mesh.service_class]
+    if body.service_tier is None:
+        return None
+    if body.service_tier not in _TIERS:
+        raise InvalidField(f"service_tier: must be one of {', '.join(_TIERS)}", field="service_tier")
+    return _TIERS[body.service_tier]

@@ -2,7 +2,7 @@
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from services.common.domain import Sampling, ServiceClass
@@ -15,12 +15,16 @@ class ChatPrompt:
     """A conversation, for the model's chat template."""
 
     messages: Sequence[Mapping[str, Any]]
-    variables: Mapping[str, Any]
+    """As templates take them: `content` is text, and the arguments of tool calls are objects."""
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    """What the template is given beside its own: `tools`, `documents`, `add_generation_prompt`, ..."""
+    continues_last: bool = False
+    """The answer goes on in the last message instead of beginning a new one."""
     field_name: str = "messages"
 
     def render(self, renderer: Renderer) -> "array[int]":
         """The prompt's token ids."""
-        return renderer.chat(self.messages, self.variables)
+        return renderer.chat(self.messages, self.variables, continues_last=self.continues_last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,25 @@ Prompt = ChatPrompt | TextPrompt | TokenPrompt
 
 
 @dataclass(frozen=True, slots=True)
+class ToolUse:
+    """Which tools a conversation may call, and whether it must."""
+
+    tools: Sequence[Mapping[str, Any]]
+    """As OpenAI writes them: `type`, and `function` with `name`, `description` and `parameters`."""
+    choice: str = "auto"
+    """"auto", "required" (one at least) or "none"."""
+    named: str = ""
+    """The one tool that must be called; then `choice` says nothing."""
+    in_parallel: bool = True
+    """Whether several may be called at once."""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether any may be called."""
+        return bool(self.named) or self.choice != "none"
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """One call, validated as far as it can be without the model."""
 
@@ -63,13 +86,27 @@ class Generation:
     sampling: Sampling
     """Its `max_tokens` is 0 where the caller left it open."""
     n: int = 1
+    """Choices of each prompt."""
     max_tokens_field: str = "max_tokens"
     max_tokens_default: int = 0
     """For an open `max_tokens`; 0 is all that fits the model."""
     stops: tuple[str, ...] = ()
     shows_stop: bool = False
+    bad_words: tuple[str, ...] = ()
+    """Texts of which none is completed; they become tokens with the prompt."""
+    tools: ToolUse | None = None
+    includes_reasoning: bool = True
+    """False leaves out what the model thinks before it answers."""
     is_stream: bool = False
     includes_usage: bool = False
+    includes_running_usage: bool = False
+    """Every event of a stream says how many tokens there are so far."""
+    returns_text: bool = True
+    returns_token_ids: bool = False
+    shows_special: bool = False
+    """Special tokens are shown as their text."""
+    echoes: bool = False
+    """The answer begins with the prompt."""
     includes_receipt: bool = False
     strict_disaggregation: bool = False
     session_key: str = ""
@@ -77,6 +114,8 @@ class Generation:
     """`None` is the caller's own."""
     deadline_ms: int | None = None
     priority: int = 0
+    delivered: Mapping[int, "array[int]"] = field(default_factory=dict)
+    """Tokens that the caller has already, by choice: the answer goes on after them, and counts them."""
     size_bytes: int = 0
     """About how long the prompts are together; long ones are rendered off the event loop."""
 
@@ -84,7 +123,8 @@ class Generation:
 def check_vocabulary(generation: Generation, vocabulary_size: int) -> None:
     """Raise `InvalidField` for sampling parameters that name tokens outside the vocabulary."""
     sampling = generation.sampling
-    for name, ids in (("logit_bias", sampling.logit_bias), ("stop_token_ids", sampling.stop_token_ids)):
+    for name in ("logit_bias", "stop_token_ids", "allowed_token_ids"):
+        ids = getattr(sampling, name)
         if ids and max(ids) >= vocabulary_size:
             raise InvalidField(
                 f"{name}: token ids must be below {vocabulary_size}, the vocabulary", field=name

@@ -11,6 +11,10 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from services.common.errors import InvalidField, ModelMissing
 
+_DEFAULTS = {"tools": None, "documents": None, "add_generation_prompt": True}
+_END_MARK = "\ufdd0end\ufdd0"
+"""Put behind the last message's text to find where it ends; U+FDD0 is no character and stands in no text."""
+
 
 class ChatTemplate:
     """Renders messages to the prompt's text."""
@@ -23,17 +27,41 @@ class ChatTemplate:
         self._named_tokens = dict(named_tokens)
         self._knows_developer = "developer" in source
 
-    def render(self, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]) -> str:
-        """The prompt, ending where the assistant is to go on; raises `InvalidField` on what it refuses."""
+    def render(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        variables: Mapping[str, Any],
+        *,
+        continues_last: bool = False,
+    ) -> str:
+        """The prompt, ending where the assistant is to go on; raises `InvalidField` on what it refuses.
+
+        With `continues_last` it ends with the last message's text, so that the answer goes on in it.
+        """
         if not self._knows_developer:
             messages = [_as_system(message) for message in messages]
-        own = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": True}
+        if not continues_last:
+            return self._render(messages, variables)
+        last = {**messages[-1], "content": f"{messages[-1]['content']}{_END_MARK} "}
+        return _cut_at_mark(self._render([*messages[:-1], last], variables))
+
+    def _render(self, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]) -> str:
         try:
-            return self._template.render({**self._named_tokens, **variables, **own})
+            return self._template.render(
+                {**_DEFAULTS, **self._named_tokens, **variables, "messages": messages}
+            )
         except Exception as error:  # a template is the model's code: whatever it raises is about the messages
             raise InvalidField(
                 f"the model's chat template refuses the messages: {error}", field="messages"
             ) from None
+
+
+def _cut_at_mark(text: str) -> str:
+    """What comes before the mark; where the template trims messages, so does this."""
+    before, mark, after = text.rpartition(_END_MARK)
+    if not mark:
+        raise InvalidField("the model's chat template leaves out the last message's end", field="messages")
+    return before if after.startswith(" ") else before.rstrip()
 
 
 def _as_system(message: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -1,7 +1,9 @@
 """Tokens to text, a few at a time: what is returned, joined, is the text of all tokens at once."""
 
 import codecs
+import re
 from array import array
+from functools import cached_property
 from typing import Protocol
 
 from tokenizers import Tokenizer
@@ -12,6 +14,9 @@ WINDOW_TOKENS = 6
 """Tokens before the newest ones that a general decoder is shown, so that it joins them rightly."""
 WAIT_TOKENS_MAX = 64
 """Tokens that may wait for the rest of a character before they are shown as they are."""
+
+_BYTE_TOKEN = re.compile("<0x[0-9A-F]{2}>")
+"""How vocabularies with byte fallback write a single byte."""
 
 
 class Detokenizer(Protocol):
@@ -29,14 +34,35 @@ class Decoding:
 
     def __init__(self, files: ModelFiles) -> None:
         self._tokenizer = files.tokenizer
+        self._eos = files.eos_ids
         self._hidden = files.special_ids | files.eos_ids
-        self._table = PieceTable(files.tokenizer, self._hidden) if files.decoder_type == "ByteLevel" else None
+        self._is_byte_level = files.decoder_type == "ByteLevel"
+        self._table = PieceTable(files.tokenizer, self._hidden) if self._is_byte_level else None
 
-    def open(self) -> Detokenizer:
-        """A detokenizer for one answer."""
+    def open(self, prompt: "array[int] | None" = None, *, shows_special: bool = False) -> Detokenizer:
+        """A detokenizer for one answer; with `shows_special` only end-of-sequence is hidden."""
         if self._table is not None:
-            return ByteLevelDetokenizer(self._table)
-        return WindowDetokenizer(self._tokenizer, self._hidden)
+            return ByteLevelDetokenizer(self._full_table if shows_special else self._table)
+        return WindowDetokenizer(self._tokenizer, self._eos if shows_special else self._hidden, prompt)
+
+    def token(self, token_id: int) -> tuple[str, bytes]:
+        """One token's text and bytes."""
+        if self._is_byte_level:
+            piece = self._all_pieces.pieces[token_id]
+            return piece.decode("utf-8", "replace"), piece
+        text = (self._tokenizer.id_to_token(token_id) or "").replace("\u2581", " ")
+        if _BYTE_TOKEN.fullmatch(text):
+            piece = bytes([int(text[3:5], 16)])
+            return piece.decode("utf-8", "replace"), piece
+        return text, text.encode("utf-8", "replace")
+
+    @cached_property
+    def _full_table(self) -> "PieceTable":
+        return PieceTable(self._tokenizer, self._eos)
+
+    @cached_property
+    def _all_pieces(self) -> "PieceTable":
+        return PieceTable(self._tokenizer, frozenset())
 
 
 class _Pieces(dict[int, bytes]):
@@ -132,12 +158,15 @@ class WindowDetokenizer:
 
     __slots__ = ("_hidden", "_ids", "_shown_count", "_shown_text", "_tokenizer")
 
-    def __init__(self, tokenizer: Tokenizer, hidden: frozenset[int]) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, hidden: frozenset[int], prompt: "array[int] | None" = None
+    ) -> None:
         self._tokenizer = tokenizer
         self._hidden = hidden
-        self._ids: list[int] = []
-        self._shown_count = 0
-        self._shown_text = ""
+        before = prompt[-WINDOW_TOKENS:] if prompt is not None else ()
+        self._ids: list[int] = [i for i in before if i not in hidden]
+        self._shown_count = len(self._ids)
+        self._shown_text = self._decode(self._ids)
 
     def push(self, ids: "array[int]") -> str:
         """The text that is certain after these tokens too."""

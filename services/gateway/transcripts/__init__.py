@@ -1,6 +1,8 @@
 """Transcripts: one choice's tokens made into what its caller reads."""
 
+from services.gateway.transcripts.detailed import DetailedTranscript, SilentTranscript
 from services.gateway.transcripts.interface import Transcript
+from services.gateway.transcripts.parsed import ParsedTranscript
 from services.gateway.transcripts.plain import PlainTranscript
 
-__all__ = ["PlainTranscript", "Transcript"]
+__all__ = ["DetailedTranscript", "ParsedTranscript", "PlainTranscript", "SilentTranscript", "Transcript"]

@@ -1,9 +1,10 @@
 """The lean path: plain text, without logprobs, tools or reasoning."""
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from services.common.domain import TokenLogprobs
+from services.common.domain.tokens import tokens
 from services.gateway.rendering import Detokenizer, StopMatcher
 from services.gateway.writers import Piece
 
@@ -11,10 +12,19 @@ from services.gateway.writers import Piece
 class PlainTranscript:
     """Decodes tokens and looks for stop strings (a `Transcript`).
 
-    `min_tokens` keeps stop strings away; `begins_with` is shown before the first token's text.
+    `min_tokens` keeps stop strings away; `begins_with` is shown before the first token's text;
+    `hidden_ids`, the tokens that end the answer, are not shown.
     """
 
-    __slots__ = ("_begins_with", "_detokenizer", "_stops", "_tokens", "_unstoppable_tokens", "is_stopped")
+    __slots__ = (
+        "_begins_with",
+        "_detokenizer",
+        "_hidden_ids",
+        "_stops",
+        "_tokens",
+        "_unstoppable_tokens",
+        "is_stopped",
+    )
 
     reasoning_tokens = 0
 
@@ -26,6 +36,7 @@ class PlainTranscript:
         shows_stop: bool = False,
         min_tokens: int = 0,
         begins_with: str = "",
+        hidden_ids: Collection[int] = (),
     ) -> None:
         self.is_stopped = False
         self._detokenizer = detokenizer
@@ -33,6 +44,7 @@ class PlainTranscript:
         self._unstoppable_tokens = min_tokens
         self._tokens = 0
         self._begins_with = begins_with
+        self._hidden_ids = frozenset(hidden_ids)
 
     @property
     def stopped_by(self) -> str | None:
@@ -41,7 +53,11 @@ class PlainTranscript:
 
     def push(self, ids: "array[int]", logprobs: TokenLogprobs | None) -> Piece | None:
         """The text that these tokens add."""
-        text = self._detokenizer.push(ids)
+        if self._hidden_ids:
+            shown = tokens([i for i in ids if i not in self._hidden_ids])
+            text = self._detokenizer.push(shown)
+        else:
+            text = self._detokenizer.push(ids)
         if self._stops is not None:
             self._tokens += len(ids)
             text = self._up_to_stop(self._stops, text)
@@ -51,6 +67,8 @@ class PlainTranscript:
 
     def finish(self) -> Piece | None:
         """What a decoder or the search for stop strings still held back."""
+        if self.is_stopped:
+            return None
         text = self._detokenizer.finish()
         if self._stops is not None:
             text = self._stops.push(text) if text else ""

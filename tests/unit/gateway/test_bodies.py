@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from services.common.domain import ServiceClass, Structured, StructuredKind
 from services.common.errors import Invalid, InvalidField, PromptTooLong
 from services.common.limits import DEFAULTS
 from services.gateway.openai.chat import parse_chat
@@ -16,6 +17,8 @@ from services.gateway.openai.generation import Generation, check_vocabulary, fit
 from services.gateway.openai.json_body import decode_json
 
 HI = [{"role": "user", "content": "Hi"}]
+CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+TOOL = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
 
 
 def chat(**fields: Any) -> Generation:
@@ -37,7 +40,10 @@ BAD_FIELDS = [
     ("messages[0].content", [{"role": "user", "content": 3}]),
     ("messages[1].content[0].type", [HI[0], {"role": "user", "content": [{"type": "image_url"}]}]),
     ("messages[0].content[0].text", [{"role": "user", "content": [{"type": "text"}]}]),
-    ("messages[0].tool_calls", [{"role": "assistant", "tool_calls": [{"id": "1"}]}]),
+    ("messages[0].tool_calls[0].function", [{"role": "assistant", "tool_calls": [{"id": "1"}]}]),
+    ("messages[0].tool_calls", [{**HI[0], "tool_calls": [{"function": {"name": "f"}}]}]),
+    ("messages[0].tool_calls[0].type", [{"role": "assistant", "tool_calls": [CALL | {"type": "custom"}]}]),
+    ("messages[0].function_call", [{"role": "assistant", "function_call": {"name": "f"}}]),
     ("max_tokens", 0),
     ("max_tokens", -1),
     ("max_tokens", 1.5),
@@ -68,17 +74,54 @@ BAD_FIELDS = [
     ("stream_options", {"include_usage": True}),
     ("stop_token_ids", [-1]),
     ("min_tokens", -1),
-    ("n", 2),
+    ("n", 0),
+    ("n", -1),
+    ("n", 129),
     ("n", True),
-    ("logprobs", True),
+    ("logprobs", 1),
     ("top_logprobs", 3),
-    ("tools", [{"type": "function"}]),
+    ("top_logprobs", -1),
+    ("tools[0].function", [{"type": "function"}]),
+    ("tools[0].type", [TOOL | {"type": "custom"}]),
+    ("tools[0].function.name", [{"function": {"name": ""}}]),
+    ("tools[0].function.parameters", [{"function": {"name": "f", "parameters": "all"}}]),
+    ("tools", [TOOL] * 129),
     ("tool_choice", "required"),
-    ("response_format", {"type": "json_object"}),
+    ("tool_choice", {"type": "function", "function": {"name": "f"}}),
+    ("response_format.type", {"type": "xml"}),
+    ("response_format.type", {}),
+    ("response_format.json_schema", {"type": "json_schema"}),
+    ("response_format.json_schema.schema", {"type": "json_schema", "json_schema": {"name": "x"}}),
+    ("response_format.json_schema.name", {"type": "json_schema", "json_schema": {"schema": {}}}),
+    ("structured_outputs", {}),
+    ("structured_outputs", {"regex": "a", "choice": ["b"]}),
+    ("structured_outputs.choice", {"choice": []}),
+    ("structured_outputs.choice", {"choice": ["a", ""]}),
+    ("structured_outputs.json", {"json": "{"}),
+    ("structured_outputs.json", {"json": "[1]"}),
+    ("structured_outputs.regex", {"regex": ""}),
+    ("structured_outputs.regex", {"regex": "a" * 300_000}),
+    ("structured_outputs.structural_tag", {"structural_tag": "no"}),
+    ("guided_json", "{"),
+    ("guided_choice", []),
     ("best_of", 2),
     ("modalities", ["audio"]),
-    ("guided_json", {}),
+    ("bad_words[1]", ["a", ""]),
+    ("bad_words[0]", [" "]),
+    ("bad_words", ["a"] * 257),
+    ("allowed_token_ids", []),
+    ("allowed_token_ids", [-1]),
+    ("priority", 2**31),
+    ("user", "x" * 257),
+    ("prompt_cache_key", "x" * 257),
+    ("service_tier", "best"),
+    ("reasoning_effort", "a lot"),
+    ("chat_template", "{{ messages }}"),
+    ("documents[0]", ["a"]),
     ("pdmesh.receipt", {"receipt": "yes"}),
+    ("pdmesh.deadline_ms", {"deadline_ms": 0}),
+    ("pdmesh.deadline_ms", {"deadline_ms": "1"}),
+    ("pdmesh.service_class", {"service_class": "gold"}),
 ]
 
 
@@ -93,7 +136,7 @@ def test_a_bad_field_is_named(field: str, value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [3, [], [[]], ["a", "b"], [1, "a"], [[1], [2]], [-1], [2**32], [[[1]]], [1.5], None]
+    "value", [3, [], [[]], ["a", 1], [1, "a"], [[1], "b"], [-1], [2**32], [[[1]]], [1.5], None, ["a"] * 129]
 )
 def test_a_bad_prompt_is_named(value: Any) -> None:
     with pytest.raises(Invalid) as caught:
@@ -106,10 +149,39 @@ def _fit(prompt: Any) -> None:
     fit_max_tokens(generation, len(generation.prompts[0].ids), 100)
 
 
-@pytest.mark.parametrize(("field", "value"), [("suffix", "x"), ("echo", True), ("logprobs", 0), ("n", 3)])
-def test_a_completion_field_that_is_not_served_is_named(field: str, value: Any) -> None:
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("suffix", {"suffix": "x"}),
+        ("logprobs", {"logprobs": 0, "echo": True}),
+        ("logprobs", {"logprobs": 21}),
+        ("logprobs", {"logprobs": True}),
+        ("echo", {"echo": "yes"}),
+        ("prompt", {"prompt": ["a", "b"], "n": 65}),
+        ("best_of", {"best_of": 3, "n": 2}),
+        ("guided_regex", {"guided_regex": "a", "response_format": {"type": "json_object"}}),
+    ],
+)
+def test_a_completion_field_that_is_not_served_is_named(field: str, fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidField) as caught:
-        completion(**{field: value})
+        completion(**fields)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize(
+    ("field", "fields"),
+    [
+        ("tool_choice", {"tools": [TOOL], "tool_choice": "any"}),
+        ("tool_choice.function.name", {"tools": [TOOL], "tool_choice": {"function": {"name": "g"}}}),
+        ("tool_choice.type", {"tools": [TOOL], "tool_choice": {"type": "x", "function": {"name": "f"}}}),
+        ("continue_final_message", {"continue_final_message": True, "add_generation_prompt": True}),
+        ("top_logprobs", {"logprobs": True, "top_logprobs": 21}),
+        ("stream_options.continuous_usage_stats", {"stream_options": {"continuous_usage_stats": 1}}),
+    ],
+)
+def test_fields_that_do_not_go_together_are_named(field: str, fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidField) as caught:
+        chat(**fields)
     assert caught.value.field == field
 
 
@@ -181,7 +253,86 @@ def test_neutral_values_of_unserved_fields_are_taken() -> None:
         response_format={"type": "text"},
         modalities=["text"],
     )
-    completion(n=1, best_of=1, echo=False, suffix=None, logprobs=None)
+    completion(n=2, best_of=2, echo=False, suffix=None, logprobs=None)
+
+
+def test_what_openai_ignores_is_ignored() -> None:
+    chat(metadata={"a": "b"}, store=True, user="u", safety_identifier="s", verbosity="low", what=[1])
+
+
+@pytest.mark.parametrize(
+    ("fields", "kind", "value"),
+    [
+        ({"response_format": {"type": "json_object"}}, StructuredKind.JSON_OBJECT, ""),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"a": 1}}}},
+            StructuredKind.JSON_SCHEMA,
+            '{"a":1}',
+        ),
+        ({"structured_outputs": {"json": {"a": 1}}}, StructuredKind.JSON_SCHEMA, '{"a":1}'),
+        ({"structured_outputs": {"json": '{"a": 1}'}}, StructuredKind.JSON_SCHEMA, '{"a": 1}'),
+        ({"structured_outputs": {"json_object": True}}, StructuredKind.JSON_OBJECT, ""),
+        ({"structured_outputs": {"choice": ["a", "b"]}}, StructuredKind.CHOICE, '["a","b"]'),
+        ({"structured_outputs": {"structural_tag": "{}"}}, StructuredKind.STRUCTURAL_TAG, "{}"),
+        ({"guided_regex": "a+"}, StructuredKind.REGEX, "a+"),
+        ({"guided_grammar": "root ::= x"}, StructuredKind.GRAMMAR, "root ::= x"),
+        ({"guided_choice": ["a"]}, StructuredKind.CHOICE, '["a"]'),
+        ({"guided_json": True}, StructuredKind.JSON_OBJECT, ""),
+    ],
+)
+def test_structure(fields: dict[str, Any], kind: StructuredKind, value: str) -> None:
+    for generation in (chat(**fields), completion(**fields)):
+        assert generation.sampling.structured == Structured(kind, value)
+
+
+def test_tools_and_calls_reach_the_template() -> None:
+    history = [
+        {"role": "assistant", "content": None, "tool_calls": [CALL], "reasoning": "hm"},
+        {"role": "tool", "tool_call_id": "1", "content": [{"type": "text", "text": "4"}]},
+    ]
+    prompt = chat(messages=[*HI, *history], tools=[TOOL]).prompts[0]
+    called, answered = prompt.messages[1:]
+    assert called["content"] == ""
+    assert called["tool_calls"][0]["function"] == {"name": "f", "arguments": {}}
+    assert called["reasoning"] == called["reasoning_content"] == "hm"
+    assert answered == {"role": "tool", "content": "4", "tool_call_id": "1"}
+    function = {"name": "f", "description": None, "parameters": {"type": "object"}}
+    assert prompt.variables["tools"] == [{"type": "function", "function": function}]
+
+
+@pytest.mark.parametrize("arguments", ["{", "[1]", "", None, "[" * 100_000, '{"a":' * 100_000])
+def test_arguments_in_the_history_that_are_no_object_count_as_none(arguments: str | None) -> None:
+    call = {"id": "1", "function": {"name": "f", "arguments": arguments}}
+    generation = chat(messages=[{"role": "assistant", "tool_calls": [call]}])
+    assert generation.prompts[0].messages[0]["tool_calls"][0]["function"]["arguments"] == {}
+
+
+def test_a_template_is_not_told_other_tools_by_its_variables() -> None:
+    assert chat(chat_template_kwargs={"tools": ["forged"], "x": 1}).prompts[0].variables["tools"] is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        ({}, None),
+        ({"service_tier": "auto"}, None),
+        ({"service_tier": "priority"}, ServiceClass.INTERACTIVE),
+        ({"service_tier": "flex"}, ServiceClass.BATCH),
+        ({"pdmesh": {"service_class": "batch"}, "service_tier": "priority"}, ServiceClass.BATCH),
+    ],
+)
+def test_service_classes(fields: dict[str, Any], expected: ServiceClass | None) -> None:
+    assert chat(**fields).service_class is expected
+
+
+def test_conversations_are_named_by_cache_key_before_user() -> None:
+    assert chat(user="u").session_key == "u"
+    assert chat(user="u", prompt_cache_key="k").session_key == "k"
+
+
+def test_several_prompts() -> None:
+    assert [prompt.text for prompt in completion(prompt=["a", "b"]).prompts] == ["a", "b"]
+    assert [list(prompt.ids) for prompt in completion(prompt=[[1], [2, 3]]).prompts] == [[1], [2, 3]]
 
 
 def test_text_parts_become_text() -> None:

@@ -33,7 +33,9 @@ def test_what_hugging_face_offers_templates() -> None:
     assert render("{% for m in messages %}{% if true %}{% continue %}{% endif %}x{% endfor %}") == ""
     assert render("{% generation %}a{% endgeneration %}b") == "ab"
     assert render("{{ enable_thinking }}", enable_thinking=False) == "False"
-    assert render("{{ tools is none }} {{ add_generation_prompt }}", tools="forged") == "True True"
+    assert render("{{ tools is none }} {{ add_generation_prompt }}") == "True True"
+    assert render("{{ tools }}", tools=["f"]) == "['f']"
+    assert render("{{ messages | length }}", messages="forged") == "1"
 
 
 def test_a_template_refuses_messages_in_its_own_words() -> None:

@@ -1,0 +1,132 @@
+"""What shape an answer is to have: OpenAI's `response_format`, vLLM's `structured_outputs`, its old names."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from services.common.domain import Structured, StructuredKind
+from services.common.errors import InvalidField
+
+VALUE_CHARS_MAX = 262_144
+CHOICES_MAX = 1_024
+
+
+class JsonSchema(msgspec.Struct):
+    """`response_format.json_schema`."""
+
+    name: str
+    schema: dict[str, Any] | None = None
+    strict: bool | None = None
+    """Kept either way."""
+    description: str | None = None
+
+
+class ResponseFormat(msgspec.Struct):
+    """`response_format`."""
+
+    type: str
+    json_schema: JsonSchema | None = None
+
+
+class StructuredOutputs(msgspec.Struct):
+    """vLLM's `structured_outputs`: exactly one of these."""
+
+    json: str | dict[str, Any] | bool | None = None
+    regex: str | None = None
+    choice: list[str] | None = None
+    grammar: str | None = None
+    json_object: bool | None = None
+    structural_tag: str | None = None
+
+
+class FormatFields(msgspec.Struct, kw_only=True):
+    """The fields of a body that shape its answer."""
+
+    response_format: ResponseFormat | None = None
+    structured_outputs: StructuredOutputs | None = None
+    guided_json: str | dict[str, Any] | bool | None = None
+    guided_regex: str | None = None
+    guided_choice: list[str] | None = None
+    guided_grammar: str | None = None
+
+
+_KINDS = {
+    "json": StructuredKind.JSON_SCHEMA,
+    "regex": StructuredKind.REGEX,
+    "choice": StructuredKind.CHOICE,
+    "grammar": StructuredKind.GRAMMAR,
+    "structural_tag": StructuredKind.STRUCTURAL_TAG,
+}
+
+
+def structured_of(body: FormatFields) -> Structured | None:
+    """The one constraint of a body; raises `InvalidField` for several, or one that cannot be."""
+    found = [*_from_response_format(body.response_format), *_from_extensions(body)]
+    if len(found) > 1:
+        names = " and ".join(name for name, _ in found)
+        raise InvalidField(f"{found[1][0]}: only one of {names} can be kept", field=found[1][0])
+    return found[0][1] if found else None
+
+
+def _from_response_format(asked: ResponseFormat | None) -> Iterator[tuple[str, Structured]]:
+    if asked is None or asked.type == "text":
+        return
+    if asked.type == "json_object":
+        yield "response_format", Structured(StructuredKind.JSON_OBJECT)
+        return
+    if asked.type != "json_schema":
+        raise InvalidField(
+            "response_format.type: must be text, json_object or json_schema", field="response_format.type"
+        )
+    if asked.json_schema is None or asked.json_schema.schema is None:
+        name = "response_format.json_schema" + (".schema" if asked.json_schema else "")
+        raise InvalidField(f"{name}: is required", field=name)
+    name = "response_format.json_schema.schema"
+    yield "response_format", _structured(name, "json", asked.json_schema.schema)
+
+
+def _from_extensions(body: FormatFields) -> Iterator[tuple[str, Structured]]:
+    outputs = body.structured_outputs
+    if outputs is not None:
+        given = [(name, getattr(outputs, name)) for name in outputs.__struct_fields__]
+        given = [(name, value) for name, value in given if value is not None and value is not False]
+        if len(given) != 1:
+            raise InvalidField(
+                f"structured_outputs: needs exactly one of {', '.join(outputs.__struct_fields__)}",
+                field="structured_outputs",
+            )
+        name, value = given[0]
+        yield "structured_outputs", _structured(f"structured_outputs.{name}", name, value)
+    for name in ("json", "regex", "choice", "grammar"):
+        value = getattr(body, f"guided_{name}")
+        if value is not None:
+            yield f"guided_{name}", _structured(f"guided_{name}", name, value)
+
+
+def _structured(at: str, name: str, value: Any) -> Structured:
+    if name == "json_object" or (name == "json" and value is True):
+        return Structured(StructuredKind.JSON_OBJECT)
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    if name == "choice":
+        _check_choices(at, value)
+    if name in ("json", "structural_tag"):
+        _check_json(at, text)
+    if not text or len(text) > VALUE_CHARS_MAX:
+        raise InvalidField(f"{at}: must have 1 to {VALUE_CHARS_MAX} characters", field=at)
+    return Structured(_KINDS[name], text)
+
+
+def _check_choices(at: str, choices: list[str]) -> None:
+    if not 0 < len(choices) <= CHOICES_MAX or not all(choices):
+        raise InvalidField(f"{at}: must be 1 to {CHOICES_MAX} texts, none empty", field=at)
+
+
+def _check_json(at: str, text: str) -> None:
+    """A schema that is given as text; one that is given as an object has been decoded already."""
+    try:
+        decoded = msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        raise InvalidField(f"{at}: is not valid JSON", field=at) from None
+    if not isinstance(decoded, dict):
+        raise InvalidField(f"{at}: must be a JSON object", field=at)
