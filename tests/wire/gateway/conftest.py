@@ -28,6 +28,8 @@ class Edge:
     router: FakeRouter
     tokenizer: Tokenizer
     stop: asyncio.Event
+    grpc: str = ""
+    """Address of the gRPC API."""
 
     def ids(self, text: str) -> list[int]:
         """Token ids of a text."""
@@ -87,6 +89,13 @@ def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @asynccontextmanager
 async def running_gateway(settings: Settings) -> AsyncIterator[tuple[str, asyncio.Event]]:
     """A gateway while the block runs: its URL, and the event that stops it."""
+    async with announced_gateway(settings) as (facts, stop):
+        yield facts["url"], stop
+
+
+@asynccontextmanager
+async def announced_gateway(settings: Settings) -> AsyncIterator[tuple[dict[str, str], asyncio.Event]]:
+    """The same, with all that it says of itself."""
     stop = asyncio.Event()
     ready: asyncio.Future[dict[str, str]] = asyncio.get_running_loop().create_future()
     serving = asyncio.create_task(serve(settings, stop, ready.set_result, CollectorRegistry()))
@@ -94,7 +103,7 @@ async def running_gateway(settings: Settings) -> AsyncIterator[tuple[str, asynci
     if serving.done():
         await serving
     try:
-        yield (await ready)["url"], stop
+        yield await ready, stop
     finally:
         stop.set()
         await serving
@@ -117,11 +126,11 @@ async def running_edge(directory: Path, **settings: object) -> AsyncIterator[Edg
     router = FakeRouter()
     async with running_router(router) as router_port:
         given = {"port": 0, "model": str(directory), "router": (f"127.0.0.1:{router_port}",), **settings}
-        async with running_gateway(Settings(**given)) as (url, stop):
-            port = int(url.rsplit(":", 1)[1])
+        async with announced_gateway(Settings(**given)) as (facts, stop):
+            port = int(facts["url"].rsplit(":", 1)[1])
             await become_ready(port)
             tokenizer = Tokenizer.from_file(str(directory / "tokenizer.json"))
-            yield Edge(url, port, router, tokenizer, stop)
+            yield Edge(facts["url"], port, router, tokenizer, stop, facts["grpc"])
 
 
 @pytest.fixture
