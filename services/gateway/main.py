@@ -26,7 +26,7 @@ from services.gateway.openai.errors import error_response
 from services.gateway.parsing import load_parsing
 from services.gateway.pipeline import Parts, Pipeline
 from services.gateway.rendering import ModelFiles, Renderer, model_directory
-from services.gateway.router_session import RouterSession
+from services.gateway.routers import Routers
 from services.gateway.settings import Settings
 from services.gateway.tenants.tenancy import Tenancy
 from services.gateway.tls import Tls
@@ -50,12 +50,13 @@ async def serve(
     renderer = Renderer(ModelFiles.read(directory))
     parsing = load_parsing(directory, settings.tool_call_parser, settings.reasoning_parser)
     clock, limits, metrics = MonotonicClock(), DEFAULTS, Metrics(registry)
-    session = RouterSession(
+    session = Routers(
         settings.router,
         _greeting(settings),
         resume_wait_ms=settings.resume_wait_ms,
         limits=limits,
         clock=clock,
+        security=settings.mesh.security(),
     )
     tls = Tls(settings.tls)
     models = Models(session, renderer, settings.served_model_name, parsing)

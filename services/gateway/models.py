@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from services.common.errors import ModelNotFound, NoWorkers, RouterUnavailable
 from services.gateway.parsing import NoParsing, Parsing
 from services.gateway.rendering import Renderer
-from services.gateway.router_session import RETRY_AFTER_MS, RouterSession
+from services.gateway.routers import RETRY_AFTER_MS, Routers
 
 NO_PARSING = NoParsing()
 
@@ -28,7 +28,7 @@ class Models:
     """The models of one gateway. Without a name of its own, the renderer serves whatever the router does."""
 
     def __init__(
-        self, session: RouterSession, renderer: Renderer, own_name: str = "", parsing: Parsing = NO_PARSING
+        self, session: Routers, renderer: Renderer, own_name: str = "", parsing: Parsing = NO_PARSING
     ) -> None:
         self.created_s = int(time.time())
         self._session = session

@@ -1,4 +1,4 @@
-"""The gateway's one stream to a router: requests out, tokens in, and going on when the router is lost."""
+"""The gateway's stream to one router: requests out, tokens in."""
 
 import asyncio
 import logging
@@ -10,14 +10,9 @@ import grpc.aio
 
 from pdmesh.router.v1 import router_pb2, router_pb2_grpc
 from services.common.clock import Clock, MonotonicClock
-from services.common.domain import FinishReason, Path, Receipt, Request, TokenColumns
-from services.common.errors import (
-    Cancelled,
-    Internal,
-    MeshError,
-    RouterUnavailable,
-    TooManyConnections,
-)
+from services.common.credentials import OPEN, Security
+from services.common.domain import FinishReason, Path, Receipt, TokenColumns
+from services.common.errors import Cancelled, Internal, MeshError
 from services.common.limits import DEFAULTS, Limits
 from services.common.rpc import Link, LinkLost, error_from_rpc, open_channel
 from services.common.rpc.columns import columns_from_wire
@@ -28,91 +23,83 @@ from services.common.rpc.convert import (
     request_to_wire,
 )
 from services.common.rpc.frames import SubmissionDraft
-from services.gateway.streams import LiveStream, Placement, StreamSink
+from services.gateway.streams import LiveStream, Placement
 
 BACKOFF_MS = (50.0, 2_000.0)
 """First and longest pause between attempts to connect; doubled each time, jittered."""
-RETRY_AFTER_MS = 1_000
-
 _log = logging.getLogger(__name__)
 _END_REASONS = (FinishReason.STOP, FinishReason.LENGTH, FinishReason.CANCELLED)
 
 
 class RouterSession:
-    """Carries all requests of this gateway; `run` keeps it connected until cancelled.
+    """The link to one router; `run` keeps it connected until cancelled.
 
-    While no router is there, new requests are refused and those in flight wait, at most `resume_wait_ms`,
-    to be submitted again with the tokens that they have, as soon as a router serves their model; one whose
-    sampling forbids that fails at once.
+    What was in flight when the router is lost goes to `on_orphans`, all but what has ended by then.
     """
 
     def __init__(
         self,
-        addresses: Sequence[str],
+        address: str,
         greeting: router_pb2.GatewayGreeting,
         *,
-        resume_wait_ms: float,
         limits: Limits = DEFAULTS,
         clock: Clock | None = None,
+        security: Security = OPEN,
         on_change: Callable[[], None] = lambda: None,
+        on_orphans: Callable[[Sequence[LiveStream]], None] = lambda _: None,
     ) -> None:
         self.model_lens: Mapping[str, int] = {}
         """Longest prompt and answer together, in tokens, by the name of each model served."""
         self.adapters: Mapping[str, Sequence[str]] = {}
         """Names of the LoRA adapters that each model is served with."""
-        self._addresses = addresses
+        self._address = address
         self._greeting = greeting
-        self._resume_wait_ms = resume_wait_ms
         self._limits = limits
         self._clock = clock or MonotonicClock()
-        self._on_change = on_change
-        self.known_models: set[str] = set()
-        """Names of all models that a router has ever said it serves."""
+        self._security = security
+        self._on_change, self._on_orphans = on_change, on_orphans
         self._streams: dict[int, LiveStream] = {}
-        self._waiting: dict[int, LiveStream] = {}
-        """Streams that lost their router, by the number that they had there."""
         self._last_number = 0
         self._draft = SubmissionDraft()
         self._link: Link[router_pb2.ConnectResponse, router_pb2.ConnectRequest] | None = None
-        self._is_attached = False
-        self._lost_at_ms = self._clock.now_ms()
+        self._is_attached = self._is_leaving = False
         self._failures = 0
 
     @property
-    def is_attached(self) -> bool:
-        """Whether a router has greeted us."""
-        return self._is_attached
+    def is_open(self) -> bool:
+        """Whether the router takes requests: it has greeted us, and is not about to leave."""
+        return self._is_attached and not self._is_leaving
 
     @property
     def stream_count(self) -> int:
-        """Requests in flight."""
-        return len(self._streams) + len(self._waiting)
+        """Requests in flight here."""
+        return len(self._streams)
 
-    def submit(self, request: Request, sink: StreamSink, final_ids: frozenset[int]) -> LiveStream:
-        """Send a request to the router; raises `RouterUnavailable` or `TooManyConnections`."""
-        if not self._is_attached:
-            raise RouterUnavailable("no router is connected", retry_after_ms=RETRY_AFTER_MS)
-        if self.stream_count >= self._limits.streams_per_gateway_max:
-            raise TooManyConnections(
-                "this gateway's streams are at their bound", retry_after_ms=RETRY_AFTER_MS
-            )
-        live = LiveStream(0, request, sink, final_ids)
-        self._send(live, request)
-        return live
+    def send(self, live: LiveStream) -> None:
+        """Submit a stream, with what its client already has."""
+        self._last_number += 1
+        live.number = self._last_number
+        self._streams[live.number] = live
+        self._draft.submit(request_to_wire(live.number, live.resumed_request()))
+        self._wake()
 
-    def cancel(self, live: LiveStream) -> None:
-        """Tell the router that nobody wants the rest. The end is still reported; tokens are not."""
-        if self._waiting.pop(live.number, None) is live:
-            self._fail(live, Cancelled())
-        elif not live.is_cancelled and self._streams.get(live.number) is live:
+    def cancel(self, live: LiveStream) -> bool:
+        """Tell the router that nobody wants the rest; False when the stream is not here.
+
+        The end is still reported; tokens are not.
+        """
+        if self._streams.get(live.number) is not live:
+            return False
+        if not live.is_cancelled:
             live.is_cancelled = True
             self._draft.cancel(live.number)
             self._wake()
+        return True
 
     async def run(self) -> None:
         """Connect, exchange frames, connect again; until cancelled."""
         while True:
-            address = self._addresses[self._failures % len(self._addresses)]
+            address = self._address
             try:
                 await self._connect(address)
             except LinkLost as lost:
@@ -126,8 +113,8 @@ class RouterSession:
 
     async def _connect(self, address: str) -> None:
         """One connection, until it is lost; the finally block leaves nothing of it."""
-        channel = open_channel(address, self._limits)
-        call = router_pb2_grpc.RouterServiceStub(channel).Connect()
+        channel = open_channel(address, self._limits, self._security)
+        call = router_pb2_grpc.RouterServiceStub(channel).Connect(metadata=self._security.metadata)
         self._draft = SubmissionDraft()
         self._draft.greet(self._greeting)
         self._link = Link(call, self._draft, limits=self._limits, clock=self._clock)
@@ -144,16 +131,6 @@ class RouterSession:
         pause_ms = min(most, least * 2.0 ** min(self._failures, 16)) * random.uniform(0.5, 1.0)
         self._failures += 1
         await asyncio.sleep(pause_ms / 1000.0)
-        self._end_waiting_in_vain()
-
-    # Out.
-
-    def _send(self, live: LiveStream, request: Request) -> None:
-        self._last_number += 1
-        live.number = self._last_number
-        self._streams[live.number] = live
-        self._draft.submit(request_to_wire(live.number, request))
-        self._wake()
 
     def _wake(self) -> None:
         if self._link is not None:
@@ -164,11 +141,12 @@ class RouterSession:
     def _on_frame(self, frame: router_pb2.ConnectResponse) -> None:
         if frame.HasField("greeting"):
             self._attach(frame.greeting)
+        if frame.leaving and not self._is_leaving:
+            self._is_leaving = True
+            self._on_change()
         if frame.HasField("models"):
             self.model_lens = {model.name: model.max_model_len for model in frame.models.models}
             self.adapters = {model.name: tuple(model.adapters) for model in frame.models.models}
-            self.known_models.update(self.model_lens)
-            self._submit_waiting()
             self._on_change()
         for placed in frame.placed:
             self._on_placed(placed)
@@ -176,7 +154,6 @@ class RouterSession:
             self._on_columns(columns_from_wire(frame.tokens))
         for ended in frame.ended:
             self._on_ended(ended)
-        self._end_waiting_in_vain()
 
     def _on_placed(self, placed: router_pb2.StreamPlaced) -> None:
         live = self._streams.get(placed.stream)
@@ -240,44 +217,27 @@ class RouterSession:
         self._on_change()
 
     def _detach(self) -> None:
-        if self._is_attached:
-            self._lost_at_ms = self._clock.now_ms()
-        self._is_attached = False
+        self._is_attached = self._is_leaving = False
         self._link = None
         self.model_lens, self.adapters = {}, {}
         for live in list(self._streams.values()):
             self._settle_or_keep(live)
-        self._waiting |= self._streams
+        orphans = list(self._streams.values())
         self._streams.clear()
         self._on_change()
-
-    def _submit_waiting(self) -> None:
-        """Go on with what the router can take: one that has just started knows no workers yet."""
-        for number, live in list(self._waiting.items()):
-            if live.request.model in self.model_lens:
-                del self._waiting[number]
-                self._send(live, live.resumed_request())
-
-    def _end_waiting_in_vain(self) -> None:
-        if self._waiting and self._clock.now_ms() - self._lost_at_ms > self._resume_wait_ms:
-            error = RouterUnavailable("the router was lost", retry_after_ms=RETRY_AFTER_MS)
-            for number in list(self._waiting):
-                self._fail(self._waiting.pop(number), error)
+        self._on_orphans(orphans)
 
     def _settle_or_keep(self, live: LiveStream) -> None:
         """End what need not go on elsewhere. Whether it can, the next router knows."""
         if live.is_cancelled:
-            self._fail(live, Cancelled())
+            self._streams.pop(live.number)
+            self._tell(live, lambda: live.sink.on_failed(Cancelled()))
         elif live.is_complete():
             self._streams.pop(live.number)
             at_length = len(live.delivered) >= live.request.sampling.max_tokens
             reason = FinishReason.LENGTH if at_length else FinishReason.STOP
             receipt = _bare_receipt(live)
             self._tell(live, lambda: live.sink.on_ended(reason, receipt))
-
-    def _fail(self, live: LiveStream, error: MeshError) -> None:
-        self._streams.pop(live.number, None)
-        self._tell(live, lambda: live.sink.on_failed(error))
 
 
 def split(columns: TokenColumns) -> Iterable[tuple[int, "array[int]"]]:

@@ -32,6 +32,8 @@ class GatewayServicer(router_pb2_grpc.RouterServiceServicer):
         self._shell.gateways[session] = peer
         greeting = router_pb2.RouterGreeting(router_id=self._router_id, version=self._version)
         peer.draft.greet(greeting)
+        if self._shell.is_leaving:
+            peer.draft.leave()
         self._shell.feed(GatewayAttached(session))
         try:
             await peer.link.run(lambda frame: self._on_frame(session, frame))

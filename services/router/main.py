@@ -81,6 +81,7 @@ async def serve(
                 ready({"url": f"{settings.host}:{port}"})
                 await stop.wait()
                 await server.set_serving(False)
+                shell.leave()
                 await _drain(shell, settings.grace_ms)
                 ticking.cancel()
     finally:
@@ -89,7 +90,7 @@ async def serve(
 
 def _server(shell: Shell, settings: Settings, limits: Limits, clock: MonotonicClock) -> RpcServer:
     router_id = settings.router_id or f"router-{socket.gethostname()}-{os.getpid()}"
-    server = RpcServer(SERVICES, limits)
+    server = RpcServer(SERVICES, limits, settings.mesh.security())
     gateways = GatewayServicer(shell, router_id, VERSION, limits)
     router_pb2_grpc.add_RouterServiceServicer_to_server(gateways, server.server)
     workers = WorkerServicer(shell, router_id, limits)

@@ -67,12 +67,20 @@ class Shell:
     def __init__(self, core: RouterCore, clock: Clock, metrics: Metrics, poison: PoisonLog) -> None:
         self.core = core
         self.gateways: dict[int, GatewayPeer] = {}
+        self.is_leaving = False
         self.workers: dict[int, WorkerPeer] = {}
         self.idle = asyncio.Event()
         """Set while no request is in flight."""
         self.idle.set()
         self._clock, self._metrics, self._poison = clock, metrics, poison
         self._sessions = count(1)
+
+    def leave(self) -> None:
+        """Tell gateways, those that connect from now on included, to take new requests elsewhere."""
+        self.is_leaving = True
+        for gateway in self.gateways.values():
+            gateway.draft.leave()
+            gateway.link.wake()
 
     def new_session(self) -> int:
         """A number for a new connection."""
@@ -168,4 +176,5 @@ def _model(info: ModelInfo) -> router_pb2.Model:
         max_model_len=info.max_model_len_tokens,
         prefill_workers=info.prefill_workers,
         decode_workers=info.decode_workers,
+        adapters=info.adapters,
     )

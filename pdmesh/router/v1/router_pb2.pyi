@@ -64,7 +64,7 @@ class Submission(_message.Message):
     def __init__(self, stream: _Optional[int] = ..., request_id: _Optional[str] = ..., model: _Optional[str] = ..., tenant: _Optional[str] = ..., service_class: _Optional[_Union[_types_pb2.ServiceClass, str]] = ..., deadline_ms: _Optional[int] = ..., prompt_token_ids: _Optional[bytes] = ..., delivered_token_ids: _Optional[bytes] = ..., sampling: _Optional[_Union[_types_pb2.Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., strict_disaggregation: _Optional[bool] = ..., session_key: _Optional[str] = ..., lora: _Optional[str] = ..., priority: _Optional[int] = ..., tenant_weight: _Optional[float] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
-    __slots__ = ("sequence", "greeting", "placed", "tokens", "ended", "models", "acknowledged")
+    __slots__ = ("sequence", "greeting", "placed", "tokens", "ended", "models", "acknowledged", "leaving")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     GREETING_FIELD_NUMBER: _ClassVar[int]
     PLACED_FIELD_NUMBER: _ClassVar[int]
@@ -72,6 +72,7 @@ class ConnectResponse(_message.Message):
     ENDED_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    LEAVING_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     greeting: RouterGreeting
     placed: _containers.RepeatedCompositeFieldContainer[StreamPlaced]
@@ -79,7 +80,8 @@ class ConnectResponse(_message.Message):
     ended: _containers.RepeatedCompositeFieldContainer[StreamEnded]
     models: ModelList
     acknowledged: int
-    def __init__(self, sequence: _Optional[int] = ..., greeting: _Optional[_Union[RouterGreeting, _Mapping]] = ..., placed: _Optional[_Iterable[_Union[StreamPlaced, _Mapping]]] = ..., tokens: _Optional[_Union[_types_pb2.TokenColumns, _Mapping]] = ..., ended: _Optional[_Iterable[_Union[StreamEnded, _Mapping]]] = ..., models: _Optional[_Union[ModelList, _Mapping]] = ..., acknowledged: _Optional[int] = ...) -> None: ...
+    leaving: bool
+    def __init__(self, sequence: _Optional[int] = ..., greeting: _Optional[_Union[RouterGreeting, _Mapping]] = ..., placed: _Optional[_Iterable[_Union[StreamPlaced, _Mapping]]] = ..., tokens: _Optional[_Union[_types_pb2.TokenColumns, _Mapping]] = ..., ended: _Optional[_Iterable[_Union[StreamEnded, _Mapping]]] = ..., models: _Optional[_Union[ModelList, _Mapping]] = ..., acknowledged: _Optional[int] = ..., leaving: _Optional[bool] = ...) -> None: ...
 
 class RouterGreeting(_message.Message):
     __slots__ = ("router_id", "version")

@@ -200,6 +200,11 @@ class AnswerDraft:
     def __init__(self) -> None:
         self._frame = router_pb2.ConnectResponse()
         self._columns = TokenColumns()
+        self._leaving = False
+
+    def leave(self) -> None:
+        """Say in this and every later frame that the router leaves."""
+        self._leaving = True
 
     def greet(self, greeting: router_pb2.RouterGreeting) -> None:
         """Make the greeting part of the next frame, which must be the first."""
@@ -228,7 +233,7 @@ class AnswerDraft:
     def take(self, sequence: int, acknowledged: int) -> router_pb2.ConnectResponse:
         """All that waits, as one frame."""
         frame, self._frame = self._frame, router_pb2.ConnectResponse()
-        frame.sequence, frame.acknowledged = sequence, acknowledged
+        frame.sequence, frame.acknowledged, frame.leaving = sequence, acknowledged, self._leaving
         if self._columns.streams:
             frame.tokens.CopyFrom(columns_to_wire(self._columns))
             self._columns = TokenColumns()

@@ -1,0 +1,152 @@
+"""All routers of the mesh as this gateway sees them: one link to each, and every request on one of them."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+
+from pdmesh.router.v1 import router_pb2
+from services.common.clock import Clock, MonotonicClock
+from services.common.credentials import OPEN, Security
+from services.common.domain import Request
+from services.common.errors import Cancelled, MeshError, RouterUnavailable, TooManyConnections
+from services.common.limits import DEFAULTS, Limits
+from services.gateway.router_session import RouterSession
+from services.gateway.streams import LiveStream, StreamSink
+
+RETRY_AFTER_MS = 1_000
+WAITING_CHECK_S = 0.25
+
+_log = logging.getLogger(__name__)
+
+
+class Routers:
+    """Gives each request to the router with the fewest of ours; `run` keeps all links until cancelled.
+
+    What a lost router had goes on at another at once, with the tokens that its client has. While no router
+    serves its model it waits, at most `resume_wait_ms`; new requests are refused meanwhile.
+    """
+
+    def __init__(
+        self,
+        addresses: Sequence[str],
+        greeting: router_pb2.GatewayGreeting,
+        *,
+        resume_wait_ms: float,
+        limits: Limits = DEFAULTS,
+        clock: Clock | None = None,
+        security: Security = OPEN,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.model_lens: Mapping[str, int] = {}
+        """Longest prompt and answer together, in tokens, by the name of each model served."""
+        self.adapters: Mapping[str, Sequence[str]] = {}
+        """Names of the LoRA adapters that each model is served with."""
+        self.known_models: set[str] = set()
+        """Names of all models that a router has ever said it serves."""
+        self._resume_wait_ms = resume_wait_ms
+        self._limits = limits
+        self._clock = clock or MonotonicClock()
+        self._on_change = on_change
+        self._waiting: dict[LiveStream, float] = {}
+        """Streams that lost their router, and when."""
+        self._sessions = [
+            RouterSession(
+                address,
+                greeting,
+                limits=limits,
+                clock=self._clock,
+                security=security,
+                on_change=self._changed,
+                on_orphans=self._adopt,
+            )
+            for address in addresses
+        ]
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether any router takes requests."""
+        return any(session.is_open for session in self._sessions)
+
+    @property
+    def stream_count(self) -> int:
+        """Requests in flight."""
+        return sum(session.stream_count for session in self._sessions) + len(self._waiting)
+
+    def submit(self, request: Request, sink: StreamSink, final_ids: frozenset[int]) -> LiveStream:
+        """Send a request to a router; raises `RouterUnavailable` or `TooManyConnections`."""
+        session = self._choose(request.model)
+        if session is None:
+            raise RouterUnavailable("no router is connected", retry_after_ms=RETRY_AFTER_MS)
+        if self.stream_count >= self._limits.streams_per_gateway_max:
+            raise TooManyConnections(
+                "this gateway's streams are at their bound", retry_after_ms=RETRY_AFTER_MS
+            )
+        live = LiveStream(0, request, sink, final_ids)
+        session.send(live)
+        return live
+
+    def cancel(self, live: LiveStream) -> None:
+        """Nobody wants the rest. The end is still reported; tokens are not."""
+        if self._waiting.pop(live, None) is not None:
+            _fail(live, Cancelled())
+        else:
+            any(session.cancel(live) for session in self._sessions)
+
+    async def run(self) -> None:
+        """Keep a link to every router; until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for session in self._sessions:
+                tasks.create_task(session.run())
+            while True:
+                await asyncio.sleep(WAITING_CHECK_S)
+                self._end_waiting_in_vain()
+
+    def _choose(self, model: str) -> RouterSession | None:
+        """Of those that take requests, one that serves the model if any does, with the fewest of ours.
+
+        Which models there are is for a router to say: where none serves it, one refuses it.
+        """
+        ready = [session for session in self._sessions if session.is_open]
+        serving = [session for session in ready if model in session.model_lens]
+        return min(serving or ready, key=lambda session: session.stream_count, default=None)
+
+    def _changed(self) -> None:
+        """A router came, went, or serves other models."""
+        lens: dict[str, int] = {}
+        adapters: dict[str, Sequence[str]] = {}
+        for session in self._sessions:
+            if session.is_open:
+                for name, length in session.model_lens.items():
+                    lens[name] = min(length, lens.get(name, length))
+                adapters |= session.adapters
+        self.model_lens, self.adapters = lens, adapters
+        self.known_models.update(lens)
+        self._submit_waiting()
+        self._on_change()
+
+    def _adopt(self, orphans: Sequence[LiveStream]) -> None:
+        """Streams of a lost router."""
+        now_ms = self._clock.now_ms()
+        self._waiting.update((live, now_ms) for live in orphans)
+        self._submit_waiting()
+
+    def _submit_waiting(self) -> None:
+        """Go on with what a router can take: one that has just started knows no workers yet."""
+        for live in list(self._waiting):
+            if live.request.model in self.model_lens and (session := self._choose(live.request.model)):
+                del self._waiting[live]
+                session.send(live)
+
+    def _end_waiting_in_vain(self) -> None:
+        over_ms = self._clock.now_ms() - self._resume_wait_ms
+        for live, lost_ms in list(self._waiting.items()):
+            if lost_ms < over_ms:
+                del self._waiting[live]
+                _fail(live, RouterUnavailable("the router was lost", retry_after_ms=RETRY_AFTER_MS))
+
+
+def _fail(live: LiveStream, error: MeshError) -> None:
+    try:
+        live.sink.on_failed(error)
+    except Exception:  # one answer's fault must not end what carries them all
+        _log.exception("request %s failed in the gateway", live.request.request_id)
