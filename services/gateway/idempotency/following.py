@@ -35,8 +35,8 @@ class Following:
             return True
         if found.progress is not Progress.WHOLE and not await self._is_alive(held.name, found):
             return False
-        held.tape.run = held.run = found.run
-        held.tape.is_copy = True
+        held.tape.copy(found.run)
+        held.run = found.run
         try:
             return await self._copy(held)
         except StoreUnavailable as away:

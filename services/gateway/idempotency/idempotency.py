@@ -153,8 +153,7 @@ class Idempotency:
         """Take the name, or follow whoever has it; take over from one that died."""
         try:
             for _ in range(CLAIMS_MAX):
-                if self._outage.spares():
-                    raise StoreUnavailable("Redis was away a moment ago")
+                self._outage.check()
                 found = await journal.claim(held.name, held.digest, held.run)
                 self._outage.end()
                 if found is None:

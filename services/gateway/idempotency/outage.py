@@ -17,22 +17,23 @@ class Outage:
     def __init__(self, clock: Clock) -> None:
         self.is_on = False
         self._clock = clock
+        self._why = ""
         self._try_ms = 0.0
 
-    def spares(self) -> bool:
-        """Whether to go on without the journal rather than wait for it again."""
+    def check(self) -> None:
+        """Raise `StoreUnavailable` rather than have a request wait for the journal again so soon."""
         now_ms = self._clock.now_ms()
-        if not self.is_on or now_ms >= self._try_ms:
-            self._try_ms = now_ms + RETRY_MS
-            return False
-        return True
+        if self.is_on and now_ms < self._try_ms:
+            raise StoreUnavailable(self._why)
+        self._try_ms = now_ms + RETRY_MS
 
     def begin(self, away: StoreUnavailable) -> None:
         """Take notice of a failure."""
         if not self.is_on:
             _log.error("idempotency keys reach only this gateway: %s", away.message)
-        self.is_on = True
-        self._try_ms = self._clock.now_ms() + RETRY_MS
+            self.is_on = True
+            self._try_ms = self._clock.now_ms() + RETRY_MS
+        self._why = away.message
 
     def end(self) -> None:
         """Take notice of a success."""

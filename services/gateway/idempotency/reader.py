@@ -63,7 +63,7 @@ class Reader:
             return
         if tape.error is not None:
             self._break_off(tape.error)
-        elif tape.head is not None and self._find_start():
+        elif tape.run and self._find_start() and tape.head is not None:
             if not tape.head.is_stream:
                 self._respond(tape.head)
             elif not exchange.is_behind:

@@ -79,6 +79,12 @@ class Tape:
         """What it takes of memory."""
         return len(self._body)
 
+    def copy(self, run: str) -> None:
+        """What follows is a copy of a run; readers may have come for another."""
+        self.run = run
+        self.is_copy = True
+        self._tell()
+
     def begin(self, head: Head) -> None:
         """Take the head; readers learn of it with the first bytes."""
         self.head = head
