@@ -20,8 +20,10 @@ from services.gateway.idempotency import Idempotency
 from services.gateway.metrics import Metrics
 from services.gateway.models import Models
 from services.gateway.openai.chat import parse_chat
+from services.gateway.openai.chat_format import ChatFormat
 from services.gateway.openai.completion import parse_completion
-from services.gateway.openai.format import ChatFormat, CompletionFormat, FormatType
+from services.gateway.openai.completion_format import CompletionFormat
+from services.gateway.openai.format import FormatType
 from services.gateway.parts import Authenticator, Everybody
 
 _log = logging.getLogger("pdmesh.request")

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from services.common.domain import Receipt
+from services.common.domain import Receipt, ServiceClass
 from services.gateway.call import Call
 from services.gateway.writers import Ending, Opening, Piece, Usage
 
@@ -65,10 +65,13 @@ def usage_json(usage: Usage) -> dict[str, Any]:
     return made
 
 
-class _Format:
-    """What both kinds share: the fields around `choices`, and events with only their text left open."""
+class OpenAiFormat:
+    """What chats and plain completions share: the fields around `choices`, and a template for plain text.
 
-    __slots__ = ("_call", "_fields", "_has_usage", "_opening", "_tail", "_templates")
+    Most pieces are plain text: of their event only the text is encoded. Anything else is encoded whole.
+    """
+
+    __slots__ = ("_call", "_fields", "_generation", "_has_details", "_opening", "_tail", "_templates")
 
     stream_object = ""
     body_object = ""
@@ -77,30 +80,40 @@ class _Format:
     def __init__(self, call: Call, opening: Opening) -> None:
         self._call = call
         self._opening = opening
-        self._has_usage = call.generation.includes_usage
-        self._fields = {
+        self._generation = generation = call.generation
+        self._has_details = (
+            generation.returns_token_ids
+            or generation.includes_running_usage
+            or generation.sampling.logprobs is not None
+        )
+        self._fields: dict[str, Any] = {
             "id": self.id_prefix + call.request_id,
             "created": opening.created_s,
             "model": opening.model,
         }
-        self._tail = {"usage": None} if self._has_usage else {}
+        if generation.service_class is not None:
+            self._fields["service_tier"] = _TIERS[call.service_class]
+        self._tail: dict[str, Any] = {"usage": None} if generation.includes_usage else {}
         self._templates: dict[int, tuple[bytes, bytes]] = {}
 
     def delta(self, choice: int, piece: Piece) -> bytes:
-        """The event of a piece; of plain text, only the text itself is encoded."""
+        """The event of a piece."""
+        if self._has_details or piece.reasoning or piece.tool_calls:
+            return self._event([self._detailed(choice, piece)], self._tail_of(choice))
         before, after = self._templates.get(choice) or self._template(choice)
         return b"%b%b%b" % (before, _to_json(piece.text), after)
 
     def end(self, choice: WholeChoice) -> bytes:
         """The event that ends a choice."""
-        return self._event([self._end(choice)], self._tail)
+        return self._event([self._end(choice)], self._tail_of(choice.number))
 
     def closing(self, last: WholeChoice, ending: Ending) -> bytes:
         """The events that end a stream; what is extra joins the last."""
-        if not self._has_usage:
-            return self._event([self._end(last)], self._tail | ending.extra) + DONE
+        tail = self._tail_of(last.number)
+        if not self._generation.includes_usage:
+            return self._event([self._end(last)], tail | ending.extra) + DONE
         usage = self._event([], {"usage": usage_json(ending.usage)} | ending.extra)
-        return self._event([self._end(last)], self._tail) + usage + DONE
+        return self._event([self._end(last)], tail) + usage + DONE
 
     def _template(self, choice: int) -> tuple[bytes, bytes]:
         mark = "\x01delta\x02"
@@ -109,10 +122,23 @@ class _Format:
         self._templates[choice] = before, after
         return before, after
 
+    def _tail_of(self, choice: int) -> dict[str, Any]:
+        """What follows the choices of an event: nothing, or the usage so far."""
+        if not self._generation.includes_running_usage:
+            return self._tail
+        prompt = self._opening.prompts[choice // self._generation.n]
+        return {"usage": usage_json(Usage(len(prompt), self._opening.generated_tokens(choice)))}
+
     def _end(self, choice: WholeChoice) -> dict[str, Any]:
-        return self._choice(choice.number, None, choice.finish_reason)
+        made = self._choice(choice.number, None, choice.finish_reason)
+        return made if choice.stop_reason is None else made | {"stop_reason": choice.stop_reason}
 
     def _choice(self, number: int, text: str | None, finish_reason: str | None) -> dict[str, Any]:
+        """A choice in an event."""
+        raise NotImplementedError
+
+    def _detailed(self, number: int, piece: Piece) -> dict[str, Any]:
+        """A choice in an event that is not plain text alone."""
         raise NotImplementedError
 
     def _event(self, choices: list[dict[str, Any]], tail: dict[str, Any]) -> bytes:
@@ -124,61 +150,12 @@ class _Format:
         return _to_json({**fields, "usage": usage_json(ending.usage), **ending.extra})
 
 
-class ChatFormat(_Format):
-    """Chat completions."""
-
-    __slots__ = ()
-    stream_object = "chat.completion.chunk"
-    body_object = "chat.completion"
-    id_prefix = "chatcmpl-"
-
-    def opening(self) -> bytes:
-        """The events that say whose turn it is, one for each choice."""
-        generation = self._call.generation
-        turn = {"role": "assistant", "content": ""}
-        choices = [
-            self._choice(number, None, None) | {"delta": turn}
-            for number in range(generation.n * len(generation.prompts))
-        ]
-        return b"".join([self._event([choice], self._tail) for choice in choices])
-
-    def body(self, choices: Sequence[WholeChoice], ending: Ending) -> bytes:
-        """A whole answer."""
-        return self._body([self._whole(choice) for choice in choices], ending)
-
-    def _whole(self, choice: WholeChoice) -> dict[str, Any]:
-        message = {"role": "assistant", "content": choice.piece.text, "refusal": None}
-        return {
-            "index": choice.number,
-            "message": message,
-            "logprobs": None,
-            "finish_reason": choice.finish_reason,
-        }
-
-    def _choice(self, number: int, text: str | None, finish_reason: str | None) -> dict[str, Any]:
-        delta = {} if text is None else {"content": text}
-        return {"index": number, "delta": delta, "logprobs": None, "finish_reason": finish_reason}
-
-
-class CompletionFormat(_Format):
-    """Plain completions."""
-
-    __slots__ = ()
-    stream_object = "text_completion"
-    body_object = "text_completion"
-    id_prefix = "cmpl-"
-
-    def opening(self) -> bytes:
-        """Nothing comes before the text."""
-        return b""
-
-    def body(self, choices: Sequence[WholeChoice], ending: Ending) -> bytes:
-        """A whole answer."""
-        made = [self._choice(choice.number, choice.piece.text, choice.finish_reason) for choice in choices]
-        return self._body(made, ending)
-
-    def _choice(self, number: int, text: str | None, finish_reason: str | None) -> dict[str, Any]:
-        return {"index": number, "text": text or "", "logprobs": None, "finish_reason": finish_reason}
+_TIERS = {
+    ServiceClass.INTERACTIVE: "priority",
+    ServiceClass.STANDARD: "default",
+    ServiceClass.BATCH: "flex",
+}
+"""Classes under the names of OpenAI's `service_tier`."""
 
 
 def receipt_json(receipt: Receipt) -> dict[str, Any]:

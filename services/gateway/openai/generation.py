@@ -121,10 +121,13 @@ class Generation:
 
 
 def check_vocabulary(generation: Generation, vocabulary_size: int) -> None:
-    """Raise `InvalidField` for sampling parameters that name tokens outside the vocabulary."""
+    """Raise `InvalidField` for sampling parameters and delivered tokens outside the vocabulary."""
     sampling = generation.sampling
-    for name in ("logit_bias", "stop_token_ids", "allowed_token_ids"):
-        ids = getattr(sampling, name)
+    named = [
+        (name, getattr(sampling, name)) for name in ("logit_bias", "stop_token_ids", "allowed_token_ids")
+    ]
+    named += [("delivered", ids) for ids in generation.delivered.values()]
+    for name, ids in named:
         if ids and max(ids) >= vocabulary_size:
             raise InvalidField(
                 f"{name}: token ids must be below {vocabulary_size}, the vocabulary", field=name

@@ -63,7 +63,11 @@ def _tool(tool: Tool, at: str) -> dict[str, Any]:
         name = f"{at}.function.name"
         raise InvalidField(f"{name}: must have 1 to {NAME_CHARS_MAX} characters", field=name)
     # Absent ones are there as null, and in this order: it is what templates were trained on elsewhere.
-    made = {"name": function.name, "description": function.description, "parameters": function.parameters}
+    made: dict[str, Any] = {
+        "name": function.name,
+        "description": function.description,
+        "parameters": function.parameters,
+    }
     if function.strict is not None:
         made["strict"] = function.strict
     return {"type": tool.type, "function": made}
