@@ -50,11 +50,6 @@ async def reflect(address: str, *metadata: tuple[str, str]) -> int:
 
 
 @pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
-
-
-@pytest.fixture
 def member(authority: Authority) -> Security:
     """A process of a mesh with mutual TLS."""
     pair = authority.issue("member")
