@@ -99,6 +99,11 @@ class Choice:
     logprobs: list[TokenLogprobs] = field(default_factory=list)
     finish_reason: FinishReason | None = None
 
+    @property
+    def is_resumable(self) -> bool:
+        """Whether another gateway can go on after it: what it says is known by its tokens."""
+        return bool(self.token_ids) or not (self.text or self.reasoning or self.tool_calls)
+
     def add(self, delta: Delta) -> None:
         """Append what it gained."""
         self.text += delta.text

@@ -58,7 +58,10 @@ class Course:
 
         Raises the error when there is to be no further attempt.
         """
-        return self.retrier.wait_ms(error or Unreachable("the stream ended before the answer"))
+        error = error or Unreachable("the stream ended before the answer")
+        if not all(choice.is_resumable for choice in self._choices.values()):
+            raise error
+        return self.retrier.wait_ms(error)
 
     def _is_news(self, delta: Delta) -> bool:
         """A gateway that goes on with several choices says again of a finished one that it is."""

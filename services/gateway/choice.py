@@ -10,6 +10,8 @@ from services.gateway.streams import Placement
 from services.gateway.transcripts import Transcript
 from services.gateway.writers import Piece
 
+RESUMED_AT_ONCE_TOKENS = 8
+
 
 class Whole(Protocol):
     """What a choice tells of itself to the answer that it belongs to."""
@@ -112,10 +114,18 @@ class Choice:
         self._is_over = True
         self._whole.failed(self, error)
 
-    def resume(self, delivered: "array[int]") -> None:
-        """Take tokens that the caller has already: they count, and their text is not written again."""
+    def resume(self, delivered: "array[int]") -> bool:
+        """Take tokens that the caller has already: they count, and their text is not written again.
+
+        Returns whether a stop string is among it. A few at a time: a decoder that gets many at once does not
+        wait for the rest of a character.
+        """
         self.generated_tokens = len(delivered)
-        self._transcript.push(delivered, None)
+        for start in range(0, len(delivered), RESUMED_AT_ONCE_TOKENS):
+            self._transcript.push(delivered[start : start + RESUMED_AT_ONCE_TOKENS], None)
+            if self._transcript.is_stopped:
+                return True
+        return False
 
     def silence(self) -> None:
         """Nothing more is wanted: free its worker."""

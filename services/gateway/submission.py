@@ -1,12 +1,13 @@
 """One call's streams at the router."""
 
+import asyncio
 import dataclasses
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from services.common.domain import Request, Sampling
+from services.common.domain import FinishReason, Receipt, Request, Sampling
 from services.common.errors import MeshError
 from services.gateway.answer import Answer
 from services.gateway.call import Call
@@ -14,7 +15,7 @@ from services.gateway.choice import Choice
 from services.gateway.models import ServedModel
 from services.gateway.parsing import Reading
 from services.gateway.parts import Route
-from services.gateway.streams import Streams
+from services.gateway.streams import LiveStream, Streams
 from services.gateway.transcripts import (
     DetailedTranscript,
     ParsedTranscript,
@@ -93,9 +94,13 @@ class Submission:
 
     def _submit(self, choice: Choice, prompt: "array[int]", sampling: Sampling) -> None:
         request = self._request(choice.number, prompt, sampling)
+        final_ids = _final_ids(sampling, self._model)
         if request.delivered:
-            choice.resume(request.delivered)
-        live = self._streams.submit(request, choice, _final_ids(sampling, self._model))
+            is_stopped = choice.resume(request.delivered)
+            if is_stopped or LiveStream(0, request, choice, final_ids).is_complete():
+                asyncio.get_running_loop().call_soon(_end, choice, request, final_ids)
+                return
+        live = self._streams.submit(request, choice, final_ids)
         choice.cancel = partial(self._streams.cancel, live)
 
     def _request(self, number: int, prompt: "array[int]", sampling: Sampling) -> Request:
@@ -147,6 +152,17 @@ class Submission:
             begins_with=renderer.shown(prompt) if generation.echoes else "",
             hidden_ids=() if generation.shows_stop else sampling.stop_token_ids,
         )
+
+
+def _end(choice: Choice, request: Request, final_ids: frozenset[int]) -> None:
+    """The caller has all tokens of this choice; only the word of its end was missing."""
+    is_stop = request.delivered[-1] in final_ids
+    receipt = Receipt(
+        request_id=request.request_id,
+        prompt_tokens=len(request.prompt),
+        generated_tokens=len(request.delivered),
+    )
+    choice.on_ended(FinishReason.STOP if is_stop else FinishReason.LENGTH, receipt)
 
 
 def _nth(sampling: Sampling, nth: int) -> Sampling:

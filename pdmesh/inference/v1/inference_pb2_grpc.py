@@ -90,7 +90,7 @@ class InferenceServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Generate(self, request, context):
-        """Token ids in, token ids out; no text is made, so what does not fit a template fits here.
+        """Token ids in, token ids out: what does not fit a template fits here. Text comes only with stop texts.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -63,7 +63,9 @@ def generate(request: inference_pb2.GenerateRequest, limits: Limits) -> Generati
     body = _with_sampling(request, request.sampling) | {"prompt": [0]}
     parsed = _parsed(parse_completion, body | _plain_logprobs(request.sampling), request, limits)
     prompt = TokenPrompt(tokens(request.prompt_token_ids))
-    return dataclasses.replace(parsed, prompts=(prompt,), max_tokens_default=0, returns_text=False)
+    # Stop texts are found in text only.
+    has_text = bool(parsed.stops)
+    return dataclasses.replace(parsed, prompts=(prompt,), max_tokens_default=0, returns_text=has_text)
 
 
 def prompt_of(request: inference_pb2.TokenizeRequest, limits: Limits) -> Prompt:
