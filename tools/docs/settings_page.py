@@ -15,6 +15,7 @@ from services.cli.serve import SERVED, with_process
 from services.cli.up_settings import UpSettings
 from services.common.limits import Limits
 from services.common.settings import leaves, shown
+from services.gateway.tenants.entry import TenantEntry
 
 HEAD = """\
 # Settings
@@ -44,7 +45,19 @@ def settings_classes() -> dict[str, type[Any]]:
 def page() -> str:
     """The whole page."""
     sections = [line for name, cls in settings_classes().items() for line in section(name, cls)]
-    return "\n".join([HEAD, *sections, *limits()])
+    return "\n".join([HEAD, *sections, *tenants(), *limits()])
+
+
+def tenants() -> Iterator[str]:
+    """The keys of a tenants file."""
+    yield "## The tenants file\n"
+    yield "Keys of a table `[tenants.NAME]`; those after `tier` may stand in `[tiers.NAME]` as well. Beside the"
+    yield "tables, `cache_secret` makes the tenants' cache salts unguessable; all gateways need the same.\n"
+    yield "| key | default | meaning |\n|---|---|---|"
+    for leaf in leaves(TenantEntry):
+        choices = f" ({', '.join(leaf.choices)})" if leaf.choices else ""
+        yield f"| `{leaf.name}` | {_cell(shown(leaf.default))} | {_cell(leaf.help_text)}{choices} |"
+    yield ""
 
 
 def section(name: str, cls: type[Any]) -> Iterator[str]:

@@ -24,7 +24,7 @@ class Allowance:
     cache_group: str = setting(
         "", "shares cached prompts with all tenants of this group, with nobody if not set"
     )
-    is_admin: bool = setting(False, "may use /admin")
+    is_admin: bool = setting(False, "may use /admin, and /metrics where it is for admins")
 
 
 @dataclass(frozen=True, slots=True)
