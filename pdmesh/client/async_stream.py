@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc.aio
 
-from pdmesh.client.answer import Answer, Delta
+from pdmesh.client.answer import Answer, Choice, Delta
 from pdmesh.client.channels import Channels
 from pdmesh.client.course import Course, Request
 from pdmesh.client.errors import error_of
@@ -38,6 +38,11 @@ class AsyncStream(AsyncIterator[Delta]):
         self._call: Any = None
         self._waiting: deque[Delta] = deque()
         self._is_closed = False
+
+    @property
+    def choices(self) -> list[Choice]:
+        """What has come so far."""
+        return self._course.choices
 
     @property
     def answer(self) -> Answer:

@@ -28,6 +28,11 @@ class Course:
         return self._summary is not None
 
     @property
+    def choices(self) -> list[Choice]:
+        """What has come so far."""
+        return list(self._choices.values())
+
+    @property
     def answer(self) -> Answer:
         """The whole answer, once it is over; raises RuntimeError before."""
         if self._summary is None:

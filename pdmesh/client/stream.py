@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 
-from pdmesh.client.answer import Answer, Delta
+from pdmesh.client.answer import Answer, Choice, Delta
 from pdmesh.client.channels import Channels
 from pdmesh.client.course import Course, Request
 from pdmesh.client.errors import error_of
@@ -37,6 +37,11 @@ class Stream(Iterator[Delta]):
         self._call: Any = None
         self._waiting: deque[Delta] = deque()
         self._closed = threading.Event()
+
+    @property
+    def choices(self) -> list[Choice]:
+        """What has come so far."""
+        return self._course.choices
 
     @property
     def answer(self) -> Answer:
