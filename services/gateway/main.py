@@ -46,20 +46,10 @@ async def serve(
     when a router and a model are there.
     """
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one prompt is no work for a thread pool
-    directory = model_directory(settings.model)
-    renderer = Renderer(ModelFiles.read(directory))
-    parsing = load_parsing(directory, settings.tool_call_parser, settings.reasoning_parser)
     clock, limits, metrics = MonotonicClock(), DEFAULTS, Metrics(registry)
-    session = Routers(
-        settings.router,
-        _greeting(settings),
-        resume_wait_ms=settings.resume_wait_ms,
-        limits=limits,
-        clock=clock,
-        security=settings.mesh.security(),
-    )
+    session = _routers(settings, limits, clock)
+    models = _models(settings, session)
     tls = Tls(settings.tls)
-    models = Models(session, renderer, settings.served_model_name, parsing)
     async with AsyncExitStack() as stack:
         stack.enter_context(serve_metrics(settings.metrics_port, settings.host))
         threads = stack.enter_context(ThreadPoolExecutor(RENDER_THREADS, "render"))
@@ -113,6 +103,24 @@ async def serve(
             await asyncio.gather(server.drain(settings.grace_ms), inference.drain(settings.grace_ms))
             for task in running:
                 task.cancel()
+
+
+def _models(settings: Settings, session: Routers) -> Models:
+    directory = model_directory(settings.model)
+    renderer = Renderer(ModelFiles.read(directory))
+    parsing = load_parsing(directory, settings.tool_call_parser, settings.reasoning_parser)
+    return Models(session, renderer, settings.served_model_name, parsing)
+
+
+def _routers(settings: Settings, limits: Limits, clock: Clock) -> Routers:
+    return Routers(
+        settings.router,
+        _greeting(settings),
+        resume_wait_ms=settings.resume_wait_ms,
+        limits=limits,
+        clock=clock,
+        security=settings.mesh.security(),
+    )
 
 
 def _idempotency(settings: Settings, limits: Limits, clock: Clock, metrics: Metrics) -> Idempotency:
