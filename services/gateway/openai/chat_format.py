@@ -21,7 +21,7 @@ class ChatFormat(OpenAiFormat):
             [
                 self._event(
                     [self._choice(number, None, None) | {"delta": {"role": "assistant", "content": ""}}],
-                    self._tail_of(number) | self._prompt_ids(),
+                    self._tail_of(number, begins=True) | self._prompt_ids(),
                 )
                 for number in range(self._generation.n)
             ]

@@ -122,12 +122,13 @@ class OpenAiFormat:
         self._templates[choice] = before, after
         return before, after
 
-    def _tail_of(self, choice: int) -> dict[str, Any]:
+    def _tail_of(self, choice: int, *, begins: bool = False) -> dict[str, Any]:
         """What follows the choices of an event: nothing, or the usage so far."""
         if not self._generation.includes_running_usage:
             return self._tail
         prompt = self._opening.prompts[choice // self._generation.n]
-        return {"usage": usage_json(Usage(len(prompt), self._opening.generated_tokens(choice)))}
+        generated_tokens = 0 if begins else self._opening.generated_tokens(choice)
+        return {"usage": usage_json(Usage(len(prompt), generated_tokens))}
 
     def _end(self, choice: WholeChoice) -> dict[str, Any]:
         made = self._choice(choice.number, None, choice.finish_reason)

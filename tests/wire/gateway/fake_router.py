@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from pdmesh.router.v1 import router_pb2, router_pb2_grpc
 from pdmesh.types.v1 import types_pb2
-from services.common.domain import Request
+from services.common.domain import Request, TokenColumns, TokenLogprobs
 from services.common.domain.tokens import from_bytes, tokens
 from services.common.errors import MeshError
 from services.common.rpc import Link, LinkLost, RpcServer
@@ -48,11 +48,14 @@ class Job:
             )
         )
 
-    def send(self, ids: Iterable[int]) -> None:
+    def send(self, ids: Iterable[int], logprobs: TokenLogprobs | None = None) -> None:
         """Send tokens, as one frame if the link is idle."""
-        ids = tokens(ids)
-        self.sent.extend(ids)
-        self.session.draft.add_tokens(self.stream, ids)
+        columns = TokenColumns()
+        columns.add(self.stream, tokens(ids))
+        if logprobs is not None:
+            columns.add_logprobs(self.stream, logprobs)
+        self.sent.extend(columns.token_ids)
+        self.session.draft.add_columns(columns)
         self.session.link.wake()
 
     def end(self, reason: int = types_pb2.FINISH_REASON_STOP, error: MeshError | None = None) -> None:
