@@ -31,6 +31,11 @@ class RedisServer:
         self._process = subprocess.Popen([self._program, *options], stdout=subprocess.DEVNULL)
         _wait_listening(self._port)
 
+    def signal(self, number: int) -> None:
+        """Send it a signal."""
+        if self._process is not None:
+            self._process.send_signal(number)
+
     def kill(self) -> None:
         """End it without a farewell; again does nothing."""
         if self._process is not None:
