@@ -24,6 +24,7 @@ from services.router.core.actions import (
     SendModels,
     SendPlaced,
     SendTokens,
+    SendWant,
     StartJob,
 )
 from services.router.core.events import Event, Tick
@@ -105,7 +106,7 @@ class Shell:
                     gateway.draft.add_columns(columns)
                     gateway.link.wake()
                     self._metrics.tokens.inc(len(columns.token_ids))
-            case StartJob() | AbortJob() | ReleaseHandoff():
+            case StartJob() | AbortJob() | ReleaseHandoff() | SendWant():
                 if (worker := self.workers.get(action.session)) is not None:
                     _command(worker, action)
                     worker.link.wake()
@@ -137,7 +138,7 @@ class Shell:
             self.feed(Tick())
 
 
-def _command(worker: WorkerPeer, action: StartJob | AbortJob | ReleaseHandoff) -> None:
+def _command(worker: WorkerPeer, action: StartJob | AbortJob | ReleaseHandoff | SendWant) -> None:
     match action:
         case StartJob(_, job):
             worker.draft.add_job(job_to_wire(job))
@@ -145,6 +146,8 @@ def _command(worker: WorkerPeer, action: StartJob | AbortJob | ReleaseHandoff) -
             worker.draft.abort(stream)
         case ReleaseHandoff(_, handoff_id):
             worker.draft.release(handoff_id)
+        case SendWant(_, want):
+            worker.draft.want(want)
 
 
 def _answer(gateway: GatewayPeer, action: SendPlaced | EndStream) -> None:

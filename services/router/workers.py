@@ -9,12 +9,13 @@ from pdmesh.fleet.v1 import fleet_pb2, fleet_pb2_grpc
 from services.common.errors import MeshError, ProtocolViolation
 from services.common.limits import Limits
 from services.common.rpc import LinkLost, abort_with
-from services.common.rpc.convert import load_from_wire, registration_from_wire
+from services.common.rpc.convert import grant_from_wire, load_from_wire, registration_from_wire
 from services.common.rpc.steps import step_from_wire
 from services.router.core.events import (
     WorkerAttached,
     WorkerDetached,
     WorkerDraining,
+    WorkerGrant,
     WorkerLoad,
     WorkerStep,
 )
@@ -53,6 +54,8 @@ class WorkerServicer(fleet_pb2_grpc.FleetServiceServicer):
             raise ProtocolViolation("a worker registers once, with its first frame")
         if frame.HasField("load"):
             self._shell.feed(WorkerLoad(session, load_from_wire(frame.load)))
+        if frame.HasField("grant"):
+            self._shell.feed(WorkerGrant(session, grant_from_wire(frame.grant)))
         if _has_step(frame):
             self._shell.feed(WorkerStep(session, step_from_wire(frame)))
         if frame.draining:

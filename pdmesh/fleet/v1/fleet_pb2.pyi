@@ -33,7 +33,7 @@ FAILURE_KIND_ENGINE: FailureKind
 FAILURE_KIND_LEAVING: FailureKind
 
 class AttachRequest(_message.Message):
-    __slots__ = ("sequence", "registration", "offered", "adopted", "tokens", "finished", "failed", "released", "load", "kv_events", "draining", "acknowledged")
+    __slots__ = ("sequence", "registration", "offered", "adopted", "tokens", "finished", "failed", "released", "load", "kv_events", "draining", "acknowledged", "grant")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     REGISTRATION_FIELD_NUMBER: _ClassVar[int]
     OFFERED_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +46,7 @@ class AttachRequest(_message.Message):
     KV_EVENTS_FIELD_NUMBER: _ClassVar[int]
     DRAINING_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    GRANT_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     registration: Registration
     offered: _containers.RepeatedCompositeFieldContainer[HandoffOffered]
@@ -58,23 +59,50 @@ class AttachRequest(_message.Message):
     kv_events: KvEvents
     draining: bool
     acknowledged: int
-    def __init__(self, sequence: _Optional[int] = ..., registration: _Optional[_Union[Registration, _Mapping]] = ..., offered: _Optional[_Iterable[_Union[HandoffOffered, _Mapping]]] = ..., adopted: _Optional[_Iterable[_Union[HandoffAdopted, _Mapping]]] = ..., tokens: _Optional[_Union[_types_pb2.TokenColumns, _Mapping]] = ..., finished: _Optional[_Iterable[_Union[JobFinished, _Mapping]]] = ..., failed: _Optional[_Iterable[_Union[JobFailed, _Mapping]]] = ..., released: _Optional[_Iterable[_Union[HandoffReleased, _Mapping]]] = ..., load: _Optional[_Union[LoadReport, _Mapping]] = ..., kv_events: _Optional[_Union[KvEvents, _Mapping]] = ..., draining: _Optional[bool] = ..., acknowledged: _Optional[int] = ...) -> None: ...
+    grant: Grant
+    def __init__(self, sequence: _Optional[int] = ..., registration: _Optional[_Union[Registration, _Mapping]] = ..., offered: _Optional[_Iterable[_Union[HandoffOffered, _Mapping]]] = ..., adopted: _Optional[_Iterable[_Union[HandoffAdopted, _Mapping]]] = ..., tokens: _Optional[_Union[_types_pb2.TokenColumns, _Mapping]] = ..., finished: _Optional[_Iterable[_Union[JobFinished, _Mapping]]] = ..., failed: _Optional[_Iterable[_Union[JobFailed, _Mapping]]] = ..., released: _Optional[_Iterable[_Union[HandoffReleased, _Mapping]]] = ..., load: _Optional[_Union[LoadReport, _Mapping]] = ..., kv_events: _Optional[_Union[KvEvents, _Mapping]] = ..., draining: _Optional[bool] = ..., acknowledged: _Optional[int] = ..., grant: _Optional[_Union[Grant, _Mapping]] = ...) -> None: ...
 
 class AttachResponse(_message.Message):
-    __slots__ = ("sequence", "greeting", "jobs", "aborted_streams", "released_handoffs", "acknowledged")
+    __slots__ = ("sequence", "greeting", "jobs", "aborted_streams", "released_handoffs", "acknowledged", "want")
     SEQUENCE_FIELD_NUMBER: _ClassVar[int]
     GREETING_FIELD_NUMBER: _ClassVar[int]
     JOBS_FIELD_NUMBER: _ClassVar[int]
     ABORTED_STREAMS_FIELD_NUMBER: _ClassVar[int]
     RELEASED_HANDOFFS_FIELD_NUMBER: _ClassVar[int]
     ACKNOWLEDGED_FIELD_NUMBER: _ClassVar[int]
+    WANT_FIELD_NUMBER: _ClassVar[int]
     sequence: int
     greeting: FleetGreeting
     jobs: _containers.RepeatedCompositeFieldContainer[Job]
     aborted_streams: bytes
     released_handoffs: _containers.RepeatedScalarFieldContainer[str]
     acknowledged: int
-    def __init__(self, sequence: _Optional[int] = ..., greeting: _Optional[_Union[FleetGreeting, _Mapping]] = ..., jobs: _Optional[_Iterable[_Union[Job, _Mapping]]] = ..., aborted_streams: _Optional[bytes] = ..., released_handoffs: _Optional[_Iterable[str]] = ..., acknowledged: _Optional[int] = ...) -> None: ...
+    want: Want
+    def __init__(self, sequence: _Optional[int] = ..., greeting: _Optional[_Union[FleetGreeting, _Mapping]] = ..., jobs: _Optional[_Iterable[_Union[Job, _Mapping]]] = ..., aborted_streams: _Optional[bytes] = ..., released_handoffs: _Optional[_Iterable[str]] = ..., acknowledged: _Optional[int] = ..., want: _Optional[_Union[Want, _Mapping]] = ...) -> None: ...
+
+class Grant(_message.Message):
+    __slots__ = ("number", "running_requests", "kv_blocks")
+    NUMBER_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    KV_BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    number: int
+    running_requests: int
+    kv_blocks: int
+    def __init__(self, number: _Optional[int] = ..., running_requests: _Optional[int] = ..., kv_blocks: _Optional[int] = ...) -> None: ...
+
+class Want(_message.Message):
+    __slots__ = ("grant_number", "running_requests", "kv_blocks", "waiting_requests", "waiting_kv_blocks")
+    GRANT_NUMBER_FIELD_NUMBER: _ClassVar[int]
+    RUNNING_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    KV_BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    WAITING_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    WAITING_KV_BLOCKS_FIELD_NUMBER: _ClassVar[int]
+    grant_number: int
+    running_requests: int
+    kv_blocks: int
+    waiting_requests: int
+    waiting_kv_blocks: int
+    def __init__(self, grant_number: _Optional[int] = ..., running_requests: _Optional[int] = ..., kv_blocks: _Optional[int] = ..., waiting_requests: _Optional[int] = ..., waiting_kv_blocks: _Optional[int] = ...) -> None: ...
 
 class FleetGreeting(_message.Message):
     __slots__ = ("router_id", "session_id", "load_interval_ms")
@@ -87,7 +115,7 @@ class FleetGreeting(_message.Message):
     def __init__(self, router_id: _Optional[str] = ..., session_id: _Optional[str] = ..., load_interval_ms: _Optional[int] = ...) -> None: ...
 
 class Registration(_message.Message):
-    __slots__ = ("worker_id", "role", "fingerprint", "capacity", "version", "address", "role_is_fixed", "standby", "can_replay", "adapters")
+    __slots__ = ("worker_id", "role", "fingerprint", "capacity", "version", "address", "role_is_fixed", "standby", "can_replay", "adapters", "is_shared")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +126,7 @@ class Registration(_message.Message):
     STANDBY_FIELD_NUMBER: _ClassVar[int]
     CAN_REPLAY_FIELD_NUMBER: _ClassVar[int]
     ADAPTERS_FIELD_NUMBER: _ClassVar[int]
+    IS_SHARED_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     role: _types_pb2.Role
     fingerprint: Fingerprint
@@ -108,7 +137,8 @@ class Registration(_message.Message):
     standby: bool
     can_replay: bool
     adapters: _containers.RepeatedCompositeFieldContainer[LoraAdapter]
-    def __init__(self, worker_id: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., fingerprint: _Optional[_Union[Fingerprint, _Mapping]] = ..., capacity: _Optional[_Union[Capacity, _Mapping]] = ..., version: _Optional[str] = ..., address: _Optional[str] = ..., role_is_fixed: _Optional[bool] = ..., standby: _Optional[bool] = ..., can_replay: _Optional[bool] = ..., adapters: _Optional[_Iterable[_Union[LoraAdapter, _Mapping]]] = ...) -> None: ...
+    is_shared: bool
+    def __init__(self, worker_id: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., fingerprint: _Optional[_Union[Fingerprint, _Mapping]] = ..., capacity: _Optional[_Union[Capacity, _Mapping]] = ..., version: _Optional[str] = ..., address: _Optional[str] = ..., role_is_fixed: _Optional[bool] = ..., standby: _Optional[bool] = ..., can_replay: _Optional[bool] = ..., adapters: _Optional[_Iterable[_Union[LoraAdapter, _Mapping]]] = ..., is_shared: _Optional[bool] = ...) -> None: ...
 
 class LoraAdapter(_message.Message):
     __slots__ = ("name", "digest")

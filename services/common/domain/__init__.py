@@ -4,6 +4,7 @@ Standard library only. The wire's form of the same things is in `protos/`, and
 `services.common.rpc.convert` is the one place that knows both.
 """
 
+from services.common.domain.grant import Grant, Want
 from services.common.domain.handoff import HandoffTicket
 from services.common.domain.job import Job, JobKind
 from services.common.domain.logprobs import LogprobColumns, TokenLogprobs
@@ -30,6 +31,7 @@ __all__ = [
     "FailureKind",
     "Fingerprint",
     "FinishReason",
+    "Grant",
     "HandoffAdopted",
     "HandoffOffered",
     "HandoffReleased",
@@ -53,4 +55,5 @@ __all__ = [
     "StructuredKind",
     "TokenColumns",
     "TokenLogprobs",
+    "Want",
 ]

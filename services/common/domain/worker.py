@@ -86,5 +86,7 @@ class Registration:
     can_replay: bool = False
     """True: a job's delivered tokens are replayed as generated ones where its sampling tells them from
     the prompt, so that penalties, seeds and guided decoding go on exactly."""
+    is_shared: bool = False
+    """True: it serves other routers too, and takes no more than it grants."""
     adapters: Mapping[str, str] = field(default_factory=dict)
     """LoRA adapters that it runs: name -> digest, so that two that differ under one name are found out."""

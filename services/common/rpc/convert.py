@@ -10,6 +10,7 @@ from services.common.domain import (
     FailureKind,
     Fingerprint,
     FinishReason,
+    Grant,
     HandoffTicket,
     Job,
     JobKind,
@@ -20,6 +21,7 @@ from services.common.domain import (
     Request,
     Role,
     ServiceClass,
+    Want,
 )
 from services.common.domain.request import TENANT_WEIGHT_MAX, TENANT_WEIGHT_MIN
 from services.common.domain.tokens import from_bytes, to_bytes
@@ -155,6 +157,7 @@ def registration_to_wire(registration: Registration) -> fleet_pb2.Registration:
         role_is_fixed=registration.role_is_fixed,
         standby=registration.standby,
         can_replay=registration.can_replay,
+        is_shared=registration.is_shared,
         adapters=[
             fleet_pb2.LoraAdapter(name=name, digest=digest) for name, digest in registration.adapters.items()
         ],
@@ -177,10 +180,33 @@ def registration_from_wire(wire: fleet_pb2.Registration) -> Registration:
         role_is_fixed=wire.role_is_fixed,
         standby=wire.standby,
         can_replay=wire.can_replay,
+        is_shared=wire.is_shared,
         adapters={adapter.name: adapter.digest for adapter in wire.adapters},
     )
 
 
+def grant_to_wire(grant: Grant) -> fleet_pb2.Grant:
+    """A worker's grant."""
+    return fleet_pb2.Grant(**{name: getattr(grant, name) for name in _GRANT})
+
+
+def grant_from_wire(wire: fleet_pb2.Grant) -> Grant:
+    """A worker's grant."""
+    return Grant(**{name: getattr(wire, name) for name in _GRANT})
+
+
+def want_to_wire(want: Want) -> fleet_pb2.Want:
+    """A router's want."""
+    return fleet_pb2.Want(**{name: getattr(want, name) for name in _WANT})
+
+
+def want_from_wire(wire: fleet_pb2.Want) -> Want:
+    """A router's want."""
+    return Want(**{name: getattr(wire, name) for name in _WANT})
+
+
+_GRANT = tuple(Grant.__dataclass_fields__)
+_WANT = tuple(Want.__dataclass_fields__)
 _FINGERPRINT = tuple(Fingerprint.__dataclass_fields__)
 _CAPACITY = tuple(Capacity.__dataclass_fields__)
 _LOAD = tuple(LoadReport.__dataclass_fields__)

@@ -6,10 +6,10 @@ from typing import Generic, TypeVar
 
 from pdmesh.fleet.v1 import fleet_pb2
 from pdmesh.router.v1 import router_pb2
-from services.common.domain import KvChange, LoadReport, StepOutput, TokenColumns
+from services.common.domain import Grant, KvChange, LoadReport, StepOutput, TokenColumns, Want
 from services.common.domain.tokens import to_bytes, tokens
 from services.common.rpc.columns import columns_to_wire
-from services.common.rpc.convert import load_to_wire
+from services.common.rpc.convert import grant_to_wire, load_to_wire, want_to_wire
 from services.common.rpc.steps import (
     adopted_to_wire,
     failed_to_wire,
@@ -73,6 +73,10 @@ class WorkerDraft:
         """Replace the load report that waits."""
         self._frame.load.CopyFrom(load_to_wire(load))
 
+    def grant(self, grant: Grant) -> None:
+        """Replace the grant that waits."""
+        self._frame.grant.CopyFrom(grant_to_wire(grant))
+
     def add_step(self, step: StepOutput) -> None:
         """Append one engine step."""
         frame = self._frame
@@ -126,6 +130,10 @@ class CommandDraft:
     def add_job(self, job: fleet_pb2.Job) -> None:
         """Append a job."""
         self._jobs.add(job)
+
+    def want(self, want: Want) -> None:
+        """Replace the want that waits."""
+        self._frame.want.CopyFrom(want_to_wire(want))
 
     def abort(self, stream: int) -> None:
         """Append a stream to abort."""

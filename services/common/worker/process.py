@@ -99,6 +99,7 @@ def _registration(engine: Engine, role: Role, settings: WorkerSettings, address:
         standby=settings.standby,
         can_replay=engine.can_replay,
         adapters=engine.adapters,
+        is_shared=len(settings.router_addresses) > 1,
     )
 
 
@@ -118,6 +119,8 @@ class Worker:
         self._registration = registration
         self._grace_ms = settings.grace_ms
         self.reporter = LoadReporter(engine, settings.load_interval_ms)
+        if registration.is_shared:
+            shell.divide(registration.capacity)
         self._attachments = [
             Attachment(
                 address,

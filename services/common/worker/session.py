@@ -5,12 +5,12 @@ from typing import Any
 
 from pdmesh.fleet.v1 import fleet_pb2
 from services.common.clock import Clock
-from services.common.domain import LoadReport, Registration, StepOutput
+from services.common.domain import Grant, LoadReport, Registration, StepOutput
 from services.common.domain.tokens import from_bytes
 from services.common.errors import ProtocolViolation
 from services.common.limits import Limits
 from services.common.rpc import Link
-from services.common.rpc.convert import job_from_wire, registration_to_wire
+from services.common.rpc.convert import job_from_wire, registration_to_wire, want_from_wire
 from services.common.rpc.frames import WorkerDraft
 from services.common.worker.shell import Shell
 
@@ -47,6 +47,11 @@ class RouterSession:
         self._draft.add_step(part)
         self.link.wake()
 
+    def grant(self, grant: Grant) -> None:
+        """Say with the next frame how much this router may place here."""
+        self._draft.grant(grant)
+        self.link.wake()
+
     def report(self, load: LoadReport) -> None:
         """Send what the engine holds with the next frame."""
         self._draft.add_load(load)
@@ -61,6 +66,8 @@ class RouterSession:
         """Do what the router asks; raises ProtocolViolation."""
         if self.greeting is None:
             self._greeted(frame)
+        if frame.HasField("want"):
+            self._shell.wanted(self, want_from_wire(frame.want))
         for wire in frame.jobs:
             self._take_job(wire)
         if frame.aborted_streams:

@@ -5,10 +5,11 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Protocol
 
-from services.common.domain import FailureKind, Job, JobFailed, KvChange, StepOutput
+from services.common.domain import Capacity, FailureKind, Grant, Job, JobFailed, KvChange, StepOutput, Want
 from services.common.engine import Engine
 from services.common.limits import DEFAULTS
 from services.common.worker.cached_blocks import CachedBlocks
+from services.common.worker.grants import Grants
 from services.common.worker.jobs import JobTable
 from services.common.worker.metrics import Metrics
 from services.common.worker.sharing import share
@@ -23,6 +24,9 @@ class Session(Protocol):
     def tell(self, part: StepOutput) -> None:
         """Send this router its part of a step; must not block."""
 
+    def grant(self, grant: Grant) -> None:
+        """Tell this router how much it may place here; must not block."""
+
 
 class Shell:
     """The engine's sink. Every job and offer belongs to exactly one session and ends with it."""
@@ -33,6 +37,7 @@ class Shell:
         self._jobs = JobTable[Session]()
         self._sessions: dict[Session, None] = {}
         self._cached = CachedBlocks(DEFAULTS.kv_snapshot_tokens_max)
+        self._grants: Grants[Session] | None = None
         self._leaving = False
         self.engine_death: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done when the engine is gone, with the reason."""
@@ -53,11 +58,28 @@ class Shell:
         if not self.engine_death.done():
             self.engine_death.set_result(why)
 
+    def divide(self, capacity: Capacity) -> None:
+        """There will be several routers: grant each a part of the engine."""
+        self._grants = Grants(capacity)
+
     def begin(self, session: Session) -> None:
         """A router is attached; it learns what is cached here since before it came."""
         self._sessions[session] = None
+        if self._grants is not None:
+            self._grants.join(session)
+            self._send_grants(self._grants)
         if len(self._cached):
             session.tell(StepOutput(kv_changes=[KvChange(cleared=True), *self._cached.snapshot()]))
+
+    def wanted(self, session: Session, want: Want) -> None:
+        """A router has said what it holds and lacks."""
+        if self._grants is not None:
+            self._grants.wants(session, want)
+            self._send_grants(self._grants)
+
+    def _send_grants(self, grants: "Grants[Session]") -> None:
+        for session, grant in grants.due():
+            session.grant(grant)
 
     def submit(self, session: Session, job: Job) -> None:
         """Take a job of a session, named by the session's stream number."""
@@ -83,6 +105,9 @@ class Shell:
         streams, offers = self._jobs.end(session)
         self._engine.abort(streams)
         self._engine.release(offers)
+        if self._grants is not None:
+            self._grants.leave(session)
+            self._send_grants(self._grants)
         self._note_idleness()
 
     def stop_taking(self) -> None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.common.domain import FinishReason, Job, Path, Receipt, Request, TokenColumns
+from services.common.domain import FinishReason, Job, Path, Receipt, Request, TokenColumns, Want
 from services.common.errors import MeshError
 
 
@@ -28,6 +28,14 @@ class ReleaseHandoff:
 
     session: int
     handoff_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class SendWant:
+    """Tell a worker that serves other routers too what is placed on it and what else would be."""
+
+    session: int
+    want: Want
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +109,7 @@ Action = (
     StartJob
     | AbortJob
     | ReleaseHandoff
+    | SendWant
     | RefuseWorker
     | SendPlaced
     | SendTokens

@@ -27,6 +27,7 @@ from services.router.core.events import (
     WorkerAttached,
     WorkerDetached,
     WorkerDraining,
+    WorkerGrant,
     WorkerLoad,
     WorkerStep,
 )
@@ -41,6 +42,7 @@ from services.router.core.progress import Progress
 from services.router.core.recovery import Recovery
 from services.router.core.scaling.scaling import Scaling
 from services.router.core.sentinel import Sentinel
+from services.router.core.sharing import Sharing
 from services.router.core.state import State
 from services.router.core.timers import Timer, TimerKind
 
@@ -67,6 +69,7 @@ class RouterCore:
         self._stalls_checked_ms = -STALL_CHECK_MS
         self._sentinel = Sentinel(self.state, self._placing)
         self._operations = Operations(self.state)
+        self._sharing = Sharing(self.state)
         self.scaling = Scaling(self.state, self._operations)
         self._intake = Intake(self.state, self._placing, self._ending)
 
@@ -121,6 +124,8 @@ class RouterCore:
                 self._detach(session, now_ms)
             case WorkerDraining(session):
                 self._drain(session)
+            case WorkerGrant(session, grant):
+                self._sharing.granted(session, grant)
             case WorkerLoad(session, load):
                 if (worker := self.state.fleet.workers.get(session)) is not None:
                     worker.load = load
@@ -200,6 +205,7 @@ class RouterCore:
         for timer in self.state.timers.due(now_ms):
             self._on_timer(timer, now_ms)
         self._sentinel.tick(now_ms)
+        self._sharing.tick()
         if now_ms - self._stalls_checked_ms >= STALL_CHECK_MS:
             self._stalls_checked_ms = now_ms
             self._check_stalls(now_ms)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.common.domain import LoadReport, Registration, Request, Role, StepOutput
+from services.common.domain import Grant, LoadReport, Registration, Request, Role, StepOutput
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +33,14 @@ class WorkerLoad:
 
     session: int
     load: LoadReport
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerGrant:
+    """How much of itself a worker that serves other routers too gives to this one."""
+
+    session: int
+    grant: Grant
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +156,7 @@ Event = (
     | WorkerDetached
     | WorkerDraining
     | WorkerLoad
+    | WorkerGrant
     | WorkerStep
     | GatewayAttached
     | GatewayDetached

@@ -4,13 +4,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from services.common.domain import LoadReport, Registration, Role
+from services.common.domain import Capacity, LoadReport, Registration, Role
 from services.router.core.breaker import Breaker
 from services.router.core.config import CoreConfig
 from services.router.core.fairness import FairShares
 from services.router.core.flight import Flight
 from services.router.core.queues import WaitQueue
 from services.router.core.rates import Mean, Rate
+
+NOTHING = Capacity(0, 0, 0, 0, 0)
 
 
 class WorkerState(IntEnum):
@@ -30,8 +32,8 @@ class Worker:
     def __init__(self, session: int, registration: Registration, now_ms: float) -> None:
         self.session = session
         self.registration = registration
-        self.capacity = registration.capacity
-        """What it can hold, as registered."""
+        self.capacity = NOTHING if registration.is_shared else registration.capacity
+        """What it can hold of this router's work: all that it registered, or what it has granted."""
         self.load = LoadReport()
         self.role = registration.role
         self.role_since_ms = now_ms
@@ -85,7 +87,9 @@ class Worker:
         capacity = self.capacity
         if self.slots_taken < capacity.max_running_requests:
             taken = self.blocks_taken
-            return taken + blocks <= capacity.kv_blocks or (taken == 0 and self.slots_taken == 0)
+            is_whole = capacity.kv_blocks == self.registration.capacity.kv_blocks
+            is_empty = taken == 0 and self.slots_taken == 0 and is_whole
+            return taken + blocks <= capacity.kv_blocks or is_empty
         return False
 
     def take(self, slots: int, blocks: int, prefill_tokens: int) -> None:
@@ -163,10 +167,10 @@ class Pool:
         """Sum the decode tier's blocks anew, after the fleet has changed."""
         self.changes += 1
         decode = [w for w in self.workers.values() if w.role.can_decode() and w.is_serving]
-        self.decode_blocks = sum(w.capacity.kv_blocks for w in decode)
+        self.decode_blocks = sum(w.registration.capacity.kv_blocks for w in decode)
         self.decode_blocks_taken = sum(w.blocks_taken for w in decode)
         self.max_model_len_tokens = min(
-            (w.capacity.max_model_len_tokens for w in self.workers.values()), default=0
+            (w.registration.capacity.max_model_len_tokens for w in self.workers.values()), default=0
         )
         self.adapters = frozenset(name for w in decode for name in w.registration.adapters)
         self.adapter_digests = {

@@ -123,7 +123,7 @@ class Policies:
 
     def kv_changed(self, worker: Worker, changes: list[KvChange]) -> None:
         """Take a worker's KV events in."""
-        prints, blocks_max = worker.registration.fingerprint, worker.capacity.kv_blocks
+        prints, blocks_max = worker.registration.fingerprint, worker.registration.capacity.kv_blocks
         for change in changes:
             self.index.take(worker.session, prints.model, change, prints.block_size_tokens, blocks_max)
 

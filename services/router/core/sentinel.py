@@ -118,7 +118,10 @@ class Sentinel:
 
     def _prompt(self, decode: Worker, number: int) -> "array[int]":
         block_tokens = decode.registration.fingerprint.block_size_tokens
-        length = min(int(block_tokens * PROMPT_BLOCKS), decode.capacity.max_model_len_tokens - CANARY_TOKENS)
+        length = min(
+            int(block_tokens * PROMPT_BLOCKS),
+            decode.registration.capacity.max_model_len_tokens - CANARY_TOKENS,
+        )
         # The same prompt for both runs of a trial, another for each trial.
         first = number * 7_919
         return tokens(TOKEN_IDS[(first + i * i * 31 + i) % len(TOKEN_IDS)] for i in range(max(1, length)))
