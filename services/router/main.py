@@ -11,9 +11,10 @@ from dataclasses import replace
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from pdmesh.fleet.v1 import fleet_pb2_grpc
+from pdmesh.keda import externalscaler_pb2_grpc
 from pdmesh.operator.v1 import operator_pb2_grpc
 from pdmesh.router.v1 import router_pb2_grpc
-from services.common.clock import MonotonicClock
+from services.common.clock import Clock, MonotonicClock
 from services.common.limits import DEFAULTS, Limits
 from services.common.rpc import RpcServer
 from services.common.telemetry import serve_metrics
@@ -22,9 +23,11 @@ from services.router.core import CoreConfig, RouterCore
 from services.router.core.placement import Policies
 from services.router.core.timing import Timing
 from services.router.gateways import GatewayServicer
+from services.router.keda import KedaServicer
 from services.router.metrics import Metrics, StateCollector
 from services.router.operators import OperatorServicer
 from services.router.poison import PoisonLog
+from services.router.scaling_rules import scaling_config
 from services.router.settings import Settings
 from services.router.shell import Shell
 from services.router.weights import model_versions, tenant_weights
@@ -34,11 +37,12 @@ SERVICES = (
     "pdmesh.router.v1.RouterService",
     "pdmesh.fleet.v1.FleetService",
     "pdmesh.operator.v1.OperatorService",
+    "externalscaler.ExternalScaler",
 )
 Ready = Callable[[dict[str, str]], None]
 
 
-def core_config(settings: Settings) -> CoreConfig:
+def core_config(settings: Settings, clock: Clock) -> CoreConfig:
     """The core's configuration from the process's."""
     limits = replace(
         DEFAULTS,
@@ -59,6 +63,14 @@ def core_config(settings: Settings) -> CoreConfig:
         ageing_ms=settings.ageing_ms,
         model_versions=model_versions(settings.model_version),
         tenant_weights=tenant_weights(settings.tenant_weight),
+        scaling=scaling_config(
+            settings.prefill_scaling,
+            settings.decode_scaling,
+            acts=settings.autoscale,
+            rebalances=settings.rebalance,
+            interval_ms=settings.scaling_interval_ms,
+            clock=clock,
+        ),
     )
 
 
@@ -66,11 +78,12 @@ async def serve(
     settings: Settings, stop: asyncio.Event, ready: Ready, registry: CollectorRegistry = REGISTRY
 ) -> None:
     """Run a router until `stop`, then let what is in flight end within the grace time."""
-    config, clock = core_config(settings), MonotonicClock()
+    clock = MonotonicClock()
+    config = core_config(settings, clock)
     timing = Timing(time.perf_counter) if settings.times_policies else None
     core = RouterCore(config, Policies.of(config, timing))
     shell = Shell(core, clock, Metrics(registry), PoisonLog(settings.quarantine_dir))
-    registry.register(StateCollector(shell.core.state, clock.now_ms))
+    registry.register(StateCollector(shell.core.state, shell.core.scaling, clock.now_ms))
     server = _server(shell, settings, config.limits, clock)
     port = await server.start(settings.host, settings.port)
     try:
@@ -95,8 +108,10 @@ def _server(shell: Shell, settings: Settings, limits: Limits, clock: MonotonicCl
     router_pb2_grpc.add_RouterServiceServicer_to_server(gateways, server.server)
     workers = WorkerServicer(shell, router_id, limits)
     fleet_pb2_grpc.add_FleetServiceServicer_to_server(workers, server.server)
-    operators = OperatorServicer(shell, router_id, clock)
+    operators = OperatorServicer(shell, router_id, clock, limits)
     operator_pb2_grpc.add_OperatorServiceServicer_to_server(operators, server.server)
+    keda = KedaServicer(shell.core.scaling, clock, limits)
+    externalscaler_pb2_grpc.add_ExternalScalerServicer_to_server(keda, server.server)
     return server
 
 

@@ -8,6 +8,7 @@ from prometheus_client.registry import Collector
 
 from services.common.domain import Role
 from services.router.core.actions import EndStream, SendPlaced
+from services.router.core.scaling.scaling import Scaling
 from services.router.core.state import State
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -52,8 +53,8 @@ class Metrics:
 class StateCollector(Collector):
     """Gauges read from the core's state when scraped: in another thread, so collections are copied first."""
 
-    def __init__(self, state: State, now_ms: Callable[[], float]) -> None:
-        self._state, self._now_ms = state, now_ms
+    def __init__(self, state: State, scaling: Scaling, now_ms: Callable[[], float]) -> None:
+        self._state, self._scaling, self._now_ms = state, scaling, now_ms
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         """All gauges, at this moment."""
@@ -80,6 +81,7 @@ class StateCollector(Collector):
         )
         yield from self._policies()
         yield from self._tiers()
+        yield from self._desired()
         yield self._workers()
 
     def _policies(self) -> Iterator[CounterMetricFamily]:
@@ -106,6 +108,24 @@ class StateCollector(Collector):
                 tokens.add_metric([pool.model, role.name.lower()], waiting_tokens)
         yield requests
         yield tokens
+
+    def _desired(self) -> Iterator[GaugeMetricFamily]:
+        replicas = GaugeMetricFamily(
+            "pdmesh_router_desired_replicas",
+            "Workers that there should be, spares included: an autoscaler's target, one per replica",
+            labels=["model", "tier"],
+        )
+        needed = GaugeMetricFamily(
+            "pdmesh_router_needed_workers",
+            "Workers that the work asks for, before bounds and patience",
+            labels=["model", "tier"],
+        )
+        for (model, tier), watched in list(self._scaling.tiers.items()):
+            if (decision := watched.decision) is not None:
+                replicas.add_metric([model, tier.name.lower()], decision.replicas)
+                needed.add_metric([model, tier.name.lower()], decision.need)
+        yield replicas
+        yield needed
 
     def _workers(self) -> GaugeMetricFamily:
         workers = GaugeMetricFamily(

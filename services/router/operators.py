@@ -1,5 +1,7 @@
 """The servicer for operators: translates orders into events, and state into answers."""
 
+import contextlib
+from collections.abc import AsyncIterator
 from itertools import islice
 from typing import Any, TypeAlias
 
@@ -10,7 +12,8 @@ from pdmesh.types.v1 import types_pb2
 from services.common.clock import Clock
 from services.common.domain import Request, Role, Sampling
 from services.common.domain.tokens import from_bytes
-from services.common.errors import InvalidField, MeshError
+from services.common.errors import InvalidField, MeshError, TooManyConnections
+from services.common.limits import Limits
 from services.common.rpc import abort_with
 from services.common.rpc.convert import wire_enum
 from services.router.core.breaker import Breaker
@@ -27,6 +30,8 @@ from services.router.core.events import (
 from services.router.core.explain import Explanation
 from services.router.core.fleet import Pool, Worker
 from services.router.core.pairs import Pair
+from services.router.core.scaling.scaling import Scaling
+from services.router.scaling import describe, watch
 from services.router.shell import Shell
 
 _TIERS = (types_pb2.ROLE_PREFILL, types_pb2.ROLE_DECODE)
@@ -37,8 +42,8 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
     """`pdmesh.operator.v1.OperatorService`."""
 
-    def __init__(self, shell: Shell, router_id: str, clock: Clock) -> None:
-        self._shell, self._router_id, self._clock = shell, router_id, clock
+    def __init__(self, shell: Shell, router_id: str, clock: Clock, limits: Limits) -> None:
+        self._shell, self._router_id, self._clock, self._limits = shell, router_id, clock, limits
 
     async def DescribeFleet(  # noqa: N802 - the names are the protocol's
         self, _request: operator_pb2.DescribeFleetRequest, _context: Context
@@ -48,7 +53,11 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         return operator_pb2.DescribeFleetResponse(
             router_id=self._router_id,
             workers=[_worker_status(w, now_ms) for w in state.fleet.workers.values()],
-            tiers=[_tier_status(p, role) for p in state.fleet.pools.values() for role in _TIERS],
+            tiers=[
+                _tier_status(p, role, self._shell.core.scaling)
+                for p in state.fleet.pools.values()
+                for role in _TIERS
+            ],
             stranded_block_seconds=state.ledger.stranded_block_seconds(now_ms),
             open_handoffs=len(state.ledger),
             open_requests=len(state.flights),
@@ -138,6 +147,22 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         asked = Request("dry-run", request.model, prompt, sampling, tenant=request.tenant)
         return _dry_run(self._shell.core.explain(asked, self._clock.now_ms()))
 
+    async def DescribeScaling(  # noqa: N802
+        self, _request: operator_pb2.DescribeScalingRequest, _context: Context
+    ) -> operator_pb2.DescribeScalingResponse:
+        """How many workers each tier should have, and why."""
+        return describe(self._shell.core.scaling, self._clock.now_ms())
+
+    async def WatchScaling(  # noqa: N802
+        self, _request: operator_pb2.WatchScalingRequest, context: Context
+    ) -> AsyncIterator[operator_pb2.WatchScalingResponse]:
+        """The same for who starts and ends workers, told at each change."""
+        if len(self._shell.core.scaling.drivers) >= self._limits.scaling_watches_max:
+            await abort_with(context, TooManyConnections(retry_after_ms=1_000))
+        async with contextlib.aclosing(watch(self._shell, self._clock)) as told:
+            async for news in told:
+                yield news
+
     async def _order(self, order: FleetOrder, context: Context) -> None:
         try:
             self._shell.feed(order)
@@ -169,11 +194,16 @@ def _worker_status(worker: Worker, now_ms: float) -> operator_pb2.WorkerStatus:
     )
 
 
-def _tier_status(pool: Pool, role: types_pb2.Role) -> operator_pb2.TierStatus:
+def _tier_status(pool: Pool, role: types_pb2.Role, scaling: Scaling) -> operator_pb2.TierStatus:
     requests, waiting_tokens = pool.waiting(Role(role))
-    return operator_pb2.TierStatus(
+    told = operator_pb2.TierStatus(
         model=pool.model, role=role, queued_requests=requests, queued_tokens=waiting_tokens
     )
+    watched = scaling.tiers.get((pool.model, Role(role)))
+    if watched is not None and watched.decision is not None:
+        told.desired_workers, told.desired_spares = watched.decision.desired, watched.decision.spares
+        told.serving_workers = watched.signal.serving
+    return told
 
 
 def _pair_status(pair: Pair, now_ms: float) -> operator_pb2.PairStatus:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from services.common.credentials import MeshSettings
+from services.common.scaling import TierScaling
 from services.common.settings import group, setting
 
 
@@ -34,5 +35,12 @@ class Settings:
         60_000, "time that a worker keeps a role before it may change it", least=0
     )
     role_flips_per_hour_max: int = setting(12, "role changes of the whole fleet within an hour")
+    autoscale: bool = setting(
+        False, "activate spares, flip roles and drain by the scaler's decisions, instead of only telling them"
+    )
+    rebalance: bool = setting(True, "let an idle tier's worker change over to a starving one, if --autoscale")
+    scaling_interval_ms: int = setting(500, "time between two decisions of the scaler", least=10)
+    prefill_scaling: TierScaling = group(TierScaling, "prefill_")
+    decode_scaling: TierScaling = group(TierScaling, "decode_")
     quarantine_dir: str = setting("", "directory for prompts that killed workers; empty keeps none")
     grace_ms: int = setting(20_000, "time to finish what is in flight after SIGTERM", least=0)

@@ -19,6 +19,7 @@ CONFINED = {
         "services/gateway/inference",
         "services/gateway/router_session.py",
         "services/router/gateways.py",
+        "services/router/keda.py",
         "services/router/operators.py",
         "services/router/workers.py",
     ),

@@ -56,16 +56,22 @@ class WorkerStatus(_message.Message):
     def __init__(self, worker_id: _Optional[str] = ..., model: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., state: _Optional[str] = ..., running_requests: _Optional[int] = ..., kv_blocks_total: _Optional[int] = ..., kv_blocks_reserved: _Optional[int] = ..., queued_prefill_tokens: _Optional[int] = ..., step_ms: _Optional[float] = ..., address: _Optional[str] = ...) -> None: ...
 
 class TierStatus(_message.Message):
-    __slots__ = ("model", "role", "queued_requests", "queued_tokens")
+    __slots__ = ("model", "role", "queued_requests", "queued_tokens", "desired_workers", "desired_spares", "serving_workers")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     QUEUED_REQUESTS_FIELD_NUMBER: _ClassVar[int]
     QUEUED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    DESIRED_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    DESIRED_SPARES_FIELD_NUMBER: _ClassVar[int]
+    SERVING_WORKERS_FIELD_NUMBER: _ClassVar[int]
     model: str
     role: _types_pb2.Role
     queued_requests: int
     queued_tokens: int
-    def __init__(self, model: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., queued_requests: _Optional[int] = ..., queued_tokens: _Optional[int] = ...) -> None: ...
+    desired_workers: int
+    desired_spares: int
+    serving_workers: int
+    def __init__(self, model: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., queued_requests: _Optional[int] = ..., queued_tokens: _Optional[int] = ..., desired_workers: _Optional[int] = ..., desired_spares: _Optional[int] = ..., serving_workers: _Optional[int] = ...) -> None: ...
 
 class DescribePairsRequest(_message.Message):
     __slots__ = ()
@@ -204,3 +210,61 @@ class ForgiveResponse(_message.Message):
     prompts: int
     pairs: int
     def __init__(self, prompts: _Optional[int] = ..., pairs: _Optional[int] = ...) -> None: ...
+
+class DescribeScalingRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class DescribeScalingResponse(_message.Message):
+    __slots__ = ("tiers", "acts", "watchers")
+    TIERS_FIELD_NUMBER: _ClassVar[int]
+    ACTS_FIELD_NUMBER: _ClassVar[int]
+    WATCHERS_FIELD_NUMBER: _ClassVar[int]
+    tiers: _containers.RepeatedCompositeFieldContainer[TierScaling]
+    acts: bool
+    watchers: int
+    def __init__(self, tiers: _Optional[_Iterable[_Union[TierScaling, _Mapping]]] = ..., acts: _Optional[bool] = ..., watchers: _Optional[int] = ...) -> None: ...
+
+class TierScaling(_message.Message):
+    __slots__ = ("model", "role", "desired_workers", "desired_spares", "serving_workers", "idle_workers", "attached_workers", "coming_workers", "needed_workers", "why", "cold_start_ms", "changed_s_ago", "least_workers", "most_workers")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    DESIRED_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    DESIRED_SPARES_FIELD_NUMBER: _ClassVar[int]
+    SERVING_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    IDLE_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    ATTACHED_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    COMING_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    NEEDED_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    COLD_START_MS_FIELD_NUMBER: _ClassVar[int]
+    CHANGED_S_AGO_FIELD_NUMBER: _ClassVar[int]
+    LEAST_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    MOST_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    role: _types_pb2.Role
+    desired_workers: int
+    desired_spares: int
+    serving_workers: int
+    idle_workers: int
+    attached_workers: int
+    coming_workers: int
+    needed_workers: float
+    why: str
+    cold_start_ms: float
+    changed_s_ago: float
+    least_workers: int
+    most_workers: int
+    def __init__(self, model: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., desired_workers: _Optional[int] = ..., desired_spares: _Optional[int] = ..., serving_workers: _Optional[int] = ..., idle_workers: _Optional[int] = ..., attached_workers: _Optional[int] = ..., coming_workers: _Optional[int] = ..., needed_workers: _Optional[float] = ..., why: _Optional[str] = ..., cold_start_ms: _Optional[float] = ..., changed_s_ago: _Optional[float] = ..., least_workers: _Optional[int] = ..., most_workers: _Optional[int] = ...) -> None: ...
+
+class WatchScalingRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WatchScalingResponse(_message.Message):
+    __slots__ = ("tiers", "stoppable_workers")
+    TIERS_FIELD_NUMBER: _ClassVar[int]
+    STOPPABLE_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    tiers: _containers.RepeatedCompositeFieldContainer[TierScaling]
+    stoppable_workers: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, tiers: _Optional[_Iterable[_Union[TierScaling, _Mapping]]] = ..., stoppable_workers: _Optional[_Iterable[str]] = ...) -> None: ...

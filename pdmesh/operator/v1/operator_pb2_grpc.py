@@ -84,6 +84,16 @@ class OperatorServiceStub:
                 request_serializer=pdmesh_dot_operator_dot_v1_dot_operator__pb2.ForgiveRequest.SerializeToString,
                 response_deserializer=pdmesh_dot_operator_dot_v1_dot_operator__pb2.ForgiveResponse.FromString,
                 _registered_method=True)
+        self.DescribeScaling = channel.unary_unary(
+                '/pdmesh.operator.v1.OperatorService/DescribeScaling',
+                request_serializer=pdmesh_dot_operator_dot_v1_dot_operator__pb2.DescribeScalingRequest.SerializeToString,
+                response_deserializer=pdmesh_dot_operator_dot_v1_dot_operator__pb2.DescribeScalingResponse.FromString,
+                _registered_method=True)
+        self.WatchScaling = channel.unary_stream(
+                '/pdmesh.operator.v1.OperatorService/WatchScaling',
+                request_serializer=pdmesh_dot_operator_dot_v1_dot_operator__pb2.WatchScalingRequest.SerializeToString,
+                response_deserializer=pdmesh_dot_operator_dot_v1_dot_operator__pb2.WatchScalingResponse.FromString,
+                _registered_method=True)
 
 
 class OperatorServiceServicer:
@@ -157,6 +167,21 @@ class OperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DescribeScaling(self, request, context):
+        """How many workers each tier should have, and why.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WatchScaling(self, request, context):
+        """For who starts and ends workers: told at once and at each change. While such a stream is open and the router
+        autoscales, surplus workers are drained for good.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OperatorServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -209,6 +234,16 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.Forgive,
                     request_deserializer=pdmesh_dot_operator_dot_v1_dot_operator__pb2.ForgiveRequest.FromString,
                     response_serializer=pdmesh_dot_operator_dot_v1_dot_operator__pb2.ForgiveResponse.SerializeToString,
+            ),
+            'DescribeScaling': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeScaling,
+                    request_deserializer=pdmesh_dot_operator_dot_v1_dot_operator__pb2.DescribeScalingRequest.FromString,
+                    response_serializer=pdmesh_dot_operator_dot_v1_dot_operator__pb2.DescribeScalingResponse.SerializeToString,
+            ),
+            'WatchScaling': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchScaling,
+                    request_deserializer=pdmesh_dot_operator_dot_v1_dot_operator__pb2.WatchScalingRequest.FromString,
+                    response_serializer=pdmesh_dot_operator_dot_v1_dot_operator__pb2.WatchScalingResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -481,6 +516,60 @@ class OperatorService:
             '/pdmesh.operator.v1.OperatorService/Forgive',
             pdmesh_dot_operator_dot_v1_dot_operator__pb2.ForgiveRequest.SerializeToString,
             pdmesh_dot_operator_dot_v1_dot_operator__pb2.ForgiveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeScaling(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pdmesh.operator.v1.OperatorService/DescribeScaling',
+            pdmesh_dot_operator_dot_v1_dot_operator__pb2.DescribeScalingRequest.SerializeToString,
+            pdmesh_dot_operator_dot_v1_dot_operator__pb2.DescribeScalingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchScaling(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/pdmesh.operator.v1.OperatorService/WatchScaling',
+            pdmesh_dot_operator_dot_v1_dot_operator__pb2.WatchScalingRequest.SerializeToString,
+            pdmesh_dot_operator_dot_v1_dot_operator__pb2.WatchScalingResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -89,6 +89,8 @@ class Limits:
     """Idempotency keys that one gateway remembers; past it the oldest go early."""
     shutdown_grace_ms: int = 20_000
     """Time to finish what is in flight after SIGTERM."""
+    scaling_watches_max: int = 256
+    """Streams of one router that tell how many workers there should be; refused past it."""
     heartbeat_interval_ms: int = 500
     """A quiet stream carries a frame this often."""
     heartbeat_timeout_ms: int = 3_000

@@ -10,8 +10,9 @@ from services.common.credentials import METADATA_KEY, Security
 from services.common.errors import Unauthenticated
 from services.common.rpc.status import abort_with
 
-OPEN_SERVICES = ("/grpc.health.v1.Health/",)
-"""Probes of orchestrators and load balancers cannot show a secret, and learn only whether we serve."""
+OPEN_SERVICES = ("/grpc.health.v1.Health/", "/externalscaler.ExternalScaler/")
+"""Probes of orchestrators and load balancers cannot show a secret, and learn only whether we serve; nor can
+KEDA, which learns only how many workers there should be. Certificates are asked of all."""
 
 
 class Gatekeeper(grpc.aio.ServerInterceptor):  # type: ignore[misc]

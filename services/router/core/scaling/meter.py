@@ -6,6 +6,7 @@ from dataclasses import replace
 from services.router.core.fit import DecayedFit
 from services.router.core.scaling.demand import TierDemand
 from services.router.core.scaling.signal import TierSignal
+from services.router.core.scaling.trend import Trend
 
 SLOW_WINDOWS = 10
 """The slow average's window, in windows of the fast one."""
@@ -29,11 +30,10 @@ class Decayed:
 
 
 class Arrivals:
-    """Work arriving per millisecond: a fast and a slow average, and whether they tell a trend.
+    """Work arriving per millisecond.
 
-    On a ramp, an exponential average with window T lags by T, so the slope is the averages' difference over
-    the windows' difference. For work that arrives independently in pieces a, an average's variance is
-    E[sum of a^2 per time] / 2T, which is what the difference is measured by.
+    The level is a slow average while a fast one differs from it only by chance: for work that arrives
+    independently in pieces a, the variance of an exponential average over T is E[sum of a^2 per time] / 2T.
     """
 
     def __init__(self, window_ms: float) -> None:
@@ -41,29 +41,28 @@ class Arrivals:
         self._fast, self._slow = Decayed(self._fast_ms), Decayed(self._slow_ms)
         self._squares = Decayed(self._slow_ms)
         self._watched_ms = 0.0
+        self._trend = Trend(window_ms * 2)
 
     def take(self, amount: float, squares: float, elapsed_ms: float) -> None:
         """So much has arrived since the last time; `squares` is the sum of each piece squared."""
         self._watched_ms += elapsed_ms
+        self._trend.take(amount, elapsed_ms)
         self._fast.add(amount, elapsed_ms)
         self._slow.add(amount, elapsed_ms)
         self._squares.add(squares, elapsed_ms)
 
     def per_ms(self, ahead_ms: float = 0.0) -> float:
-        """The rate expected so far ahead: the slow average while the fast one differs only by chance, else
-        the fast one, led by the slope when it rises; at most twice the fast one.
-        """
+        """The rate expected so far ahead, at most twice the present one."""
         fast, slow = self._mean(self._fast, self._fast_ms), self._mean(self._slow, self._slow_ms)
         error = math.sqrt(self._mean(self._squares, self._slow_ms) / (2 * self._fast_ms))
-        if abs(fast - slow) <= SIGNIFICANT * error:
-            return slow
-        slope = max(0.0, fast - slow) / (self._slow_ms - self._fast_ms)
-        return min(fast + slope * (ahead_ms + self._fast_ms), 2 * fast)
+        is_changing = abs(fast - slow) > SIGNIFICANT * error
+        level, lag_ms = (fast, self._fast_ms) if is_changing else (slow, self._slow_ms)
+        return min(level + self._trend.slope * (ahead_ms + lag_ms), 2 * max(fast, slow))
 
     def _mean(self, total: Decayed, window_ms: float) -> float:
-        """Over the window, or over the time watched while that is shorter."""
-        share = 1.0 - math.exp(-self._watched_ms / window_ms)
-        return total.value / (window_ms * share) if share > 0 else 0.0
+        """Over the window, or over the time watched while that is shorter, but a fast window at least."""
+        watched_ms = max(self._watched_ms, self._fast_ms)
+        return total.value / (window_ms * -math.expm1(-watched_ms / window_ms))
 
 
 class Meter:

@@ -47,8 +47,8 @@ class PrefillArrivals:
 
 
 class PrefillBacklog:
-    """Prompts wait: arrivals and the backlog spread over the time to clear it, over a worker's pace; never more
-    workers than texts.
+    """Prompts wait: arrivals and the backlog spread over the time to clear it, over a worker's pace; never
+    more workers than texts.
     """
 
     def need(self, case: Case) -> Need | None:
@@ -93,7 +93,7 @@ class DecodeSeats:
 
 
 class DecodeBacklog:
-    """Requests wait for a seat: as many workers as seat all at once, or fewer where seats come free in time."""
+    """Requests wait for a seat: as many workers as seat all at once, or fewer where seats free up."""
 
     def need(self, case: Case) -> Need | None:
         """Silent while nothing waits."""

@@ -10,8 +10,8 @@ from services.router.core.scaling.tier import Decision
 
 
 class Steward:
-    """Orders for the workers that are there. Starting and ending processes is somebody else's: whoever does it
-    is told how many there should be, and which drained ones may end.
+    """Orders for the workers that are there. Starting and ending processes is somebody else's: whoever does
+    it is told how many there should be, and which drained ones may end.
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Steward:
     def _set_aside(
         self, surplus: list[Worker], members: list[Worker], decision: Decision, *, may_retire: bool
     ) -> Iterator[FleetOrder]:
-        """Surplus workers become spares as long as spares are wanted; the others end, if there is who ends them."""
+        """Surplus workers become spares as long as spares are wanted; others end, if somebody ends them."""
         spare = sum(1 for w in members if w.state is WorkerState.STANDBY)
         lacking = max(0, decision.spares - spare)
         for worker in surplus[:lacking]:
