@@ -75,7 +75,9 @@ async def serve(
         )
         server = await stack.enter_async_context(HttpServer(api, error_response, limits=limits, clock=clock))
         inference = InferenceServer(
-            InferenceServicer(pipeline, models, threads, tenancy.authenticator, metrics, limits, clock),
+            InferenceServicer(
+                pipeline, models, threads, tenancy.authenticator, idempotency, metrics, limits, clock
+            ),
             models,
             limits,
             settings.tls.security(),

@@ -11,7 +11,6 @@ from services.common.rpc.convert import receipt_to_wire
 from services.gateway.call import Call, class_of
 from services.gateway.inference.bodies import Request
 from services.gateway.inference.log_line import LogLine
-from services.gateway.inference.writer import RpcWriter
 from services.gateway.openai.generation import Generation
 from services.gateway.request_id import check_request_id, new_request_id
 from services.gateway.tenants import Caller
@@ -35,18 +34,13 @@ def call_of(
     caller: Caller,
     context: grpc.aio.ServicerContext,
     line: LogLine,
-    limits: Limits,
 ) -> Call:
     """The call of a request and what travels beside it; raises `InvalidField`."""
     options = request.options
-    if options.request_id:
-        check_request_id(options.request_id, limits.request_id_chars_max, "request_id")
     if len(options.session_key) > SESSION_KEY_CHARS_MAX:
         raise InvalidField(f"session_key: at most {SESSION_KEY_CHARS_MAX} characters", field="session_key")
-    request_id = options.request_id or new_request_id()
-    line.notes["request_id"] = request_id
     return Call(
-        request_id=request_id,
+        request_id=str(line.notes["request_id"]),
         generation=generation,
         received_ms=line.received_ms,
         caller=caller,
@@ -56,6 +50,14 @@ def call_of(
         priority=options.priority,
         notes=line.notes,
     )
+
+
+def name_of(request: Request, limits: Limits) -> str:
+    """The request's name, as its caller gave it or made up; raises `InvalidField`."""
+    given = request.options.request_id
+    if given:
+        check_request_id(given, limits.request_id_chars_max, "request_id")
+    return given or new_request_id()
 
 
 def _deadline_ms(context: grpc.aio.ServicerContext) -> int | None:
@@ -69,23 +71,6 @@ def _deadline_ms(context: grpc.aio.ServicerContext) -> int | None:
 def _service_class(number: int) -> ServiceClass | None:
     """A service class; an unset or unknown one is the caller's own."""
     return ServiceClass(number) if number in set(ServiceClass) else None
-
-
-def initial(request_id: str, writer: RpcWriter) -> Metadata:
-    """The request's name, what is left of the quota, and where it runs: as in the head of an HTTP answer."""
-    named: Metadata = (("x-request-id", request_id),)
-    opening, placement = writer.opening, writer.placement
-    if opening is not None:
-        named += opening.headers
-    if placement is None:
-        return named
-    return (
-        *named,
-        ("x-pdmesh-path", placement.path.name.lower()),
-        ("x-pdmesh-path-reason", placement.reason),
-        ("x-pdmesh-prefill-worker", placement.prefill_worker),
-        ("x-pdmesh-decode-worker", placement.decode_worker),
-    )
 
 
 def trailing(receipt: Receipt) -> Metadata:

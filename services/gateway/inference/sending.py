@@ -1,16 +1,41 @@
 """Sending an answer's messages as fast as the client takes them."""
 
 import asyncio
+from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import grpc.aio
 
+from services.common.domain import Receipt
 from services.common.errors import SlowReader
-from services.gateway.inference.metadata import initial, trailing
-from services.gateway.inference.writer import RpcWriter
+from services.gateway.inference.deltas import Response
+from services.gateway.inference.metadata import trailing
+from services.gateway.writers.interface import Header
+
+
+class Source(Protocol):
+    """Where the messages come from."""
+
+    on_full: Callable[[], None]
+    """Called when more waits than may."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last message was taken."""
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """For the trailers, once it is over."""
+
+    def head(self) -> Sequence[Header]:
+        """For the initial metadata, with the first message."""
+
+    async def next(self) -> Response:
+        """The next message; raises the answer's error."""
 
 
 async def send(
-    context: grpc.aio.ServicerContext, writer: RpcWriter, request_id: str, stall_ms_max: float
+    context: grpc.aio.ServicerContext, source: Source, request_id: str, stall_ms_max: float
 ) -> None:
     """Send until the answer's end, and the receipt in the trailers.
 
@@ -26,17 +51,17 @@ async def send(
                 if not patience.expired():
                     patience.reschedule(loop.time())
 
-            while writer.ending is None or writer.has_news:
-                message = await writer.next()
+            while not source.is_over:
+                message = await source.next()
                 patience.reschedule(loop.time() + stall_ms_max / 1000.0)
-                writer.on_full = give_up
+                source.on_full = give_up
                 if not has_begun:
-                    await context.send_initial_metadata(initial(request_id, writer))
+                    await context.send_initial_metadata((("x-request-id", request_id), *source.head()))
                     has_begun = True
                 await context.write(message)
-                writer.on_full = lambda: None
+                source.on_full = lambda: None
                 patience.reschedule(None)
     except TimeoutError:
         raise SlowReader("the client does not read its answer") from None
-    if writer.ending.receipts:
-        context.set_trailing_metadata(trailing(writer.ending.receipts[0]))
+    if source.receipt is not None:
+        context.set_trailing_metadata(trailing(source.receipt))

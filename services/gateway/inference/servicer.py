@@ -1,8 +1,9 @@
 """`InferenceService`: converts, and lets the pipeline answer."""
 
 import asyncio
+import dataclasses
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias, TypeVar
 
@@ -14,11 +15,16 @@ from services.common.domain.tokens import tokens
 from services.common.errors import Cancelled, Internal, MeshError, ModelNotFound, SlowReader
 from services.common.limits import Limits
 from services.common.rpc import abort_with
+from services.gateway.call import Call
+from services.gateway.http import Exchange
+from services.gateway.idempotency import IDEMPOTENCY_KEY, Idempotency
 from services.gateway.inference import bodies
 from services.gateway.inference.bodies import Request
 from services.gateway.inference.deltas import Response
+from services.gateway.inference.keyed_exchange import KeyedExchange
 from services.gateway.inference.log_line import LogLine
-from services.gateway.inference.metadata import call_of, headers_of
+from services.gateway.inference.metadata import call_of, headers_of, name_of
+from services.gateway.inference.recorded_writer import RecordedWriter
 from services.gateway.inference.sending import send
 from services.gateway.inference.writer import RpcWriter
 from services.gateway.metrics import Metrics
@@ -47,6 +53,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         models: Models,
         threads: ThreadPoolExecutor,
         authenticator: Authenticator,
+        idempotency: Idempotency,
         metrics: Metrics,
         limits: Limits,
         clock: Clock,
@@ -55,6 +62,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         self._models = models
         self._threads = threads
         self._authenticator = authenticator
+        self._idempotency = idempotency
         self._metrics = metrics
         self._limits = limits
         self._clock = clock
@@ -114,19 +122,51 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         self, name: str, request: Request, context: Context, parse: Parse, message: Callable[[], Response]
     ) -> None:
         async def answer(caller: Caller, line: LogLine) -> None:
-            call = call_of(request, parse(request, self._limits), caller, context, line, self._limits)
-            writer = RpcWriter(message, call.request_id, self._limits.client_buffer_bytes_max)
+            line.notes["request_id"] = request_id = name_of(request, self._limits)
+            call = call_of(request, parse(request, self._limits), caller, context, line)
+            key = request.options.idempotency_key or headers_of(context).get(IDEMPOTENCY_KEY, "")
             try:
-                if (starting := self._pipeline.start(call, writer)) is not None:
-                    await starting
-                await send(context, writer, call.request_id, self._limits.client_stall_ms_max)
+                # An answer that goes on after tokens that its caller has is no whole one to keep.
+                if key and not request.delivered:
+                    exchange = KeyedExchange(line.method, request, key, message)
+                    await self._answer_once(exchange, call, message, context)
+                else:
+                    writer = RpcWriter(message, request_id, self._limits.client_buffer_bytes_max)
+                    await self._answer(writer, call, context)
             except SlowReader:
                 self._metrics.slow_readers.inc()
                 raise
-            finally:
-                writer.close()
 
         await self._translated(name, context, answer)
+
+    async def _answer(self, writer: RpcWriter, call: Call, context: Context) -> None:
+        try:
+            if (starting := self._pipeline.start(call, writer)) is not None:
+                await starting
+            await send(context, writer, call.request_id, self._limits.client_stall_ms_max)
+        finally:
+            writer.close()
+
+    async def _answer_once(
+        self, exchange: KeyedExchange, call: Call, message: Callable[[], Response], context: Context
+    ) -> None:
+        """Answer a call with a key: from what is kept, or by the pipeline and keep it."""
+
+        def produce(recording: Exchange) -> Coroutine[Any, Any, None] | None:
+            kept = dataclasses.replace(call, notes=recording.notes)
+            return self._pipeline.start(kept, RecordedWriter(recording, message, call.request_id))
+
+        exchange.notes = call.notes
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                later = self._idempotency.answer(exchange, call.caller.tenant, produce)
+                if later is not None:
+                    tasks.create_task(later)
+                await send(context, exchange, call.request_id, self._limits.client_stall_ms_max)
+        except BaseExceptionGroup as group:
+            raise group.exceptions[0] from None
+        finally:
+            exchange.close()
 
     async def _translated(
         self, name: str, context: Context, answer: Callable[[Caller, LogLine], Awaitable[Answer]]

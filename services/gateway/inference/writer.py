@@ -1,8 +1,9 @@
 """An answer on its way to a gRPC client."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from services.common.domain import Receipt
 from services.common.errors import Cancelled, MeshError
 from services.gateway.inference.deltas import (
     Response,
@@ -12,6 +13,7 @@ from services.gateway.inference.deltas import (
 )
 from services.gateway.streams import Placement
 from services.gateway.writers import Ending, Opening, Piece
+from services.gateway.writers.interface import Header
 from services.gateway.writers.piece import join
 
 
@@ -82,9 +84,18 @@ class RpcWriter:
             self.opening.cancel(Cancelled())
 
     @property
-    def has_news(self) -> bool:
-        """Whether `next` returns at once."""
-        return self._news.is_set()
+    def is_over(self) -> bool:
+        """Whether the last message was taken."""
+        return self.ending is not None and not self._news.is_set()
+
+    @property
+    def receipt(self) -> Receipt | None:
+        """The first choice's, once the answer is whole."""
+        return next(iter(self.ending.receipts), None) if self.ending is not None else None
+
+    def head(self) -> Sequence[Header]:
+        """For the initial metadata."""
+        return head_of(self.opening, self.placement)
 
     async def next(self) -> Response:
         """Everything that came since the last message, once there is something; raises the answer's error,
@@ -111,3 +122,17 @@ class RpcWriter:
         self._size_bytes = 0
         self._is_placed_anew = False
         return made
+
+
+def head_of(opening: Opening | None, placement: Placement | None) -> Sequence[Header]:
+    """What is left of the quota, and where the request runs: as in the head of an HTTP answer."""
+    quota = opening.headers if opening is not None else ()
+    if placement is None:
+        return quota
+    return (
+        *quota,
+        ("x-pdmesh-path", placement.path.name.lower()),
+        ("x-pdmesh-path-reason", placement.reason),
+        ("x-pdmesh-prefill-worker", placement.prefill_worker),
+        ("x-pdmesh-decode-worker", placement.decode_worker),
+    )

@@ -1,0 +1,71 @@
+"""Idempotency keys over gRPC: the same key and request get the same answer."""
+
+import asyncio
+
+import pytest
+
+from pdmesh.client import AsyncClient, CallOptions, Sampling
+from services.common.errors import IdempotencyKeyReused, InvalidField, MeshError, QueueFull
+from tests.wire.gateway.conftest import Edge
+
+KEYED = CallOptions(idempotency_key="k1")
+
+
+async def test_a_finished_answer_is_given_again(edge: Edge, mesh: AsyncClient) -> None:
+    edge.router.script = edge.says("Hello there.")
+    first = await mesh.chat("tiny", "Hi", options=KEYED).whole()
+    named = CallOptions(idempotency_key="k1", request_id="another")
+    second = await mesh.chat("tiny", "Hi", options=named).whole()
+    assert (first.text, len(edge.router.jobs)) == ("Hello there.", 1)
+    assert second == first
+
+
+async def test_a_running_answer_is_joined_from_its_start(edge: Edge, mesh: AsyncClient) -> None:
+    reading = [asyncio.create_task(mesh.chat("tiny", "Hi", options=KEYED).whole())]
+    job = await edge.router.job()
+    job.send(edge.ids("Hello"))
+    reading.append(asyncio.create_task(mesh.chat("tiny", "Hi", options=KEYED).whole()))
+    await asyncio.sleep(0.05)
+    job.send(edge.ids(" there."))
+    job.end()
+    assert [answer.text for answer in await asyncio.gather(*reading)] == ["Hello there."] * 2
+    assert len(edge.router.jobs) == 1
+
+
+async def test_one_whose_client_left_waits_for_its_return(edge: Edge, mesh: AsyncClient) -> None:
+    async with mesh.chat("tiny", "Hi", options=KEYED) as stream:
+        reading = asyncio.create_task(anext(stream))
+        job = await edge.router.job()
+        job.send(edge.ids("Hello"))
+        await reading
+    job.send(edge.ids(" there."))
+    job.end()
+    assert (await mesh.chat("tiny", "Hi", options=KEYED).whole()).text == "Hello there."
+    assert not job.is_cancelled
+
+
+@pytest.mark.parametrize("key", ["k1", "x" * 10_000])
+async def test_another_request_and_too_long_a_key_are_refused(
+    edge: Edge, mesh: AsyncClient, key: str
+) -> None:
+    edge.router.script = edge.says("Hello.")
+    await mesh.chat("tiny", "Hi", options=KEYED).whole()
+    with pytest.raises((IdempotencyKeyReused, InvalidField)):
+        await mesh.chat("tiny", "Bye", options=CallOptions(idempotency_key=key)).whole()
+
+
+async def test_errors_are_told_and_not_kept(edge: Edge, mesh: AsyncClient) -> None:
+    edge.router.script = lambda job: job.end(error=MeshError("broken"))
+    with pytest.raises(MeshError, match="broken"):
+        await mesh.chat("tiny", "Hi", options=KEYED).whole()
+    with pytest.raises(InvalidField, match="temperature"):
+        await mesh.chat("tiny", "Hi", Sampling(temperature=9.0), options=KEYED).whole()
+    edge.router.script = edge.says("Hello.")
+    assert (await mesh.chat("tiny", "Hi", options=KEYED).whole()).text == "Hello."
+
+
+async def test_a_refusal_still_says_when_to_come_again(edge: Edge, mesh: AsyncClient) -> None:
+    answers = [lambda job: job.end(error=QueueFull(retry_after_ms=30)), edge.says("Hello.")]
+    edge.router.script = lambda job: answers.pop(0)(job)
+    assert (await mesh.chat("tiny", "Hi", options=KEYED).whole()).text == "Hello."
+    assert answers == []
