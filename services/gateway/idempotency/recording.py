@@ -9,6 +9,7 @@ from services.gateway.idempotency.events import EventNumbers
 from services.gateway.idempotency.tape import Head, State, Tape
 
 EVENT_STREAM = "text/event-stream"
+PASSING_PREFIX = "x-ratelimit-"
 
 
 class _NoClient:
@@ -49,17 +50,17 @@ class Recording(Exchange):
 
     def respond(self, response: HttpResponse) -> None:
         """Write down a whole answer."""
-        if self._open(response.status):
-            head = Head(response.status, response.content_type, response.headers, is_stream=False)
-            self._tape.begin(head)
+        if self._open(response.status, response.headers):
+            kept = _kept(response.headers)
+            self._tape.begin(Head(response.status, response.content_type, kept, is_stream=False))
             self._close(response.body)
 
     def start(self, status: int, content_type: str, headers: Sequence[Header] = ()) -> None:
         """Begin a streamed answer."""
-        if self._open(status):
+        if self._open(status, headers):
             if content_type.startswith(EVENT_STREAM):
                 self._numbers = EventNumbers(self._run)
-            self._tape.begin(Head(status, content_type, tuple(headers), is_stream=True))
+            self._tape.begin(Head(status, content_type, _kept(headers), is_stream=True))
 
     def write(self, data: bytes) -> None:
         """Write down a part."""
@@ -80,11 +81,11 @@ class Recording(Exchange):
         super().lose(why)
         self._tape.fail(why)
 
-    def _open(self, status: int) -> bool:
-        """The headers that are not the answer's own, the quota's for one, go to the client that asked."""
+    def _open(self, status: int, headers: Sequence[Header]) -> bool:
+        """Headers that are not the answer's own go to the client that asked, and to no other."""
         if not self._begin(status):
             return False
-        self._origin.headers = self.headers
+        self._origin.headers = (*self.headers, *(header for header in headers if _is_passing(header)))
         return True
 
     def _close(self, data: bytes) -> None:
@@ -94,3 +95,12 @@ class Recording(Exchange):
 
     def _numbered(self, data: bytes) -> bytes:
         return data if self._numbers is None else self._numbers.added(data)
+
+
+def _kept(headers: Sequence[Header]) -> tuple[Header, ...]:
+    return tuple(header for header in headers if not _is_passing(header))
+
+
+def _is_passing(header: Header) -> bool:
+    """Whether a header speaks of a moment: what is left of a quota."""
+    return header[0].startswith(PASSING_PREFIX)
