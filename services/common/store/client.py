@@ -1,5 +1,6 @@
 """A connection to Redis, and its faults in one line."""
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -30,11 +31,19 @@ class RedisClient:
 
     @asynccontextmanager
     async def commands(self) -> AsyncIterator[Redis]:
-        """Redis itself; what goes wrong inside the block becomes `StoreUnavailable`."""
+        """Redis itself; what goes wrong inside the block becomes `StoreUnavailable`.
+
+        A cancellation that comes while redis-py sends is lost in its `asyncio.wait_for`; it is raised here.
+        """
+        task = asyncio.current_task()
+        cancelled_before = task.cancelling() if task else 0
         try:
             yield self.redis
         except (RedisError, OSError) as error:
             raise StoreUnavailable(f"Redis at {self._shown} does not answer: {error}") from error
+        finally:
+            if task and task.cancelling() > cancelled_before:
+                raise asyncio.CancelledError
 
     async def close(self) -> None:
         """Let go of connections; idempotent."""
