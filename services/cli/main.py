@@ -11,6 +11,7 @@ from services.common.settings import unknown
 
 OPERATOR_COMMANDS = {
     "fleet": "show workers, queues, the bottleneck and what to do about it",
+    "scaling": "show how many workers each tier should have, and why",
     "doctor": "check everything, every prefill-decode pair included",
     "drain": "give a worker no new work",
     "undrain": "give it work again",

@@ -27,13 +27,14 @@ class Output:
         self._said_s = 0.0
 
     def open_logs(self, names: list[str]) -> None:
-        """Open every process's log file; raises `BadSetting` when the directory does not allow it."""
-        self._width = max(map(len, names), default=0)
+        """Open these processes' log files; raises `BadSetting` when the directory does not allow it."""
+        self._width = max(self._width, *map(len, names), 0)
         if self._log_dir is None:
             return
         try:
             self._log_dir.mkdir(parents=True, exist_ok=True)
-            self._files = {name: (self._log_dir / f"{name}.log").open("a", buffering=1) for name in names}
+            for name in names:
+                self._files[name] = (self._log_dir / f"{name}.log").open("a", buffering=1)
         except OSError as error:
             raise BadSetting(f"--log-dir: {error.filename}: {error.strerror}") from None
 
@@ -58,6 +59,12 @@ class Output:
             self.refresh()
         else:
             self.say(f"[{self._elapsed_s():6.1f} s] {name}: {state}")
+
+    def forget(self, name: str) -> None:
+        """A process has ended for good."""
+        self._states.pop(name, None)
+        if (file := self._files.pop(name, None)) is not None:
+            file.close()
 
     def refresh(self) -> None:
         """While something is not ready: draw the live line again, or say so every `SILENCE_S` elsewhere."""

@@ -33,21 +33,47 @@ class Supervisor:
         self._grace_ms = grace_ms
         self._restart_policy = restart_policy
         self._children: dict[str, Child] = {}
+        self._retired: set[str] = set()
+        self._tasks: asyncio.TaskGroup | None = None
         self._stopping = asyncio.Event()
         self.all_ready = asyncio.Event()
         """Set once every process has been ready."""
         self.on_change: Callable[[], None] = lambda: None
-        """Called whenever a process has become ready."""
+        """Called whenever a process has become ready, or has ended for good."""
+        self.on_lost: Callable[[str, str], None] = lambda _name, _why: None
+        """Called with name and reason when a process that was added is given up."""
 
     @property
     def ready(self) -> dict[str, Child]:
         """The processes that serve, by name."""
         return {name: child for name, child in self._children.items() if child.facts is not None}
 
+    def members(self, service: str) -> list[str]:
+        """Names of a service's processes that are to run, whether they do already or not."""
+        children = ((name, child) for name, child in self._children.items() if name not in self._retired)
+        return [name for name, child in children if child.spec.service == service]
+
+    def add(self, spec: ChildSpec) -> None:
+        """Run one more process from here on, and keep it running; nothing while all is being stopped."""
+        if self._tasks is not None and not self._stopping.is_set():
+            self._output.open_logs([spec.name])
+            self._children[spec.name] = self._child(spec)
+            self._tasks.create_task(self._keep_added(spec))
+
+    def retire(self, name: str) -> bool:
+        """Have one process drain and end for good; False when it is not there or has been told so."""
+        child = self._children.get(name)
+        if child is None or name in self._retired:
+            return False
+        self._retired.add(name)
+        child.terminate()
+        return True
+
     async def run(self, stop: asyncio.Event) -> None:
         """Start everything, restart what dies, and drain when `stop` is set."""
         with startup_unwrapped():
             async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
                 for spec in self._specs:
                     tasks.create_task(self._keep(spec))
                 await stop.wait()
@@ -62,15 +88,34 @@ class Supervisor:
     async def _keep(self, spec: ChildSpec) -> None:
         """Run one process again and again."""
         policy, was_ready = self._restart_policy(), False
-        while not self._stopping.is_set():
-            child = Child(spec, partial(self._output.child_line, spec.name))
-            self._children[spec.name] = child
+        while not self._stopping.is_set() and spec.name not in self._retired:
+            child = self._children[spec.name] = self._child(spec)
             self._output.state(spec.name, "starting")
             end = await child.run(self._on_ready)
             was_ready = was_ready or child.facts is not None
             child.facts = None
-            if not self._stopping.is_set():
+            if not self._stopping.is_set() and spec.name not in self._retired:
                 await self._before_restart(spec.name, end, policy, was_ready)
+        if spec.name in self._retired:
+            self._forget(spec.name)
+
+    async def _keep_added(self, spec: ChildSpec) -> None:
+        """The same; one that cannot be kept up is given up, and the others go on."""
+        try:
+            await self._keep(spec)
+        except Startup as error:
+            self._forget(spec.name)
+            self.on_lost(spec.name, error.message)
+
+    def _child(self, spec: ChildSpec) -> Child:
+        return Child(spec, partial(self._output.child_line, spec.name))
+
+    def _forget(self, name: str) -> None:
+        """A process has ended for good; its name may be used again."""
+        self._children.pop(name, None)
+        self._retired.discard(name)
+        self._output.forget(name)
+        self.on_change()
 
     def _on_ready(self, child: Child) -> None:
         self._output.state(child.spec.name, "ready")

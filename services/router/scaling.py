@@ -13,6 +13,8 @@ from services.router.shell import Shell
 
 WATCH_POLL_S = 0.1
 """How late a watcher hears of a change, at most."""
+REPEAT_MS = 1_000.0
+"""Without a change it is told the same again after this."""
 
 
 def describe(scaling: Scaling, now_ms: float) -> operator_pb2.DescribeScalingResponse:
@@ -24,37 +26,42 @@ def describe(scaling: Scaling, now_ms: float) -> operator_pb2.DescribeScalingRes
 
 async def watch(shell: Shell, clock: Clock) -> AsyncGenerator[operator_pb2.WatchScalingResponse, None]:
     """At once and at each change. Meanwhile the caller counts as who starts and ends workers."""
-    scaling, session = shell.core.scaling, shell.new_session()
+    session = shell.new_session()
     shell.feed(ScalerAttached(session))
-    told: operator_pb2.WatchScalingResponse | None = None
+    told, told_ms = operator_pb2.WatchScalingResponse(), float("-inf")
     try:
         while True:
-            news = _news(scaling, clock.now_ms())
-            if news != told:
-                told = news
+            now_ms = clock.now_ms()
+            news = _news(shell, now_ms)
+            if news != told or now_ms - told_ms >= REPEAT_MS:
+                told, told_ms = news, now_ms
                 yield news
             await asyncio.sleep(WATCH_POLL_S)
     finally:
         shell.feed(ScalerDetached(session))
 
 
-def _news(scaling: Scaling, now_ms: float) -> operator_pb2.WatchScalingResponse:
+def _news(shell: Shell, now_ms: float) -> operator_pb2.WatchScalingResponse:
     """Without ages, measurements and words, which always change."""
-    tiers = list(tier_scalings(scaling, now_ms))
+    scaling, workers = shell.core.scaling, shell.core.state.fleet.workers.values()
+    tiers = tier_scalings(scaling, now_ms)
     for tier in tiers:
         for moving in ("changed_s_ago", "needed_workers", "cold_start_ms", "why"):
             tier.ClearField(moving)
     stoppable = sorted(worker.worker_id for worker in scaling.steward.stoppable())
-    return operator_pb2.WatchScalingResponse(tiers=tiers, stoppable_workers=stoppable)
+    known = sorted(worker.worker_id for worker in workers)
+    return operator_pb2.WatchScalingResponse(tiers=tiers, stoppable_workers=stoppable, known_workers=known)
 
 
 def tier_scalings(scaling: Scaling, now_ms: float) -> list[operator_pb2.TierScaling]:
     """Each tier that has been judged."""
-    told = (_tier(model, tier, watched, now_ms) for (model, tier), watched in scaling.tiers.items())
+    told = (_tier(scaling, model, tier, watched, now_ms) for (model, tier), watched in scaling.tiers.items())
     return [tier for tier in told if tier is not None]
 
 
-def _tier(model: str, tier: Role, watched: Watched, now_ms: float) -> operator_pb2.TierScaling | None:
+def _tier(
+    scaling: Scaling, model: str, tier: Role, watched: Watched, now_ms: float
+) -> operator_pb2.TierScaling | None:
     decision, signal, rules = watched.decision, watched.signal, watched.scaler.rules
     if decision is None:
         return None
@@ -66,7 +73,7 @@ def _tier(model: str, tier: Role, watched: Watched, now_ms: float) -> operator_p
         desired_spares=decision.spares,
         serving_workers=signal.serving,
         idle_workers=signal.at_hand,
-        attached_workers=signal.attached,
+        attached_workers=scaling.attached(model, tier),
         coming_workers=decision.coming,
         needed_workers=decision.need,
         why=decision.why,

@@ -262,9 +262,11 @@ class WatchScalingRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WatchScalingResponse(_message.Message):
-    __slots__ = ("tiers", "stoppable_workers")
+    __slots__ = ("tiers", "stoppable_workers", "known_workers")
     TIERS_FIELD_NUMBER: _ClassVar[int]
     STOPPABLE_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    KNOWN_WORKERS_FIELD_NUMBER: _ClassVar[int]
     tiers: _containers.RepeatedCompositeFieldContainer[TierScaling]
     stoppable_workers: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, tiers: _Optional[_Iterable[_Union[TierScaling, _Mapping]]] = ..., stoppable_workers: _Optional[_Iterable[str]] = ...) -> None: ...
+    known_workers: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, tiers: _Optional[_Iterable[_Union[TierScaling, _Mapping]]] = ..., stoppable_workers: _Optional[_Iterable[str]] = ..., known_workers: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -1,6 +1,6 @@
 """The router's OperatorService as the commands use it."""
 
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from typing import Protocol, TypeVar
 
 import grpc.aio
@@ -70,6 +70,21 @@ class OperatorClient:
     async def pairs(self) -> wire.DescribePairsResponse:
         """Every prefill worker with every decode worker of its model."""
         return await self._call(self._stub.DescribePairs, wire.DescribePairsRequest())
+
+    async def scaling(self) -> wire.DescribeScalingResponse:
+        """How many workers each tier should have, and why."""
+        return await self._call(self._stub.DescribeScaling, wire.DescribeScalingRequest())
+
+    async def watch_scaling(self) -> AsyncIterator[wire.WatchScalingResponse]:
+        """The same for who starts and ends workers by it: at once and at each change."""
+        call = self._stub.WatchScaling(wire.WatchScalingRequest(), metadata=self._metadata)
+        try:
+            async for news in call:
+                yield news
+        except grpc.aio.AioRpcError as failure:
+            raise error_from_rpc(failure) from None
+        finally:
+            call.cancel()
 
     async def order(self, order: Order) -> None:
         """Have something done that has no answer."""

@@ -11,6 +11,7 @@ from services.cli.operator.doctor import DOCTOR
 from services.cli.operator.dry_run import DRY_RUN
 from services.cli.operator.fleet import FLEET
 from services.cli.operator.policy import FORGIVE, THRESHOLD
+from services.cli.operator.scaling import SCALING
 from services.cli.operator.settings import OperatorSettings
 from services.cli.operator.worker import ACTIVATE, DRAIN, ROLE, STANDBY, UNDRAIN
 from services.common.errors import MeshError, RouterUnavailable, Startup
@@ -18,6 +19,7 @@ from services.common.settings import StrictParser
 
 COMMANDS = {
     "fleet": FLEET,
+    "scaling": SCALING,
     "doctor": DOCTOR,
     "drain": DRAIN,
     "undrain": UNDRAIN,

@@ -18,7 +18,7 @@ WORKER_HEAD = (
     *("worker", "model", "role", "state", "running"),
     *("KV blocks", "of", "prefill tokens queued", "step ms"),
 )
-TIER_HEAD = ("tier", "model", "requests queued", "tokens queued")
+TIER_HEAD = ("tier", "model", "requests queued", "tokens queued", "serve", "wanted", "spares wanted")
 
 
 async def _show(client: OperatorClient, options: Options) -> int:
@@ -35,7 +35,10 @@ def lines(fleet: wire.DescribeFleetResponse) -> list[str]:
     """The whole picture."""
     workers = [_worker_row(w) for w in sorted(fleet.workers, key=lambda w: (w.model, w.role, w.worker_id))]
     tiers = [
-        (Role(t.role).name.lower(), t.model, t.queued_requests, t.queued_tokens)
+        (
+            *(Role(t.role).name.lower(), t.model, t.queued_requests, t.queued_tokens),
+            *(t.serving_workers, t.desired_workers, t.desired_spares),
+        )
         for t in sorted(fleet.tiers, key=lambda t: (t.model, t.role))
     ]
     return [

@@ -8,7 +8,7 @@ from services.common.errors import OperationRefused
 from services.router.core.events import SetRole
 from services.router.core.fleet import Pool
 from services.router.core.operations import Operations
-from services.router.core.scaling.observe import observe
+from services.router.core.scaling.observe import count_attached, observe
 from services.router.core.scaling.rebalance import Rebalancer
 from services.router.core.scaling.rules import ScalingConfig, TierRules
 from services.router.core.scaling.signal import TierSignal
@@ -64,6 +64,10 @@ class Scaling:
                 self._judge(watched, pool, tier, now_ms)
         self._advised.move_to_end(key)
         return watched
+
+    def attached(self, model: str, tier: Role) -> int:
+        """Workers of a tier that are there at this moment and are not being taken away."""
+        return count_attached(self._state.fleet.pools[model], tier, self.steward.retiring)
 
     def settle(self, now_ms: float) -> None:
         """Judge every tier when it is time, and do what it takes."""
