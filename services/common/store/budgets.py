@@ -1,0 +1,53 @@
+"""What gateways may spend of tenants' budgets, leased to them by Redis.
+
+Each gateway spends only what it holds, so their sum stays within the limit without asking each other.
+A lease is given up before the report that returns it is sent, and taken up after the reply that grants it:
+what a lost message loses is lost, and nothing is ever held twice.
+"""
+
+from collections.abc import Sequence
+
+from services.common.store.client import RedisClient
+from services.common.store.leases import BudgetLease, BudgetReport, Lease, PoolReport
+from services.common.store.script import Script
+
+GATEWAYS = "{pdmesh}:quota-gateways"
+PREFIX = "{pdmesh}:quota:"
+"""The braces keep all keys of one script on one node of a cluster."""
+
+_RECONCILE = Script.beside(__file__, "budgets.lua")
+
+
+class Budgets:
+    """All tenants' budgets in one Redis."""
+
+    def __init__(self, client: RedisClient, lease_ms: int) -> None:
+        """Without a report for `lease_ms`, a gateway is taken for dead and its slots are free."""
+        self._client = client
+        self._lease_ms = lease_ms
+
+    async def reconcile(
+        self, gateway_id: str, reports: Sequence[BudgetReport]
+    ) -> tuple[int, list[BudgetLease]]:
+        """How many gateways there are, and the leases for each report; one round trip.
+
+        Raises `StoreUnavailable`: then nothing was granted, and what was returned is gone.
+        """
+        keys = [GATEWAYS, *(PREFIX + report.tenant for report in reports)]
+        numbers = [number for report in reports for number in _numbers(report)]
+        gateways, *reply = await _RECONCILE.run(self._client, keys, [gateway_id, self._lease_ms, *numbers])
+        return gateways, [_lease(reply[i : i + 7]) for i in range(0, len(reply), 7)]
+
+
+def _numbers(report: BudgetReport) -> tuple[int, ...]:
+    slots = report.slots
+    return (*_pool(report.tokens), *_pool(report.requests), slots.limit, slots.held, slots.wanted)
+
+
+def _pool(pool: PoolReport) -> tuple[int, ...]:
+    return pool.limit, pool.held, pool.returned, pool.wanted, pool.seed
+
+
+def _lease(numbers: Sequence[int]) -> BudgetLease:
+    tokens, requests, slots = (Lease(*numbers[i : i + 2]) for i in (0, 2, 4))
+    return BudgetLease(tokens, requests, slots, bool(numbers[6]))

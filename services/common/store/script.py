@@ -1,0 +1,36 @@
+"""A Lua script that Redis runs as one step."""
+
+from collections.abc import Sequence
+from hashlib import sha1
+from pathlib import Path
+from typing import Any
+
+from redis.exceptions import NoScriptError
+
+from services.common.store.client import RedisClient
+
+
+class Script:
+    """One script, named by its hash so that its text travels once."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._sha = sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+    @classmethod
+    def beside(cls, module_file: str, name: str) -> "Script":
+        """The script in a file beside a module."""
+        return cls(Path(module_file).with_name(name).read_text(encoding="utf-8"))
+
+    async def run(
+        self, client: RedisClient, keys: Sequence[str], arguments: Sequence[str | int | float]
+    ) -> Any:
+        """What it returns, in one round trip; in two where Redis does not know it yet, or no longer.
+
+        Never sent again after a failure: it has run once or not at all when this raises `StoreUnavailable`.
+        """
+        async with client.commands() as redis:
+            try:
+                return await redis.evalsha(self._sha, len(keys), *keys, *arguments)
+            except NoScriptError:
+                return await redis.eval(self._text, len(keys), *keys, *arguments)

@@ -1,0 +1,42 @@
+"""Putting the quotas of one gateway together."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+from prometheus_client import CollectorRegistry
+
+from services.common.clock import Clock
+from services.gateway.quota.accounts import LEASE_MS, Accounts
+from services.gateway.quota.metrics import QuotaMetrics
+from services.gateway.quota.quotas import Quotas
+from services.gateway.quota.reconciler import Reconciler
+
+STORE_TIMEOUT_S = 0.5
+"""For each round. What is held stays usable meanwhile, and `accounts.FENCE_MS` is longer."""
+CONNECTIONS_MAX = 2
+
+
+@asynccontextmanager
+async def open_quotas(
+    store: str, gateway_id: str, clock: Clock, registry: CollectorRegistry, *, fails_closed: bool = False
+) -> AsyncIterator[tuple[Quotas, Reconciler | None]]:
+    """Quotas, and what has to be run (`run()`) to share them through the Redis at `store`; None without one.
+
+    A Redis that does not answer is no error, only an address that is none: `StoreUnavailable`.
+    """
+    metrics = QuotaMetrics(registry)
+    metrics.store_up.set(1)
+    if not store:
+        yield Quotas(Accounts(share=1.0), metrics, clock), None
+        return
+    from services.common.store.budgets import Budgets
+    from services.common.store.client import RedisClient  # 100 ms of imports that one host does not need
+
+    client = RedisClient(store, timeout_s=STORE_TIMEOUT_S, connections_max=CONNECTIONS_MAX)
+    accounts = Accounts(share=None)
+    reconciler = Reconciler(gateway_id, accounts, Budgets(client, LEASE_MS), metrics, clock, Random())
+    try:
+        yield Quotas(accounts, metrics, clock, reconciler, fails_closed=fails_closed), reconciler
+    finally:
+        await client.close()
