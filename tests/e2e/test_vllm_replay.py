@@ -187,3 +187,33 @@ def _choices(processor: object) -> list[list[int]]:
 
     logits = processor.apply(torch.zeros(2, 5))  # type: ignore[attr-defined]
     return [[i for i, value in enumerate(row) if value > float("-inf")] for row in logits.tolist()]
+
+
+async def test_the_second_model_runners_processor_forces_by_the_place_in_the_answer() -> None:
+    import numpy
+    import torch
+    from vllm import SamplingParams
+
+    from services.common.engine.vllm.replay_v2 import ReplayProcessorV2
+    from services.common.engine.vllm.sampling import DELIVERED
+
+    prompt_len = SimpleNamespace(np=numpy.array([0, 7, 4, 4]))
+    processor = ReplayProcessorV2(SimpleNamespace(), SimpleNamespace(prompt_len=prompt_len))
+    assert processor.add_request(1, SamplingParams(extra_args={DELIVERED: [3, 1]}))
+    assert processor.add_request(3, SamplingParams(extra_args={DELIVERED: [2]}))
+    assert not processor.add_request(2, SamplingParams())
+
+    def choices(slots: list[int], lengths: list[int]) -> list[list[int]]:
+        batch = SimpleNamespace(
+            idx_mapping_np=numpy.array(slots), seq_lens_upper_bound_np=numpy.array([*lengths, 0])
+        )
+        logits = processor.apply(torch.zeros(len(slots), 5), batch)
+        return [[i for i, value in enumerate(row) if value > float("-inf")] for row in logits.tolist()]
+
+    all_of_them = [0, 1, 2, 3, 4]
+    assert choices([1, 2, 3], [7, 4, 4]) == [[3], all_of_them, [2]]
+    assert choices([3, 1], [5, 8]) == [all_of_them, [1]]
+    assert choices([1], [9]) == [all_of_them]
+    assert choices([1], [5]) == [all_of_them], "a part of the prompt"
+    assert not processor.add_request(3, SamplingParams())
+    assert choices([3], [4]) == [all_of_them], "the slot is another request's"

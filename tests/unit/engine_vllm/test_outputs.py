@@ -59,8 +59,13 @@ def dropped() -> list[str]:
 
 
 @pytest.fixture
-def translator(dropped: list[str]) -> Translator:
-    return Translator({}, Offers(), Counters(), "engine", 1_000, 30_000, dropped.append)
+def aborted() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def translator(dropped: list[str], aborted: list[str]) -> Translator:
+    return Translator({}, Offers(), Counters(), "engine", 1_000, 30_000, dropped.append, aborted.append)
 
 
 def admit(translator: Translator, stream: int, kind: JobKind, *, offers: bool = False) -> LiveJob:
@@ -139,6 +144,23 @@ def test_after_adoption_it_is_the_engines_fault(translator: Translator, finish: 
     admit(translator, 5, JobKind.ADOPT).adopted = True
     [failed] = translator.translate(step(output("5", finish=finish))).failed
     assert failed.kind is FailureKind.ENGINE
+
+
+def test_replayed_tokens_are_not_told_again(translator: Translator, aborted: list[str]) -> None:
+    admit(translator, 1, JobKind.LOCAL).replay = [5, 6, 7]
+    told = [translator.translate(step(output("1", *ids))).tokens.token_ids for ids in ((5, 6), (7, 8), (9,))]
+    assert [list(ids) for ids in told] == [[], [8], [9]]
+    assert not aborted
+
+
+def test_an_engine_that_replays_other_tokens_has_failed(translator: Translator, aborted: list[str]) -> None:
+    admit(translator, 1, JobKind.LOCAL).replay = [5, 6, 7]
+    translator.translate(step(output("1", 5)))
+    got = translator.translate(step(output("1", 8)))
+    assert [failed.kind for failed in got.failed] == [FailureKind.ENGINE]
+    assert not got.tokens.streams
+    assert aborted == ["1"]
+    assert not translator.translate(step(output("1", 9))).has_news()
 
 
 def test_logprobs_are_cut_to_what_was_asked_and_not_replayed() -> None:

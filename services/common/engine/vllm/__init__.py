@@ -11,6 +11,7 @@ Importing this package costs nothing; vLLM itself is imported by `VllmEngine.sta
     sampling     a job -> vLLM's request
     connector    the KV handoff over NIXL, inside the engine's process
     replay       delivered tokens as output once more, inside the engine's process
+    replay_v2    the same for vLLM's second model runner
     seeds        seeded requests on a CPU, inside the engine's process
     fingerprint  what must agree between two workers
     kv_events    changes of the prefix cache

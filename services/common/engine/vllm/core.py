@@ -24,6 +24,7 @@ from services.common.errors import BadSetting, ComponentMissing, EngineStartFail
 _KV_ROLE = {Role.PREFILL: "kv_producer", Role.DECODE: "kv_consumer", Role.BOTH: "kv_both"}
 
 _REPLAY = "services.common.engine.vllm.replay:ReplayProcessor"
+_REPLAY_V2 = "services.common.engine.vllm.replay_v2:ReplayProcessorV2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,8 @@ def _build_config(plan: Plan, on_cpu: bool, kv_events_endpoint: str) -> Any:
     )
     config = args.create_engine_config(UsageContext.ENGINE_CONTEXT)
     if can_replay(config):
-        config.model_config.logits_processors = [*(config.model_config.logits_processors or ()), _REPLAY]
+        replay = _REPLAY_V2 if config.use_v2_model_runner else _REPLAY
+        config.model_config.logits_processors = [*(config.model_config.logits_processors or ()), replay]
     return config
 
 
@@ -177,9 +179,9 @@ async def load_adapters(core: Core, wanted: Iterable[Adapter]) -> None:
 
 
 def can_replay(config: Any) -> bool:
-    """Whether requests can generate delivered tokens again: not with drafts, nor with vLLM's second model
-    runner, whose logits processors are of another kind."""
-    return config.speculative_config is None and not config.use_v2_model_runner
+    """Whether requests can generate delivered tokens again: not with drafts, nor where ranks sample parts of
+    a batch, because the replay tells rows apart by their place in it."""
+    return config.speculative_config is None and not config.parallel_config.enable_batch_sharded_sampling
 
 
 async def spare_output_tokens(core: Core) -> None:

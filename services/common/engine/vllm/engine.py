@@ -135,6 +135,7 @@ class VllmEngine:
             kv_block_size_bytes=self._capacity.kv_block_size_bytes,
             lease_ms=self._plan.arguments.handoff_lease_ms,
             drop_offer=self._release_request,
+            abort=lambda request_id: self._command("abort", [request_id]),
         )
         self._runner = asyncio.create_task(self._run(self._core), name="vllm-engine")
 

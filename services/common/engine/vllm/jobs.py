@@ -4,7 +4,7 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from services.common.domain import HandoffTicket, Job, JobKind
@@ -50,7 +50,7 @@ class LiveJob:
     pulling: bool = False
     adopted: bool = False
     cached_tokens: int = 0
-    tokens_to_replay: int = 0
+    replay: list[int] = field(default_factory=list)
     """Delivered tokens that the engine has still to generate again; they are not reported."""
     expiry: asyncio.TimerHandle | None = None
 
@@ -109,7 +109,7 @@ class RequestBuilder:
             priority=job.priority,
         )
         live = LiveJob(job=job, request_id=request_id, offers=offers, text_tokens=len(text))
-        live.tokens_to_replay = len(job.delivered) if replays else 0
+        live.replay = job.delivered.tolist() if replays else []
         return live, request
 
     def _adapter(self, name: str) -> Any:

@@ -59,6 +59,8 @@ class Translator:
     lease_ms: int
     drop_offer: Callable[[str], None]
     """Called with the request id of an offer that nobody waits for."""
+    abort: Callable[[str], None]
+    """Called with the id of a request whose rest nobody wants."""
 
     def translate(self, outputs: Any) -> StepOutput:
         """This step's news, tables updated."""
@@ -124,7 +126,10 @@ class Translator:
         self._tokens(live, output, step)
 
     def _tokens(self, live: LiveJob, output: Any, step: StepOutput) -> None:
-        fresh = _not_replayed(live, output.new_token_ids)
+        fresh = _not_replayed(live, output.new_token_ids) if live.replay else output.new_token_ids
+        if fresh is None:
+            self._give_up(live, step)
+            return
         match fresh:
             case []:
                 pass
@@ -143,6 +148,13 @@ class Translator:
             step.failed.append(JobFailed(live.job.stream, FailureKind.ENGINE, message))
         else:
             step.finished.append(JobFinished(live.job.stream, reason, live.cached_tokens))
+
+    def _give_up(self, live: LiveJob, step: StepOutput) -> None:
+        """The engine went another way than before: nothing that follows would be the same answer's."""
+        self._end(live.request_id)
+        self.abort(live.request_id)
+        message = "the engine did not generate the delivered tokens again"
+        step.failed.append(JobFailed(live.job.stream, FailureKind.ENGINE, message))
 
     def _offer(self, live: LiveJob, output: Any, timestamp: float, step: StepOutput) -> None:
         self._end(output.request_id)
@@ -196,10 +208,10 @@ def to_logprobs(lists: Any, alternatives: int, count: int) -> TokenLogprobs:
     )
 
 
-def _not_replayed(live: LiveJob, token_ids: list[int]) -> list[int]:
-    """A step's tokens without those that the caller already has."""
-    if not live.tokens_to_replay:
-        return token_ids
-    again = min(live.tokens_to_replay, len(token_ids))
-    live.tokens_to_replay -= again
+def _not_replayed(live: LiveJob, token_ids: list[int]) -> list[int] | None:
+    """A step's tokens without those that the caller already has; None when these are others than it has."""
+    again = min(len(live.replay), len(token_ids))
+    if live.replay[:again] != token_ids[:again]:
+        return None
+    del live.replay[:again]
     return token_ids[again:]
