@@ -122,9 +122,18 @@ class Answer:
     def _finish(self) -> None:
         self._close()
         receipts = [choice.receipt for choice in self._choices]
-        extra = {"pdmesh": _receipts_json(receipts)} if self._call.generation.includes_receipt else {}
+        extra = {"pdmesh": self._receipts_json(receipts)} if self._call.generation.includes_receipt else {}
         self._call.notes["finish_reason"] = self._choices[0].finish_reason
         self._writer.finish(Ending(self._usage(), receipts, extra))
+
+    def _receipts_json(self, receipts: Sequence[Receipt]) -> dict[str, object]:
+        """The first choice's receipt; with the others' beside it, where there are several."""
+        first: dict[str, object] = receipt_json(receipts[0])
+        if len(receipts) > 1:
+            first["choices"] = [receipt_json(receipt) for receipt in receipts]
+        if self._route.reason:
+            first["model_reason"] = self._route.reason
+        return first
 
     def _usage(self) -> Usage:
         return Usage(
@@ -182,11 +191,3 @@ def _kv_seconds(receipt: Receipt) -> float:
     prompt_ms = receipt.prefill_ms + receipt.handoff_ms + receipt.decode_ms
     held = receipt.prompt_tokens * prompt_ms + receipt.generated_tokens * receipt.decode_ms / 2
     return held / 1000.0
-
-
-def _receipts_json(receipts: Sequence[Receipt]) -> dict[str, object]:
-    """The first choice's receipt; with the others' beside it, where there are several."""
-    first: dict[str, object] = receipt_json(receipts[0])
-    if len(receipts) > 1:
-        first["choices"] = [receipt_json(receipt) for receipt in receipts]
-    return first

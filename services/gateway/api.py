@@ -18,7 +18,7 @@ from services.gateway.generate import Generator, Parse
 from services.gateway.http import Exchange, HttpResponse, Routes
 from services.gateway.idempotency import Idempotency
 from services.gateway.metrics import Metrics
-from services.gateway.models import Models
+from services.gateway.models import Listed, Models
 from services.gateway.openai.chat import parse_chat
 from services.gateway.openai.chat_format import ChatFormat
 from services.gateway.openai.completion import parse_completion
@@ -118,23 +118,26 @@ class Api:
         _log.info("request", extra=fields)
 
     def _list_models(self, exchange: Exchange) -> None:
-        names = filter(exchange.caller.may_use, sorted(self._models.served()))
-        data = [self._model_json(name) for name in names]
+        listed = self._models.listing()
+        names = filter(exchange.caller.may_use, sorted(listed))
+        data = [self._model_json(name, listed[name]) for name in names]
         _respond_json(exchange, {"object": "list", "data": data})
 
     def _describe_model(self, exchange: Exchange) -> None:
         name = exchange.request.path.removeprefix("/v1/models/")
-        if name not in self._models.served() or not exchange.caller.may_use(name):
+        listed = self._models.listing().get(name)
+        if listed is None or not exchange.caller.may_use(name):
             raise ModelNotFound(f"The model {name[:200]!r} does not exist", field="model")
-        _respond_json(exchange, self._model_json(name))
+        _respond_json(exchange, self._model_json(name, listed))
 
-    def _model_json(self, name: str) -> dict[str, object]:
+    def _model_json(self, name: str, listed: Listed) -> dict[str, object]:
         return {
             "id": name,
             "object": "model",
             "created": self._models.created_s,
             "owned_by": "pdmesh",
-            "max_model_len": self._models.served()[name],
+            "max_model_len": listed.model_len,
+            **({"parent": listed.parent} if listed.parent else {}),
         }
 
     def _health(self, exchange: Exchange) -> None:

@@ -21,12 +21,11 @@ from services.gateway.http import HttpServer
 from services.gateway.idempotency import Idempotency
 from services.gateway.inference import InferenceServer, InferenceServicer
 from services.gateway.metrics import Metrics
-from services.gateway.models import Models
+from services.gateway.models import Models, load_kit
 from services.gateway.openai.errors import error_response
-from services.gateway.parsing import load_parsing
 from services.gateway.pipeline import Parts, Pipeline
-from services.gateway.rendering import ModelFiles, Renderer, model_directory
 from services.gateway.routers import Routers
+from services.gateway.routing import ModelsFile, Routes
 from services.gateway.settings import Settings
 from services.gateway.tenants.tenancy import Tenancy
 from services.gateway.tls import Tls
@@ -54,9 +53,12 @@ async def serve(
         stack.enter_context(serve_metrics(settings.metrics_port, settings.host))
         threads = stack.enter_context(ThreadPoolExecutor(RENDER_THREADS, "render"))
         default = settings.chat_max_tokens_default
-        pipeline = Pipeline(
-            session, models, threads, metrics, clock, Parts(), chat_max_tokens_default=default
-        )
+        routes = Routes(models)
+        models.listing = routes.listed
+        models_file = ModelsFile(settings.models_file, routes, models, limits)
+        await models_file.load()
+        parts = Parts(routes=routes)
+        pipeline = Pipeline(session, models, threads, metrics, clock, parts, chat_max_tokens_default=default)
         tenancy = await stack.enter_async_context(
             Tenancy(settings.tenants, settings.jwt, settings.store, registry, clock)
         )
@@ -96,8 +98,10 @@ async def serve(
         )
         grpc_port = await inference.listen(settings.host, settings.own_grpc_port)
         async with asyncio.TaskGroup() as tasks:
-            parts = (session, tenancy, tls, idempotency, inference)
-            running = [tasks.create_task(part.run()) for part in parts]
+            running = [
+                tasks.create_task(part.run())
+                for part in (session, tenancy, tls, idempotency, inference, models_file)
+            ]
             url = f"{'https' if tls.context else 'http'}://{settings.host}:{port}"
             ready({"url": url, "grpc": f"{settings.host}:{grpc_port}"})
             await stop.wait()
@@ -108,10 +112,8 @@ async def serve(
 
 
 def _models(settings: Settings, session: Routers) -> Models:
-    directory = model_directory(settings.model)
-    renderer = Renderer(ModelFiles.read(directory))
-    parsing = load_parsing(directory, settings.tool_call_parser, settings.reasoning_parser)
-    return Models(session, renderer, settings.served_model_name, parsing)
+    kit = load_kit(settings.model, settings.tool_call_parser, settings.reasoning_parser)
+    return Models(session, kit, settings.served_model_name)
 
 
 def _routers(settings: Settings, limits: Limits, clock: Clock) -> Routers:

@@ -1,15 +1,44 @@
 """Which models can be asked for here: served by the router, and known to this gateway's tokenizers."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.common.errors import ModelNotFound, NoWorkers, RouterUnavailable
-from services.gateway.parsing import NoParsing, Parsing
-from services.gateway.rendering import Renderer
+from services.gateway.parsing import NoParsing, Parsing, load_parsing
+from services.gateway.rendering import ModelFiles, Renderer, model_directory
 from services.gateway.routers import RETRY_AFTER_MS, Routers
 
 NO_PARSING = NoParsing()
+
+
+@dataclass(frozen=True, slots=True)
+class Kit:
+    """What makes tokens of a model's prompts and text of its answers."""
+
+    renderer: Renderer
+    parsing: Parsing = NO_PARSING
+    """How the model writes tool calls and reasoning."""
+
+
+def load_kit(model: str, tool_call_parser: str = "", reasoning_parser: str = "") -> Kit:
+    """The kit in a directory, or of a name on the hub; takes a second, and half a minute with parsers.
+
+    Raises `ModelMissing`, and what `load_parsing` raises.
+    """
+    directory = model_directory(model)
+    renderer = Renderer(ModelFiles.read(directory))
+    return Kit(renderer, load_parsing(directory, tool_call_parser, reasoning_parser))
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """One name that can be asked for."""
+
+    model_len: int
+    """Longest prompt and answer together, in tokens."""
+    parent: str = ""
+    """The model of an adapter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +54,17 @@ class ServedModel:
 
 
 class Models:
-    """The models of one gateway. Without a name of its own, the renderer serves whatever the router does."""
+    """The models of one gateway. Without a name of its own, the kit serves whatever the router does."""
 
-    def __init__(
-        self, session: Routers, renderer: Renderer, own_name: str = "", parsing: Parsing = NO_PARSING
-    ) -> None:
+    def __init__(self, session: Routers, kit: Kit, own_name: str = "") -> None:
         self.created_s = int(time.time())
+        self.kits: Mapping[str, Kit] = {}
+        """Those of models that have their own, by name."""
+        self.listing: Callable[[], Mapping[str, Listed]] = self.listed
+        """All names that can be asked for; models and adapters where nobody knows of more."""
         self._session = session
-        self._renderer = renderer
+        self._kit = kit
         self._own_name = own_name
-        self._parsing = parsing
 
     @property
     def is_attached(self) -> bool:
@@ -46,7 +76,23 @@ class Models:
         lens = self._session.model_lens
         if not self._own_name:
             return lens
-        return {name: length for name, length in lens.items() if name == self._own_name}
+        names = {self._own_name, *self.kits}
+        return {name: length for name, length in lens.items() if name in names}
+
+    def adapters(self) -> Mapping[str, Sequence[str]]:
+        """The LoRA adapters of each model, by name."""
+        served = self.served()
+        return {name: adapters for name, adapters in self._session.adapters.items() if name in served}
+
+    def listed(self) -> Mapping[str, Listed]:
+        """Models, and adapters whose names are not taken by one."""
+        lens = self.served()
+        adapters = {
+            adapter: Listed(lens[model], parent=model)
+            for model, names in self.adapters().items()
+            for adapter in names
+        }
+        return adapters | {name: Listed(length) for name, length in lens.items()}
 
     def find(self, name: str) -> ServedModel:
         """A model by name; raises `ModelNotFound`, `NoWorkers` for one that was served and is not now, or
@@ -55,8 +101,10 @@ class Models:
         if not self.is_attached:
             raise RouterUnavailable("no router is connected", retry_after_ms=RETRY_AFTER_MS)
         model_len = self.served().get(name)
-        if model_len is None and name in self._session.known_models and self._own_name in ("", name):
+        is_ours = self._own_name in ("", name) or name in self.kits
+        if model_len is None and is_ours and name in self._session.known_models:
             raise NoWorkers("no worker serves the model at the moment", retry_after_ms=RETRY_AFTER_MS)
         if model_len is None:
             raise ModelNotFound(f"The model {name[:200]!r} does not exist", field="model")
-        return ServedModel(name, model_len, self._renderer, self._parsing)
+        kit = self.kits.get(name, self._kit)
+        return ServedModel(name, model_len, kit.renderer, kit.parsing)

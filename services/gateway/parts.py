@@ -73,6 +73,11 @@ class Route:
     reason: str = ""
     """Why this model; empty where the caller named it."""
 
+    @property
+    def headers(self) -> tuple[Header, ...]:
+        """For the answer's head."""
+        return (("x-pdmesh-model-reason", self.reason),) if self.reason else ()
+
 
 class ModelRoutes(Protocol):
     """Chooses models by the names that callers use."""

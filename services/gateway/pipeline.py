@@ -117,6 +117,7 @@ class Pipeline:
             prompts=prompts,
             headers=(
                 *reservation.headers,
+                *route.headers,
                 *cap_headers(call.generation, call.caller, max(s.max_tokens for s in samplings)),
             ),
             generated_tokens=answer.generated_tokens,

@@ -31,6 +31,9 @@ class Settings:
     )
     model: str = setting("", "directory with the model's tokenizer and chat template")
     served_model_name: str = setting("", "name that requests use; all that the router serves where not set")
+    models_file: str = setting(
+        "", "TOML file of aliases, weighted versions, `auto` and adapters; read again when it changes"
+    )
     tool_call_parser: str = setting(
         "", "vLLM's parser for the model's tool calls, such as hermes; none: tools are refused"
     )

@@ -77,6 +77,10 @@ class Limits:
     """Size of a JWKS document; a longer one is refused."""
     verified_tokens_max: int = 4_096
     """JWTs that a gateway remembers having verified; past it the oldest is forgotten."""
+    models_file_size_bytes_max: int = 1024 * 1024
+    """The file of aliases, versions and adapters; refused past it."""
+    tokenizers_max: int = 16
+    """Models with a tokenizer of their own at one gateway; the models file is refused past it."""
     idempotency_key_chars_max: int = 255
     """Length of an idempotency key; 400 past it."""
     idempotency_ttl_ms: int = 300_000

@@ -85,9 +85,9 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         """Models that the caller can ask for at the moment."""
 
         async def answer(caller: Caller, _: LogLine) -> inference_pb2.ListModelsResponse:
-            lens = self._models.served()
-            names = filter(caller.may_use, sorted(lens))
-            models = [inference_pb2.Model(name=name, max_model_len=lens[name]) for name in names]
+            listed = self._models.listing()
+            names = filter(caller.may_use, sorted(listed))
+            models = [inference_pb2.Model(name=name, max_model_len=listed[name].model_len) for name in names]
             return inference_pb2.ListModelsResponse(models=models)
 
         return await self._translated("ListModels", context, answer)

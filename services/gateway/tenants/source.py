@@ -26,8 +26,13 @@ class Source(Protocol):
 class FileSource:
     """A file, read again when its time, size or inode changes: Kubernetes swaps links, editors swap files."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(
+        self, path: str, what: str = "tenants file", bytes_max: int = DEFAULTS.tenants_size_bytes_max
+    ) -> None:
+        """`what` names it in errors; of a larger file a byte more than `bytes_max` is read, which tells."""
         self.name = path
+        self._what = what
+        self._bytes_max = bytes_max
         self._seen: tuple[int, int, int] | None = None
 
     async def read(self) -> bytes | None:
@@ -36,7 +41,7 @@ class FileSource:
             return await asyncio.to_thread(self._read_if_new)
         except OSError as error:
             self._seen = None
-            raise BadSetting(f"tenants file {self.name}: {error.strerror}") from None
+            raise BadSetting(f"{self._what} {self.name}: {error.strerror}") from None
 
     def _read_if_new(self) -> bytes | None:
         with Path(self.name).open("rb") as file:
@@ -45,7 +50,7 @@ class FileSource:
             if signature == self._seen:
                 return None
             self._seen = signature
-            return file.read(DEFAULTS.tenants_size_bytes_max + 1)
+            return file.read(self._bytes_max + 1)
 
 
 class StoreSource:
