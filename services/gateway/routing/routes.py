@@ -117,18 +117,18 @@ class Routes:
         return version != name
 
     def _fitting(self, way: _Way, call: Call, wanted: str, other: str) -> str:
-        """The size that was decided on, unless only the other is served, or long enough."""
+        """The size that was decided on, unless only the other is served, or the call is too long for it."""
         listed = self.listed()
-        if wanted not in listed and other in listed:
+        if other not in listed:
+            return wanted
+        if wanted not in listed:
             way.reasons.append(f"{wanted} is not served")
             return other
-        if wanted in listed and other in listed:
-            tokens = (
-                chars_of(call.generation.prompts[0]) // CHARS_PER_TOKEN + call.generation.sampling.max_tokens
-            )
-            if listed[wanted].model_len < tokens <= listed[other].model_len:
-                way.reasons.append(f"too long for {wanted}")
-                return other
+        generation = call.generation
+        tokens = chars_of(generation.prompts[0]) // CHARS_PER_TOKEN + generation.sampling.max_tokens
+        if listed[wanted].model_len < min(tokens, listed[other].model_len):
+            way.reasons.append(f"too long for {wanted}")
+            return other
         return wanted
 
     def _adapter(self, name: str) -> tuple[str, str]:
