@@ -7,6 +7,7 @@ from typing import Any
 
 from services.gateway.openai.generation import ToolUse
 from services.gateway.writers import Piece, ToolCallDelta
+from services.gateway.writers.piece import join
 
 
 class StreamReader:
@@ -18,7 +19,10 @@ class StreamReader:
         self._request = request
         self._prompt = prompt
         self._calls_max = None if tools is None or tools.in_parallel else 1
+        self._has_reasoning = parser.reasoning_parser is not None
         self._ids: list[int] = []
+        self._texts: list[str] = []
+        self._shown_chars = 0
 
     @property
     def reasoning_tokens(self) -> int:
@@ -27,14 +31,26 @@ class StreamReader:
 
     def push(self, text: str, ids: "array[int]") -> Piece | None:
         """What these tokens, which say this text, add."""
-        return self._parse(text, ids.tolist(), finished=False)
+        piece = self._parse(text, ids.tolist(), finished=False)
+        self._texts.append(text)
+        self._shown_chars += len(piece.text) if piece is not None else 0
+        return piece
 
     def finish(self, text: str) -> Piece | None:
-        """What was still held back."""
-        return self._parse(text, [], finished=True)
+        """What was still held back.
+
+        vLLM's older parsers forget what looked like the beginning of a call and was none; whole answers show
+        it, and so does this.
+        """
+        piece = self._parse(text, [], finished=True)
+        if self.calls_tools or self._has_reasoning or self._parser._engine_based:
+            return piece
+        shown_chars = self._shown_chars + (len(piece.text) if piece is not None else 0)
+        rest = "".join([*self._texts, text])[shown_chars:]
+        return join([piece or Piece(), Piece(rest)]) if rest else piece
 
     def _parse(self, text: str, ids: list[int], *, finished: bool) -> Piece | None:
-        if self._parser.reasoning_parser is not None:
+        if self._has_reasoning:
             self._ids.extend(ids)
         delta = self._parser.parse_delta(text, ids, self._request, self._prompt, finished=finished)
         if delta is None:
