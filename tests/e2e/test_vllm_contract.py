@@ -34,7 +34,7 @@ from tests.e2e.references import prompt_of
 from tests.e2e.test_vllm_engine import started
 from tools.tiny_model import END
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]
 
 SIZE = {"type": "integer", "minimum": 0, "maximum": 999}
 SCHEMA = {
@@ -104,7 +104,7 @@ def alone(model: Path, adapter: Path) -> dict[str, Answer]:
         input=json.dumps(asked),
         capture_output=True,
         text=True,
-        timeout=150,
+        timeout=280,
     )
     assert done.returncode == 0, done.stderr[-2_000:]
     return dict(zip(CASES, map(tuple, json.loads(done.stdout.splitlines()[-1])), strict=True))
