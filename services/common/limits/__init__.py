@@ -75,6 +75,8 @@ class Limits:
     """Size of a tenants file; a longer one is refused."""
     key_set_size_bytes_max: int = 1024 * 1024
     """Size of a JWKS document; a longer one is refused."""
+    token_chars_max: int = 8_192
+    """Length of a JWT; 401 past it, because decoding one costs time by its length."""
     verified_tokens_max: int = 4_096
     """JWTs that a gateway remembers having verified; past it the oldest is forgotten."""
     models_file_size_bytes_max: int = 1024 * 1024
