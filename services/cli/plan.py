@@ -27,11 +27,11 @@ class ChildSpec:
 
 def plan(settings: UpSettings, ports: Iterator[int], cores: Sequence[int]) -> list[ChildSpec]:
     """The mesh's processes. Ports are fixed here, so that a restarted process is found where it was."""
-    router = f"{LOCAL}:{next(ports)}"
+    routers = [f"{LOCAL}:{next(ports)}" for _ in range(settings.routers)]
     specs = [
-        _router(settings, router),
-        *_workers(settings, router, ports, cores),
-        _gateway(settings, router, ports),
+        *_routers(settings, routers),
+        *_workers(settings, routers, ports, cores),
+        _gateway(settings, routers, ports),
     ]
     if not settings.mesh.secret:
         return specs
@@ -41,19 +41,22 @@ def plan(settings: UpSettings, ports: Iterator[int], cores: Sequence[int]) -> li
     ]
 
 
-def _router(settings: UpSettings, address: str) -> ChildSpec:
-    own = _listen(address) + _shared(settings, _rest_grace_ms(settings))
-    return ChildSpec("router", "router", _command("router", own))
+def _routers(settings: UpSettings, addresses: Sequence[str]) -> Iterator[ChildSpec]:
+    """The first is called `router`, others have a number."""
+    for number, address in enumerate(addresses, 1):
+        name = "router" if number == 1 else f"router-{number}"
+        own = (*_listen(address), *_shared(settings, _rest_grace_ms(settings)), "--router-id", name)
+        yield ChildSpec(name, "router", _command("router", own))
 
 
-def _gateway(settings: UpSettings, router: str, ports: Iterator[int]) -> ChildSpec:
+def _gateway(settings: UpSettings, routers: Sequence[str], ports: Iterator[int]) -> ChildSpec:
     address = f"{settings.host}:{settings.port or next(ports)}"
     grace_ms = settings.grace_ms - _rest_grace_ms(settings)
     store = ("--store", settings.redis_url) if settings.redis_url else ()
     tenants = ("--tenants", settings.tenants) if settings.tenants else ()
     edge = (*store, *tenants, *_passed_on(settings.tls, "tls"))
     listen = (*_listen(address), "--grpc-port", str(_grpc_port(settings) or next(ports)))
-    own = (*listen, *_shared(settings, grace_ms), "--router", router, *_model(settings), *edge)
+    own = (*listen, *_shared(settings, grace_ms), *_each("--router", routers), *_model(settings), *edge)
     return ChildSpec("gateway", "gateway", _command("gateway", own))
 
 
@@ -65,7 +68,7 @@ def _grpc_port(settings: UpSettings) -> int:
 
 
 def _workers(
-    settings: UpSettings, router: str, ports: Iterator[int], cores: Sequence[int]
+    settings: UpSettings, routers: Sequence[str], ports: Iterator[int], cores: Sequence[int]
 ) -> Iterator[ChildSpec]:
     workers = [
         *_tier("prefill", settings.prefill, settings.standby_prefill),
@@ -75,14 +78,19 @@ def _workers(
         arguments = (
             *_listen(f"{LOCAL}:{next(ports)}"),
             *_shared(settings, _rest_grace_ms(settings)),
-            *("--routers", router, "--worker-id", name, "--engine", settings.engine),
+            *("--routers", ",".join(routers), "--worker-id", name, "--engine", settings.engine),
             *_model(settings),
-            *(part for adapter in settings.lora_adapter for part in ("--lora-adapter", adapter)),
+            *_each("--lora-adapter", settings.lora_adapter),
             *(("--standby",) if standby else ()),
             *(("--cores", ",".join(map(str, share))) if share and settings.engine == "vllm" else ()),
-            *(part for pair in settings.engine_args(role) for part in ("--engine-arg", pair)),
+            *_each("--engine-arg", settings.engine_args(role)),
         )
         yield ChildSpec(name, role, _command(role, arguments))
+
+
+def _each(flag: str, values: Sequence[str]) -> Iterator[str]:
+    """A flag that is given once for each value."""
+    return (part for value in values for part in (flag, value))
 
 
 def _tier(role: str, serving: int, standby: int) -> list[tuple[str, str, bool]]:

@@ -22,6 +22,7 @@ class UpSettings:
     decode: int = setting(1, "Decode workers")
     standby_prefill: int = setting(0, "Prefill workers that load, then wait for `pdmesh activate`")
     standby_decode: int = setting(0, "Decode workers that load, then wait for `pdmesh activate`")
+    routers: int = setting(1, "Routers, each of which serves with every worker", least=1)
     host: str = setting("127.0.0.1", "Address on which the REST and gRPC APIs listen")
     port: int = setting(8000, "Port of the REST API; 0 picks a free one", least=0, most=65535)
     grpc_port: int | None = setting(

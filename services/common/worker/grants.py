@@ -74,9 +74,10 @@ class Grants(Generic[S]):
             share.blocks.confirm()
 
     def due(self) -> list[tuple[S, Grant]]:
-        """Grants to be sent now."""
+        """Grants to be sent now; a newcomer gets one even of nothing, so that it says what it wants."""
         changed = divide(self._seats, {s: share.seats for s, share in self._shares.items()})
         changed |= divide(self._blocks, {s: share.blocks for s, share in self._shares.items()})
+        changed |= {session for session, share in self._shares.items() if not share.number}
         return [(session, self._next_grant(session)) for session in self._shares if session in changed]
 
     def _next_grant(self, session: S) -> Grant:

@@ -49,6 +49,8 @@ class Router:
         self.seats, self.waiting = self.seats + number, self.waiting - number
 
     def say(self) -> None:
+        if not self.grant.number:
+            return
         want = Want(self.grant.number, self.seats, self.seats * 10, self.waiting, self.waiting * 10)
         self.grants.wants(self.name, want)
 

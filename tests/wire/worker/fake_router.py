@@ -8,11 +8,27 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from pdmesh.fleet.v1 import fleet_pb2, fleet_pb2_grpc
-from services.common.domain import HandoffOffered, HandoffTicket, Job, JobKind, KvChange, LoadReport, Sampling
+from services.common.domain import (
+    Grant,
+    HandoffOffered,
+    HandoffTicket,
+    Job,
+    JobKind,
+    KvChange,
+    LoadReport,
+    Sampling,
+    Want,
+)
 from services.common.domain.tokens import to_bytes, tokens
 from services.common.errors import MeshError, RegistrationRefused
 from services.common.rpc import Link, LinkLost, RpcServer, abort_with
-from services.common.rpc.convert import job_to_wire, load_from_wire, registration_from_wire
+from services.common.rpc.convert import (
+    grant_from_wire,
+    job_to_wire,
+    load_from_wire,
+    registration_from_wire,
+    want_to_wire,
+)
 from services.common.rpc.frames import CommandDraft
 from services.common.rpc.steps import step_from_wire
 
@@ -53,6 +69,7 @@ class WorkerSession:
         self.released: list[Any] = []
         self.kv_changes: list[KvChange] = []
         self.load: LoadReport | None = None
+        self.grant: Grant | None = None
         self.draining = False
         self.ended = False
         self.token_frames = 0
@@ -77,6 +94,7 @@ class WorkerSession:
         self.released += step.released
         self.kv_changes += step.kv_changes
         self.load = load_from_wire(frame.load) if frame.HasField("load") else self.load
+        self.grant = grant_from_wire(frame.grant) if frame.HasField("grant") else self.grant
         self.draining = self.draining or frame.draining
         self.changed.set()
 
@@ -96,6 +114,9 @@ class WorkerSession:
     def release(self, handoff_id: str) -> None:
         self.draft.release(handoff_id)
         self.link.wake()
+
+    def want(self, want: Want) -> None:
+        self.send_raw(fleet_pb2.AttachResponse(want=want_to_wire(want)))
 
     def send_raw(self, frame: fleet_pb2.AttachResponse) -> None:
         self.draft.raw.append(frame)

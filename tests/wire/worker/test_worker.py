@@ -8,7 +8,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from pdmesh.fleet.v1 import fleet_pb2
-from services.common.domain import FailureKind, FinishReason, HandoffReleased, JobKind, Role
+from services.common.domain import FailureKind, FinishReason, HandoffReleased, JobKind, Role, Want
 from services.common.engine.sim import expected_tokens
 from services.common.errors import EngineStartFailed, EngineUnhealthy, PortInUse, RegistrationRefused
 from services.common.limits import DEFAULTS
@@ -166,6 +166,27 @@ async def test_a_router_that_comes_late_learns_what_is_cached(start: StartWorker
     assert {name for change in again.kv_changes for name in change.stored_block_hashes} == known
     texts = [change.token_ids for change in again.kv_changes if change.token_ids]
     assert any(text[:96] == asked.prompt[:96] for text in texts)
+
+
+async def test_routers_are_granted_parts_of_the_worker(start: StartWorker) -> None:
+    async with fake_router() as other:
+        async with fake_router() as router:
+            start([f"{router.address},{other.address}"])
+            mine, theirs = await router.attached(), await other.attached()
+            whole = mine.registration.capacity.max_running_requests
+            assert mine.registration.is_shared
+            await mine.until(lambda: mine.grant)
+            first, second = sorted(
+                (mine, theirs), key=lambda s: -(s.grant.running_requests if s.grant else 0)
+            )
+            first.want(Want(first.grant.number, whole, 10))
+            second.want(Want(0, 0, 0, 3, 3))
+            await first.until(lambda: first.grant.running_requests == whole - 3)
+            assert second.grant is None or second.grant.running_requests == 0, "the first has not confirmed"
+            first.want(Want(first.grant.number, whole - 3, 10))
+            await second.until(lambda: second.grant and second.grant.running_requests == 3)
+        left = theirs
+        await left.until(lambda: left.grant.running_requests == whole)
 
 
 @pytest.mark.parametrize(
