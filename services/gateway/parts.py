@@ -37,6 +37,9 @@ class Quotas(Protocol):
     def reserve(self, caller: Caller, tokens: int) -> Reservation:
         """Take tokens from the caller's quota; raises `QuotaExceeded`."""
 
+    def borrow(self, caller: Caller, tokens: int) -> Coroutine[Any, Any, None] | None:
+        """What is to be awaited before `reserve`; None where it can decide at once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Use:
@@ -51,13 +54,15 @@ class Use:
     generated_tokens: int
     kv_seconds: float
     """Tokens held in KV caches, times the seconds that they were held."""
+    name: str = ""
+    """Uses of one name are counted once, as those of a request that came twice; empty for none."""
 
 
 class Meter(Protocol):
     """Books what tenants use."""
 
     def record(self, use: Use) -> None:
-        """Book one call's use, once for each request id; does not wait for anything."""
+        """Book one call's use; does not wait for anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +114,9 @@ class Unlimited:
     def reserve(self, caller: Caller, tokens: int) -> "Unlimited":
         """A reservation of nothing."""
         return self
+
+    def borrow(self, caller: Caller, tokens: int) -> None:
+        """Nothing to wait for."""
 
     def settle(self, tokens_used: int) -> None:
         """Nothing to give back."""
