@@ -15,6 +15,7 @@ from services.cli.serve import SERVED, with_process
 from services.cli.up_settings import UpSettings
 from services.common.limits import Limits
 from services.common.settings import leaves, shown
+from services.gateway.routing.entry import AdapterEntry, AutoEntry, FilesEntry, VersionsEntry
 from services.gateway.tenants.entry import TenantEntry
 
 HEAD = """\
@@ -45,16 +46,35 @@ def settings_classes() -> dict[str, type[Any]]:
 def page() -> str:
     """The whole page."""
     sections = [line for name, cls in settings_classes().items() for line in section(name, cls)]
-    return "\n".join([HEAD, *sections, *tenants(), *limits()])
+    return "\n".join([HEAD, *sections, *tenants(), *models_file(), *limits()])
 
 
 def tenants() -> Iterator[str]:
     """The keys of a tenants file."""
     yield "## The tenants file\n"
-    yield "Keys of a table `[tenants.NAME]`; those after `tier` may stand in `[tiers.NAME]` as well. Beside the"
-    yield "tables, `cache_secret` makes the tenants' cache salts unguessable; all gateways need the same.\n"
+    yield "Keys of a table `[tenants.NAME]`; those after `tier` may stand in `[tiers.NAME]` as well. Beside"
+    yield "the tables, `cache_secret` makes the tenants' cache salts unguessable; all gateways need the same.\n"
+    yield from keys(TenantEntry)
+
+
+def models_file() -> Iterator[str]:
+    """The keys of the models file."""
+    yield "## The models file\n"
+    yield '`[aliases]` holds lines `NAME = "NAME"`; each other name has a table of its own.\n'
+    yield "`[versions.NAME]`, with the weights as `NAME = NUMBER` in `[versions.NAME.weights]`:\n"
+    yield from keys(VersionsEntry)
+    yield "`[adapters.NAME]`:\n"
+    yield from keys(AdapterEntry)
+    yield "`[auto]`:\n"
+    yield from keys(AutoEntry)
+    yield "`[models.NAME]`:\n"
+    yield from keys(FilesEntry)
+
+
+def keys(entry: type[Any]) -> Iterator[str]:
+    """The keys of one kind of table."""
     yield "| key | default | meaning |\n|---|---|---|"
-    for leaf in leaves(TenantEntry):
+    for leaf in leaves(entry):
         choices = f" ({', '.join(leaf.choices)})" if leaf.choices else ""
         yield f"| `{leaf.name}` | {_cell(shown(leaf.default))} | {_cell(leaf.help_text)}{choices} |"
     yield ""
