@@ -10,7 +10,10 @@ from services.common.errors import BadSetting
 
 
 class ReadyFile:
-    """JSON: `url` of the REST API, `grpc` of the gRPC API, `urls` and `pids` by process name; it exists while the mesh serves."""
+    """JSON: `url` of the REST API, `grpc` of the gRPC API, `urls` and `pids` by process name.
+
+    It exists while the mesh serves.
+    """
 
     def __init__(self, path: str) -> None:
         self._path = Path(path) if path else None

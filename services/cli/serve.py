@@ -25,6 +25,7 @@ SERVED = {
     "router": "owns every request's life: queues, placement, retries",
     "prefill": "a worker that runs prompts and hands their KV over",
     "decode": "a worker that takes KV over and generates",
+    "retriever": "passages for prompts, in one SQLite file",
 }
 THREAD_SWITCH_S = 0.0005
 """A busy engine thread would otherwise hold the interpreter for 5 ms at a time before the event loop runs."""

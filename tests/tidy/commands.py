@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 from services.cli.chat import ChatSettings
 from services.cli.demo import DemoSettings
+from services.cli.ingest import IngestSettings
 from services.cli.main import COMMANDS, OPERATOR_COMMANDS
 from services.cli.operator.commands import parser_of
 from services.cli.operator.settings import OperatorSettings
@@ -15,7 +16,7 @@ from services.cli.serve import SERVED, with_process
 from services.cli.up_settings import UpSettings
 from services.common.settings import flags_of, leaves
 
-SETTINGS = {"up": UpSettings, "chat": ChatSettings, "demo": DemoSettings}
+SETTINGS = {"up": UpSettings, "chat": ChatSettings, "demo": DemoSettings, "ingest": IngestSettings}
 
 FENCE = re.compile(r"^```(?:sh|bash|console|)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:make|pdmesh) [^`\n]+)`")

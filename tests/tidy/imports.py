@@ -8,7 +8,7 @@ from tests.tidy.source import Source
 
 CLIENT = "pdmesh/client"
 """The library for programs that call a mesh; the rest of `pdmesh` is generated."""
-SERVICES = ("gateway", "router", "prefill", "decode", "cli")
+SERVICES = ("gateway", "router", "prefill", "decode", "retriever", "cli")
 
 CONFINED = {
     "grpc": (
@@ -17,11 +17,14 @@ CONFINED = {
         "services/common/worker/attachment.py",
         "services/cli/operator/client.py",
         "services/gateway/inference",
+        "services/gateway/retrieval/client.py",
         "services/gateway/router_session.py",
         "services/router/gateways.py",
         "services/router/keda.py",
         "services/router/operators.py",
         "services/router/workers.py",
+        "services/retriever/servicer.py",
+        "services/cli/ingest.py",
     ),
     "grpc_health": ("services/common/rpc",),
     "grpc_reflection": ("services/common/rpc",),
@@ -33,6 +36,8 @@ CONFINED = {
     "zmq": ("services/common/engine/vllm",),
     "jwt": ("services/gateway/tenants",),
     "redis": ("services/common/store",),
+    "apsw": ("services/retriever/vector_store.py",),
+    "sqlite_vec": ("services/retriever/vector_store.py",),
     "uvloop": ("services/cli/serve.py",),
 }
 """Library: the only places that may import it."""

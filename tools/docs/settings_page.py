@@ -9,6 +9,7 @@ from typing import Any
 
 from services.cli.chat import ChatSettings
 from services.cli.demo import DemoSettings
+from services.cli.ingest import IngestSettings
 from services.cli.main import OPERATOR_COMMANDS
 from services.cli.operator.settings import OperatorSettings
 from services.cli.serve import SERVED, with_process
@@ -38,6 +39,7 @@ def settings_classes() -> dict[str, type[Any]]:
         "up": UpSettings,
         "chat": ChatSettings,
         "demo": DemoSettings,
+        "ingest": IngestSettings,
         "operator": OperatorSettings,
     }
     return {name: with_process(cls) for name, cls in served.items()} | own
