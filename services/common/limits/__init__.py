@@ -55,16 +55,18 @@ class Limits:
     """Tokens of its prefix cache that a worker tells a router which attaches late; the newest count."""
     workers_max: int = 10_000
     """Workers attached to one router."""
+    routers_max: int = 64
+    """Routers of one mesh whose queues are shown together."""
     gateways_max: int = 256
     """Gateways connected to one router."""
     logprobs_max: int = 20
     """Most likely tokens reported beside each token; 400 past it."""
-    structured_size_bytes_max: int = 64 * 1024
+    structured_chars_max: int = 65_536
     """Description of an answer's shape; 400 past it."""
     bad_words_max: int = 128
     """Bad words of one request, counted as sequences of tokens; 400 past it."""
     priority_max: int = 1_000
-    """A request's priority within its class, either way; 400 past it at the edge, and this bound inside."""
+    """A request's priority within its class, either way; 400 past it."""
     adapters_per_worker_max: int = 64
     """LoRA adapters of one worker; refused at its start past it."""
     request_id_chars_max: int = 128

@@ -18,6 +18,7 @@ from services.common.errors import (
 )
 from services.router.core.actions import EndStream
 from services.router.core.admission import Admission, Ask
+from services.router.core.demands import excess
 from services.router.core.ending import Ending
 from services.router.core.fleet import Pool
 from services.router.core.flight import Flight, Phase
@@ -77,7 +78,8 @@ class Intake:
             return TooManyStreams(f"{open_streams} requests are in flight", retry_after_ms=1_000)
         if self._state.quarantine.holds(request.prompt):
             return QuarantinedPrompt("workers died with this prompt; it is recorded", field="prompt")
-        return _misfit(request, pool) or self._objection(request, pool, now_ms)
+        beyond = excess(request, self._state.config.limits)
+        return beyond or _misfit(request, pool) or self._objection(request, pool, now_ms)
 
     def _objection(self, request: Request, pool: Pool, now_ms: float) -> MeshError | None:
         text_tokens = len(request.prompt) + len(request.delivered)

@@ -235,8 +235,7 @@ class Placing:
 
 def engine_priority(request: Request) -> int:
     """Class first, then the request's own priority within it; lower runs first."""
-    most = DEFAULTS.priority_max
-    return int(request.service_class) * (2 * most + 1) + max(-most, min(most, request.priority))
+    return int(request.service_class) * (2 * DEFAULTS.priority_max + 1) + request.priority
 
 
 def no_adapter(request: Request, pool: Pool) -> NoWorkers:

@@ -6,10 +6,8 @@ import pytest
 
 from services.common.domain import FinishReason, Path, Role, ServiceClass
 from services.common.errors import NoWorkers, PathUnavailable
-from services.common.limits import DEFAULTS
 from services.router.core.events import Drain, WorkerAttached
 from services.router.core.models import served_models
-from services.router.core.placing import engine_priority
 from tests.sim.invariants import check
 from tests.sim.world import CONFIG, World
 
@@ -97,25 +95,3 @@ def test_two_adapters_of_one_name_are_one_too_many(world):
     assert "adapter style: another != digest" in world.refused[0].error.message
     world.feed(WorkerAttached(100, replace(other, worker_id="d", adapters={"style": "digest", "tone": "t"})))
     assert len(world.refused) == 1
-
-
-def test_priority_orders_within_a_class_and_never_across(world):
-    request = world.submit(world.add_gateway(), 10, 5).request
-    ranks = [
-        engine_priority(replace(request, service_class=service_class, priority=priority))
-        for service_class in ServiceClass
-        for priority in (-(2**31), -1, 0, 1, 2**31 - 1)
-    ]
-    assert ranks == sorted(set(ranks))
-    assert max(ranks) < 2**31
-    assert ranks[1] - ranks[0] == DEFAULTS.priority_max - 1
-
-
-def test_a_tenants_urgent_request_overtakes_its_others(world):
-    world.add_worker(Role.DECODE, max_running_requests=1)
-    gateway = world.add_gateway()
-    world.submit(gateway, 10, 5)
-    order = [world.submit(gateway, 10, 5, priority=priority) for priority in (0, 5, -5)]
-    world.run(60_000.0)
-    waits = [caller.outcomes[0].receipt.queue_ms for caller in order]
-    assert waits[2] < waits[0] < waits[1]
