@@ -54,10 +54,18 @@ def _gateway(settings: UpSettings, routers: Sequence[str], ports: Iterator[int])
     grace_ms = settings.grace_ms - _rest_grace_ms(settings)
     store = ("--store", settings.redis_url) if settings.redis_url else ()
     tenants = ("--tenants", settings.tenants) if settings.tenants else ()
-    edge = (*store, *tenants, *_passed_on(settings.tls, "tls"))
+    edge = (*store, *tenants, *_parsers(settings), *_passed_on(settings.tls, "tls"))
     listen = (*_listen(address), "--grpc-port", str(_grpc_port(settings) or next(ports)))
     own = (*listen, *_shared(settings, grace_ms), *_each("--router", routers), *_model(settings), *edge)
     return ChildSpec("gateway", "gateway", _command("gateway", own))
+
+
+def _parsers(settings: UpSettings) -> tuple[str, ...]:
+    given = {
+        "--tool-call-parser": settings.tool_call_parser,
+        "--reasoning-parser": settings.reasoning_parser,
+    }
+    return tuple(word for flag, value in given.items() if value for word in (flag, value))
 
 
 def _grpc_port(settings: UpSettings) -> int:

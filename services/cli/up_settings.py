@@ -31,6 +31,12 @@ class UpSettings:
         least=0,
         most=65535,
     )
+    tool_call_parser: str = setting(
+        "", "vLLM's parser for the model's tool calls, such as hermes; none: tools are refused"
+    )
+    reasoning_parser: str = setting(
+        "", "vLLM's parser for the model's reasoning, such as qwen3; none: it stays in the text"
+    )
     tenants: str = setting(
         "", "File of tenants, TOML or YAML, or `redis`: in --redis-url; none: everybody is anonymous"
     )

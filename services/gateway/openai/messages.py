@@ -115,7 +115,8 @@ def _content(message: Message, at: str) -> str:
         if message.role == "assistant":
             return message.refusal or ""
         raise InvalidField(f"{at}: is required", field=at)
-    return "\n".join(_text(part, f"{at}[{index}]") for index, part in enumerate(message.content))
+    texts = [_text(part, f"{at}[{index}]") for index, part in enumerate(message.content)]
+    return "\n".join([text for text in texts if text])  # as vLLM joins them
 
 
 def _text(part: Part, at: str) -> str:

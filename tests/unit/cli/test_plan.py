@@ -103,6 +103,14 @@ def test_the_gateway_gets_the_meshs_store(ports: Iterator[int]) -> None:
     assert values(named(plan(UpSettings(model="m"), ports, [0]))["gateway"], "--store") == []
 
 
+def test_parsers_reach_the_gateway(ports: Iterator[int]) -> None:
+    settings = UpSettings(model="m", tool_call_parser="hermes", reasoning_parser="qwen3")
+    specs = named(plan(settings, ports, [0, 1]))
+    assert values(specs["gateway"], "--tool-call-parser") == ["hermes"]
+    assert values(specs["gateway"], "--reasoning-parser") == ["qwen3"]
+    assert not values(named(plan(UpSettings(model="m"), ports, [0, 1]))["gateway"], "--tool-call-parser")
+
+
 def test_certificates_and_tenants_reach_those_who_need_them(ports: Iterator[int]) -> None:
     settings = UpSettings(
         model="m",
