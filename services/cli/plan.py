@@ -45,19 +45,33 @@ def _routers(settings: UpSettings, addresses: Sequence[str]) -> Iterator[ChildSp
     """The first is called `router`, others have a number."""
     for number, address in enumerate(addresses, 1):
         name = "router" if number == 1 else f"router-{number}"
-        own = (*_listen(address), *_shared(settings, _rest_grace_ms(settings)), "--router-id", name)
+        own = (
+            *_listen(address),
+            *_shared(settings, _rest_grace_ms(settings)),
+            "--router-id",
+            name,
+            *_store(settings),
+            *_scaling(settings),
+        )
         yield ChildSpec(name, "router", _command("router", own))
 
 
 def _gateway(settings: UpSettings, routers: Sequence[str], ports: Iterator[int]) -> ChildSpec:
     address = f"{settings.host}:{settings.port or next(ports)}"
     grace_ms = settings.grace_ms - _rest_grace_ms(settings)
-    store = ("--store", settings.redis_url) if settings.redis_url else ()
+    store = _store(settings)
     tenants = ("--tenants", settings.tenants) if settings.tenants else ()
     edge = (*store, *tenants, *_parsers(settings), *_passed_on(settings.tls, "tls"))
     listen = (*_listen(address), "--grpc-port", str(_grpc_port(settings) or next(ports)))
     own = (*listen, *_shared(settings, grace_ms), *_each("--router", routers), *_model(settings), *edge)
     return ChildSpec("gateway", "gateway", _command("gateway", own))
+
+
+def _scaling(settings: UpSettings) -> Iterator[str]:
+    if settings.autoscale:
+        yield "--autoscale"
+    for role in ("prefill", "decode"):
+        yield from settings.scaling(role).flags(role)
 
 
 def _parsers(settings: UpSettings) -> tuple[str, ...]:
@@ -66,6 +80,10 @@ def _parsers(settings: UpSettings) -> tuple[str, ...]:
         "--reasoning-parser": settings.reasoning_parser,
     }
     return tuple(word for flag, value in given.items() if value for word in (flag, value))
+
+
+def _store(settings: UpSettings) -> tuple[str, ...]:
+    return ("--store", settings.redis_url) if settings.redis_url else ()
 
 
 def _grpc_port(settings: UpSettings) -> int:
@@ -79,10 +97,11 @@ def _workers(
     settings: UpSettings, routers: Sequence[str], ports: Iterator[int], cores: Sequence[int]
 ) -> Iterator[ChildSpec]:
     workers = [
-        *_tier("prefill", settings.prefill, settings.standby_prefill),
-        *_tier("decode", settings.decode, settings.standby_decode),
+        *_tier("prefill", settings.prefill, settings.standby("prefill")),
+        *_tier("decode", settings.decode, settings.standby("decode")),
     ]
-    for (role, name, standby), share in zip(workers, share_cores(cores, len(workers)), strict=True):
+    # Where workers may be added later, shares are kept for them.
+    for (role, name, standby), share in zip(workers, share_cores(cores, settings.workers_most), strict=False):
         arguments = (
             *_listen(f"{LOCAL}:{next(ports)}"),
             *_shared(settings, _rest_grace_ms(settings)),

@@ -17,8 +17,10 @@ from pdmesh.router.v1 import router_pb2_grpc
 from services.common.clock import Clock, MonotonicClock
 from services.common.limits import DEFAULTS, Limits
 from services.common.rpc import RpcServer
+from services.common.store import connect
 from services.common.telemetry import serve_metrics
 from services.common.version import VERSION
+from services.router.board import Board, note_of
 from services.router.core import CoreConfig, RouterCore
 from services.router.core.placement import Policies
 from services.router.core.timing import Timing
@@ -82,33 +84,39 @@ async def serve(
     config = core_config(settings, clock)
     timing = Timing(time.perf_counter) if settings.times_policies else None
     core = RouterCore(config, Policies.of(config, timing))
+    router_id = settings.router_id or f"router-{socket.gethostname()}-{os.getpid()}"
+    store = await connect(settings.store)
+    board = Board(store, lambda: note_of(core.state, router_id, clock.now_ms()))
     shell = Shell(core, clock, Metrics(registry), PoisonLog(settings.quarantine_dir))
     registry.register(StateCollector(shell.core.state, shell.core.scaling, clock.now_ms))
-    server = _server(shell, settings, config.limits, clock)
-    port = await server.start(settings.host, settings.port)
+    server = _server(shell, board, router_id, settings, config.limits, clock)
     try:
+        port = await server.start(settings.host, settings.port)
         with serve_metrics(settings.metrics_port, settings.host, registry):
             async with asyncio.TaskGroup() as tasks:
-                ticking = tasks.create_task(shell.tick())
+                lasting = [tasks.create_task(shell.tick()), tasks.create_task(board.run())]
                 await server.set_serving(True)
                 ready({"url": f"{settings.host}:{port}"})
                 await stop.wait()
                 await server.set_serving(False)
                 shell.leave()
                 await _drain(shell, settings.grace_ms)
-                ticking.cancel()
+                for task in lasting:
+                    task.cancel()
     finally:
         await server.stop(grace_ms=0)
+        await store.close()
 
 
-def _server(shell: Shell, settings: Settings, limits: Limits, clock: MonotonicClock) -> RpcServer:
-    router_id = settings.router_id or f"router-{socket.gethostname()}-{os.getpid()}"
+def _server(
+    shell: Shell, board: Board, router_id: str, settings: Settings, limits: Limits, clock: MonotonicClock
+) -> RpcServer:
     server = RpcServer(SERVICES, limits, settings.mesh.security())
     gateways = GatewayServicer(shell, router_id, VERSION, limits)
     router_pb2_grpc.add_RouterServiceServicer_to_server(gateways, server.server)
     workers = WorkerServicer(shell, router_id, limits)
     fleet_pb2_grpc.add_FleetServiceServicer_to_server(workers, server.server)
-    operators = OperatorServicer(shell, router_id, clock, limits)
+    operators = OperatorServicer(shell, router_id, clock, limits, board)
     operator_pb2_grpc.add_OperatorServiceServicer_to_server(operators, server.server)
     keda = KedaServicer(shell.core.scaling, clock, limits)
     externalscaler_pb2_grpc.add_ExternalScalerServicer_to_server(keda, server.server)

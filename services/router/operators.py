@@ -16,6 +16,7 @@ from services.common.errors import InvalidField, MeshError, TooManyConnections
 from services.common.limits import Limits
 from services.common.rpc import abort_with
 from services.common.rpc.convert import wire_enum
+from services.router.board import Board, RouterNote
 from services.router.core.breaker import Breaker
 from services.router.core.events import (
     Activate,
@@ -42,8 +43,9 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
     """`pdmesh.operator.v1.OperatorService`."""
 
-    def __init__(self, shell: Shell, router_id: str, clock: Clock, limits: Limits) -> None:
+    def __init__(self, shell: Shell, router_id: str, clock: Clock, limits: Limits, board: Board) -> None:
         self._shell, self._router_id, self._clock, self._limits = shell, router_id, clock, limits
+        self._board = board
 
     async def DescribeFleet(  # noqa: N802 - the names are the protocol's
         self, _request: operator_pb2.DescribeFleetRequest, _context: Context
@@ -63,6 +65,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
             open_requests=len(state.flights),
             quarantined_prompts=len(state.quarantine),
             expired_handoffs=state.ledger.expired,
+            routers=[_router_status(note) for note in self._board.notes()],
         )
 
     async def DescribePairs(  # noqa: N802
@@ -192,6 +195,21 @@ def _worker_status(worker: Worker, now_ms: float) -> operator_pb2.WorkerStatus:
         step_ms=worker.load.step_ms,
         address=worker.registration.address,
     )
+
+
+def _router_status(note: RouterNote) -> operator_pb2.RouterStatus:
+    queues = [
+        operator_pb2.RouterQueue(
+            **{name: getattr(queue, name) for name in _QUEUE}, role=wire_enum(queue.role)
+        )
+        for queue in note.queues
+    ]
+    return operator_pb2.RouterStatus(
+        router_id=note.router_id, open_requests=note.open_requests, queues=queues
+    )
+
+
+_QUEUE = ("model", "requests", "tokens", "oldest_wait_ms", "wait_ms_max")
 
 
 def _tier_status(pool: Pool, role: types_pb2.Role, scaling: Scaling) -> operator_pb2.TierStatus:

@@ -12,7 +12,7 @@ class DescribeFleetRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class DescribeFleetResponse(_message.Message):
-    __slots__ = ("router_id", "workers", "tiers", "stranded_block_seconds", "open_handoffs", "open_requests", "quarantined_prompts", "expired_handoffs")
+    __slots__ = ("router_id", "workers", "tiers", "stranded_block_seconds", "open_handoffs", "open_requests", "quarantined_prompts", "expired_handoffs", "routers")
     ROUTER_ID_FIELD_NUMBER: _ClassVar[int]
     WORKERS_FIELD_NUMBER: _ClassVar[int]
     TIERS_FIELD_NUMBER: _ClassVar[int]
@@ -21,6 +21,7 @@ class DescribeFleetResponse(_message.Message):
     OPEN_REQUESTS_FIELD_NUMBER: _ClassVar[int]
     QUARANTINED_PROMPTS_FIELD_NUMBER: _ClassVar[int]
     EXPIRED_HANDOFFS_FIELD_NUMBER: _ClassVar[int]
+    ROUTERS_FIELD_NUMBER: _ClassVar[int]
     router_id: str
     workers: _containers.RepeatedCompositeFieldContainer[WorkerStatus]
     tiers: _containers.RepeatedCompositeFieldContainer[TierStatus]
@@ -29,7 +30,34 @@ class DescribeFleetResponse(_message.Message):
     open_requests: int
     quarantined_prompts: int
     expired_handoffs: int
-    def __init__(self, router_id: _Optional[str] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., tiers: _Optional[_Iterable[_Union[TierStatus, _Mapping]]] = ..., stranded_block_seconds: _Optional[float] = ..., open_handoffs: _Optional[int] = ..., open_requests: _Optional[int] = ..., quarantined_prompts: _Optional[int] = ..., expired_handoffs: _Optional[int] = ...) -> None: ...
+    routers: _containers.RepeatedCompositeFieldContainer[RouterStatus]
+    def __init__(self, router_id: _Optional[str] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., tiers: _Optional[_Iterable[_Union[TierStatus, _Mapping]]] = ..., stranded_block_seconds: _Optional[float] = ..., open_handoffs: _Optional[int] = ..., open_requests: _Optional[int] = ..., quarantined_prompts: _Optional[int] = ..., expired_handoffs: _Optional[int] = ..., routers: _Optional[_Iterable[_Union[RouterStatus, _Mapping]]] = ...) -> None: ...
+
+class RouterStatus(_message.Message):
+    __slots__ = ("router_id", "open_requests", "queues")
+    ROUTER_ID_FIELD_NUMBER: _ClassVar[int]
+    OPEN_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    QUEUES_FIELD_NUMBER: _ClassVar[int]
+    router_id: str
+    open_requests: int
+    queues: _containers.RepeatedCompositeFieldContainer[RouterQueue]
+    def __init__(self, router_id: _Optional[str] = ..., open_requests: _Optional[int] = ..., queues: _Optional[_Iterable[_Union[RouterQueue, _Mapping]]] = ...) -> None: ...
+
+class RouterQueue(_message.Message):
+    __slots__ = ("model", "role", "requests", "tokens", "oldest_wait_ms", "wait_ms_max")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_WAIT_MS_FIELD_NUMBER: _ClassVar[int]
+    WAIT_MS_MAX_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    role: _types_pb2.Role
+    requests: int
+    tokens: int
+    oldest_wait_ms: float
+    wait_ms_max: int
+    def __init__(self, model: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., requests: _Optional[int] = ..., tokens: _Optional[int] = ..., oldest_wait_ms: _Optional[float] = ..., wait_ms_max: _Optional[int] = ...) -> None: ...
 
 class WorkerStatus(_message.Message):
     __slots__ = ("worker_id", "model", "role", "state", "running_requests", "kv_blocks_total", "kv_blocks_reserved", "queued_prefill_tokens", "step_ms", "address")

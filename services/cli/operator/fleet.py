@@ -19,6 +19,7 @@ WORKER_HEAD = (
     *("KV blocks", "of", "prefill tokens queued", "step ms"),
 )
 TIER_HEAD = ("tier", "model", "requests queued", "tokens queued", "serve", "wanted", "spares wanted")
+ROUTER_HEAD = ("router", "in flight", "tier", "model", "requests queued", "tokens queued", "oldest s", "of s")
 
 
 async def _show(client: OperatorClient, options: Options) -> int:
@@ -44,6 +45,7 @@ def lines(fleet: wire.DescribeFleetResponse) -> list[str]:
     return [
         *([*table(WORKER_HEAD, workers), ""] if workers else []),
         *([*table(TIER_HEAD, tiers), ""] if tiers else []),
+        *([*table(ROUTER_HEAD, _router_rows(fleet)), ""] if len(fleet.routers) > 1 else []),
         *advice(fleet),
         f"{fleet.open_requests} requests in flight; {handoffs(fleet)}",
     ]
@@ -53,6 +55,19 @@ def handoffs(fleet: wire.DescribeFleetResponse) -> str:
     """Open handoffs and what they hold."""
     stranded = f"{fleet.stranded_block_seconds:.1f} KV block-seconds stranded"
     return f"{fleet.open_handoffs} handoffs open, {stranded}, {fleet.expired_handoffs} leases expired"
+
+
+def _router_rows(fleet: wire.DescribeFleetResponse) -> list[tuple[object, ...]]:
+    """Who waits where, and how much of the time allowed is used up."""
+    return [
+        (
+            *(router.router_id, router.open_requests, Role(queue.role).name.lower(), queue.model),
+            *(queue.requests, queue.tokens),
+            *(round(queue.oldest_wait_ms / 1e3, 1), round(queue.wait_ms_max / 1e3, 1)),
+        )
+        for router in fleet.routers
+        for queue in router.queues
+    ]
 
 
 def _worker_row(worker: wire.WorkerStatus) -> tuple[object, ...]:
