@@ -122,6 +122,9 @@ class Intake:
         self._ending.fail(flight, kind(message, retry_after_ms=retry_after_ms), now_ms)
 
 
+_STATE = "penalties, seeds, structured answers and bad words of several tokens"
+
+
 def _misfit(request: Request, pool: Pool) -> MeshError | None:
     sampling = request.sampling
     if not request.prompt:
@@ -143,7 +146,7 @@ def _misfit(request: Request, pool: Pool) -> MeshError | None:
 def _inexact(request: Request, pool: Pool) -> MeshError | None:
     """Why sampling that tells output from prompt cannot be served."""
     if request.delivered and not pool.can_replay:
-        return NotResumable("penalties and seeds cannot be continued on these engines")
+        return NotResumable(f"{_STATE} cannot be continued on these engines")
     if request.strict_disaggregation and (request.delivered or not pool.can_replay):
-        return PathUnavailable("penalties and seeds need the local path")
+        return PathUnavailable(f"{_STATE} need the local path")
     return None

@@ -88,7 +88,7 @@ class VllmEngine:
 
     @property
     def can_replay(self) -> bool:
-        """Whether requests with penalties or a seed can go on after delivered tokens; valid after `start`."""
+        """Whether what tells output from prompt can go on after delivered tokens; valid after `start`."""
         return self._can_replay
 
     @property
