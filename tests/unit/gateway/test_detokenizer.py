@@ -1,5 +1,6 @@
 """Incremental decoding equals decoding everything at once, however the tokens come."""
 
+import dataclasses
 from array import array
 from pathlib import Path
 
@@ -103,6 +104,37 @@ def test_other_decoders_token_by_token(byte_fallback: Tokenizer, text: str) -> N
     ids = byte_fallback.encode(text, add_special_tokens=False).ids
     whole = byte_fallback.decode(ids)
     assert decoded(WindowDetokenizer(byte_fallback, frozenset()), [[i] for i in ids]) == whole
+
+
+@given(text=st.text(alphabet="the quickbrown é", min_size=2, max_size=30), cut=st.integers(1, 20))
+def test_other_decoders_go_on_after_the_prompt(byte_fallback: Tokenizer, text: str, cut: int) -> None:
+    """As the library's own stream does, which is what vLLM uses."""
+    before = byte_fallback.encode("the " + "quick brown "[:cut], add_special_tokens=False).ids
+    ids = byte_fallback.encode(text, add_special_tokens=False).ids
+    stream = decoders.DecodeStream(ids=before, skip_special_tokens=True)
+    theirs = "".join(stream.step(byte_fallback, i) or "" for i in ids)
+    ours = decoded(WindowDetokenizer(byte_fallback, frozenset(), tokens(before)), [[i] for i in ids])
+    assert ours == theirs
+
+
+def test_single_tokens_of_other_vocabularies(byte_fallback: Tokenizer, files: ModelFiles) -> None:
+    decoding = Decoding(dataclasses.replace(files, tokenizer=byte_fallback, decoder_type="Sequence"))
+    ids = byte_fallback.encode("the é", add_special_tokens=False).ids
+    named = [decoding.token(i) for i in ids]
+    assert b"".join(piece for _, piece in named) == " the é".encode()
+    assert named[-1] == ("�", "é".encode()[1:])
+    assert named[0][0].startswith(" ")
+
+
+def test_single_tokens_of_a_byte_level_vocabulary(files: ModelFiles, decoding: Decoding) -> None:
+    ids = files.tokenizer.encode("a京<|im_end|>").ids
+    assert b"".join(decoding.token(i)[1] for i in ids) == "a京<|im_end|>".encode()
+    assert decoding.token(10**6) == ("", b"")
+
+
+def test_special_tokens_can_be_shown(files: ModelFiles, decoding: Decoding) -> None:
+    ids = files.tokenizer.encode("<|im_start|>a<|im_end|>b").ids
+    assert decoded(decoding.open(shows_special=True), [[i] for i in ids]) == "<|im_start|>ab"
 
 
 def test_a_decoder_never_waits_for_ever(files: ModelFiles) -> None:
