@@ -48,6 +48,11 @@ class Supervisor:
         """The processes that serve, by name."""
         return {name: child for name, child in self._children.items() if child.facts is not None}
 
+    @property
+    def specs(self) -> list[ChildSpec]:
+        """All processes that have not ended for good."""
+        return [child.spec for child in self._children.values()]
+
     def members(self, service: str) -> list[str]:
         """Names of a service's processes that are to run, whether they do already or not."""
         children = ((name, child) for name, child in self._children.items() if name not in self._retired)

@@ -8,7 +8,9 @@ from pathlib import Path
 from random import Random
 
 from services.cli import configuration
+from services.cli.autoscaler import Autoscaler
 from services.cli.mesh_client import is_ready
+from services.cli.operator.client import OperatorClient
 from services.cli.output import Output
 from services.cli.plan import plan
 from services.cli.ports import free_ports
@@ -16,6 +18,7 @@ from services.cli.ready_file import ReadyFile
 from services.cli.startup import startup_unwrapped
 from services.cli.supervisor import Supervisor
 from services.cli.up_settings import UpSettings
+from services.cli.worker_specs import WorkerSpecs
 from services.common.clock import MonotonicClock
 from services.common.errors import ModelMissing
 from services.common.settings import StrictParser
@@ -26,6 +29,7 @@ Start router, gateway and workers on this host and keep them running. Engine arg
 --prefill-max-num-batched-tokens or --decode-engine-arg, they are for one tier, and win."""
 REDRAW_S = 0.25
 PROBE_S = 0.1
+ROUTER_TIMEOUT_MS = 5_000
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -58,8 +62,9 @@ class Mesh:
 
     def __init__(self, settings: UpSettings, on_ready: Callable[[str], None] | None = None) -> None:
         """`on_ready` is called once with the REST API's URL."""
-        clock = MonotonicClock()
-        specs = plan(settings, free_ports(Random()), sorted(os.sched_getaffinity(0)))
+        self._clock = clock = MonotonicClock()
+        self._ports, self._cores = free_ports(Random()), sorted(os.sched_getaffinity(0))
+        specs = plan(settings, self._ports, self._cores)
         self._settings = settings
         self._output = Output(clock, Path(settings.log_dir) if settings.log_dir else None)
         self._output.open_logs([spec.name for spec in specs])
@@ -76,6 +81,8 @@ class Mesh:
         try:
             async with asyncio.TaskGroup() as tasks:
                 side = [tasks.create_task(self._announce()), tasks.create_task(self._redraw())]
+                if self._settings.autoscale:
+                    side.append(tasks.create_task(self._autoscale()))
                 await self._supervisor.run(self.stop)
                 for task in side:
                     task.cancel()
@@ -105,6 +112,18 @@ class Mesh:
         self._output.say(f"ready: {url}/v1 ({others}), Ctrl-C to stop")
         if self._on_ready:
             self._on_ready(url)
+
+    async def _autoscale(self) -> None:
+        """Once all that there was to begin with serves, have as many workers as are needed."""
+        await self._supervisor.all_ready.wait()
+        router = (self._supervisor.ready["router"].facts or {})["url"]
+        security, settings = self._settings.mesh.security(), self._settings
+        specs = WorkerSpecs(self._supervisor.specs, self._ports, self._cores, settings.workers_most)
+
+        def connect() -> OperatorClient:
+            return OperatorClient(router, ROUTER_TIMEOUT_MS, security)
+
+        await Autoscaler(connect, self._supervisor, specs, self._clock, self._output.say).run()
 
     async def _serves(self, url: str) -> bool:
         if self._settings.tls.client_ca:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from services.common.credentials import MeshSettings, TlsSettings
 from services.common.limits import DEFAULTS
+from services.common.scaling import TierScaling
 from services.common.settings import group, setting
 from services.common.worker.engine_arguments import EngineArguments
 
@@ -22,6 +23,11 @@ class UpSettings:
     decode: int = setting(1, "Decode workers")
     standby_prefill: int = setting(0, "Prefill workers that load, then wait for `pdmesh activate`")
     standby_decode: int = setting(0, "Decode workers that load, then wait for `pdmesh activate`")
+    autoscale: bool = setting(
+        False, "Start and end workers as the work needs; --prefill and --decode are how many to begin with"
+    )
+    prefill_scaling: TierScaling = group(TierScaling, "prefill_")
+    decode_scaling: TierScaling = group(TierScaling, "decode_")
     routers: int = setting(1, "Routers, each of which serves with every worker", least=1)
     host: str = setting("127.0.0.1", "Address on which the REST and gRPC APIs listen")
     port: int = setting(8000, "Port of the REST API; 0 picks a free one", least=0, most=65535)
@@ -58,6 +64,36 @@ class UpSettings:
             raise ValueError("--model is needed: a directory, or a name on the Hugging Face hub")
         if min(self.prefill, self.standby_prefill, self.standby_decode) < 0 or self.decode < 1:
             raise ValueError("a mesh needs at least one decode worker, and no negative number of any")
+
+        if self.autoscale:
+            self._check_autoscaling()
+
+    def _check_autoscaling(self) -> None:
+        if self.standby_prefill or self.standby_decode:
+            raise ValueError("--autoscale has spares of its own: --prefill-spares and --decode-spares")
+        if self.routers > 1:
+            raise ValueError("--autoscale needs one router, which decides alone; there are --routers")
+        for role, begin in (("prefill", self.prefill), ("decode", self.decode)):
+            least, most = self.scaling(role).replicas_min, self.scaling(role).replicas_max
+            if not max(1, least) <= begin <= most:
+                raise ValueError(f"--{role} is {begin}; --autoscale begins with {max(1, least)} to {most}")
+
+    def scaling(self, role: str) -> TierScaling:
+        """How one tier scales."""
+        return self.prefill_scaling if role == "prefill" else self.decode_scaling
+
+    def standby(self, role: str) -> int:
+        """Workers of one tier that wait without work from the start."""
+        if self.autoscale:
+            return self.scaling(role).spares
+        return self.standby_prefill if role == "prefill" else self.standby_decode
+
+    @property
+    def workers_most(self) -> int:
+        """Workers on this host at one time."""
+        if not self.autoscale:
+            return self.prefill + self.decode + self.standby_prefill + self.standby_decode
+        return sum(self.scaling(role).replicas_max + self.standby(role) for role in ("prefill", "decode"))
 
     def engine_args(self, role: str) -> list[str]:
         """KEY=VALUE engine arguments of one tier: those for both, then the tier's own, so that they win."""

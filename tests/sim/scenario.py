@@ -6,6 +6,7 @@ from services.common.domain import FailureKind, Role, ServiceClass
 from services.common.errors import OperationRefused, WorkerNotFound
 from services.router.core.events import Activate, Drain, Forgive, SetLocalThreshold, SetRole, StandBy
 from tests.sim.invariants import check
+from tests.sim.random_scaling import RandomScaling
 from tests.sim.worker import SimWorker
 from tests.sim.world import World
 
@@ -29,6 +30,7 @@ class _Scenario:
     def __init__(self, world: World) -> None:
         self.world, self.random = world, world.random
         self.can_replay = self.random.random() < 0.5
+        self.scaling = RandomScaling.of(world)
         self.gateways = [world.add_gateway() for _ in range(self.random.randint(1, 3))]
 
     def play(self) -> None:
@@ -45,6 +47,8 @@ class _Scenario:
             self.world.at(self.random.uniform(0, BUSY_MS), self._order)
         if self.random.random() < 0.1:
             self.world.at(self.random.uniform(BUSY_MS * 0.2, BUSY_MS * 0.8), self._lose_all)
+        if self.scaling is not None:
+            self.scaling.begin()
 
     def _order(self) -> None:
         """An operator interferes; what a core refuses, it must refuse without harm."""

@@ -1,6 +1,6 @@
 """The router's OperatorService as the commands use it."""
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable
 from typing import Protocol, TypeVar
 
 import grpc.aio
@@ -75,7 +75,7 @@ class OperatorClient:
         """How many workers each tier should have, and why."""
         return await self._call(self._stub.DescribeScaling, wire.DescribeScalingRequest())
 
-    async def watch_scaling(self) -> AsyncIterator[wire.WatchScalingResponse]:
+    async def watch_scaling(self) -> AsyncGenerator[wire.WatchScalingResponse, None]:
         """The same for who starts and ends workers by it: at once and at each change."""
         call = self._stub.WatchScaling(wire.WatchScalingRequest(), metadata=self._metadata)
         try:

@@ -37,6 +37,12 @@ class Damper:
         self._change(min(max(self.desired, least), most), now_ms)
         return self.desired
 
+    def adopt(self, there: int, now_ms: float) -> None:
+        """More workers have come than were asked for: they count as needed now, and get the cooldown."""
+        if there > self.desired:
+            self._needed_lately(there, now_ms)
+            self._change(there, now_ms)
+
     def give_away(self, now_ms: float) -> None:
         """One worker has gone to another tier, cooldown or not."""
         self._change(self.desired - 1, now_ms)

@@ -57,6 +57,7 @@ class TierScaler:
         self._damper: Damper | None = None
         self._cold_starts = ColdStarts(rules.cold_start_ms)
         self._seen_ms: float | None = None
+        self._serving = 0
 
     def decide(self, signal: TierSignal, now_ms: float, floor: int = 0) -> Decision:
         """What should be, by all that has been seen until now; `floor` is the schedule's."""
@@ -65,6 +66,9 @@ class TierScaler:
         rules = self.rules
         if self._damper is None:
             self._damper = Damper(rules, max(signal.serving, rules.replicas_min))
+        if signal.serving > self._serving:
+            self._damper.adopt(min(signal.serving, rules.replicas_max), now_ms)
+        self._serving = signal.serving
         need, at_least, at_most = self._needed(signal)
         least = min(max(rules.replicas_min, floor), rules.replicas_max)
         self._damper.settle(at_least, max(at_most, least), now_ms)
