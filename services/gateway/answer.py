@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from services.common.clock import Clock
 from services.common.domain import Receipt
 from services.common.errors import MeshError
-from services.gateway.call import Call
+from services.gateway.call import BOOKED_AS, Call
 from services.gateway.choice import Choice
+from services.gateway.metering.kv_seconds import kv_seconds
 from services.gateway.metrics import Metrics
 from services.gateway.openai.format import receipt_json
 from services.gateway.parts import Meter, Reservation, Route, Use
@@ -120,7 +121,7 @@ class Answer:
             choice.abandon()
 
     def _finish(self) -> None:
-        self._close()
+        self._close(name=str(self._call.notes.get(BOOKED_AS, "")))
         receipts = [choice.receipt for choice in self._choices]
         extra = {"pdmesh": self._receipts_json(receipts)} if self._call.generation.includes_receipt else {}
         self._call.notes["finish_reason"] = self._choices[0].finish_reason
@@ -147,12 +148,15 @@ class Answer:
         """Each prompt counts once, as its first choice found it."""
         return sum(choice.receipt.cached_tokens for choice in self._choices[:: self._call.generation.n])
 
-    def _close(self) -> None:
-        """Nothing follows: settle, and say to the log line and the metrics what the answer took."""
+    def _close(self, name: str = "") -> None:
+        """Nothing follows: settle, book, and say to the log line and the metrics what the answer took.
+
+        `name` is under what a whole answer is booked; half of one counts whenever it is generated.
+        """
         self._is_over = True
         generated = sum(choice.generated_tokens for choice in self._choices)
         self._reservation.settle(self._prompt_tokens + generated if self._first_ms else 0)
-        self._book(generated)
+        self._book(generated, name)
         notes = self._call.notes
         notes["prompt_tokens"] = self._prompt_tokens
         notes["generated_tokens"] = generated
@@ -164,7 +168,7 @@ class Answer:
         if self._choices and self._choices[0].receipt.request_id:
             notes["receipt"] = receipt_json(self._choices[0].receipt)
 
-    def _book(self, generated: int) -> None:
+    def _book(self, generated: int, name: str) -> None:
         if not self._first_ms:
             return
         self._meter.record(
@@ -175,19 +179,21 @@ class Answer:
                 prompt_tokens=self._prompt_tokens,
                 cached_tokens=self._cached_tokens(),
                 generated_tokens=generated,
-                kv_seconds=sum(_kv_seconds(choice.receipt) for choice in self._choices),
+                kv_seconds=sum(map(self._kv_seconds, self._choices)),
+                name=name,
             )
         )
+
+    def _kv_seconds(self, choice: Choice) -> float:
+        """By the receipt; where it did not come, by the time since the first token here."""
+        if choice.receipt.request_id:
+            return kv_seconds(choice.receipt)
+        held_ms = self._clock.now_ms() - self._first_ms if choice.generated_tokens else 0.0
+        prompt_tokens = self._prompt_tokens // len(self._call.generation.prompts)
+        return (prompt_tokens + choice.generated_tokens / 2) * held_ms / 1000.0
 
     def _observe_gap(self, generated: int) -> None:
         per_choice = generated / len(self._choices)
         if per_choice > 1:
             gap_ms = (self._clock.now_ms() - self._first_ms) / (per_choice - 1)
             self._metrics.tpot_seconds.observe(gap_ms / 1000.0)
-
-
-def _kv_seconds(receipt: Receipt) -> float:
-    """Token-seconds: the prompt from prefill to end, the answer half of decoding, as it grows evenly."""
-    prompt_ms = receipt.prefill_ms + receipt.handoff_ms + receipt.decode_ms
-    held = receipt.prompt_tokens * prompt_ms + receipt.generated_tokens * receipt.decode_ms / 2
-    return held / 1000.0

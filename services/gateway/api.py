@@ -17,6 +17,7 @@ from services.common.version import VERSION
 from services.gateway.generate import Generator, Parse
 from services.gateway.http import Exchange, HttpResponse, Routes
 from services.gateway.idempotency import Idempotency
+from services.gateway.metering.report import UsageReport
 from services.gateway.metrics import Metrics
 from services.gateway.models import Listed, Models
 from services.gateway.openai.chat import parse_chat
@@ -46,6 +47,7 @@ class Api:
         authenticator: Authenticator | None = None,
         *,
         idempotency: Idempotency,
+        usage: UsageReport | None = None,
         metrics_for_admins: bool = False,
     ) -> None:
         self.is_leaving = False
@@ -67,6 +69,8 @@ class Api:
         add("GET", "/health", self._health)
         add("GET", "/ready", self._ready)
         add("GET", "/metrics", self._show_metrics)
+        if usage is not None:
+            add("GET", "/admin/usage", usage.answer)
 
     def __call__(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
         """Give the request its id, see to its log line, and let its route answer."""

@@ -6,6 +6,9 @@ from services.common.domain import ServiceClass
 from services.gateway.openai.generation import Generation
 from services.gateway.tenants import ANONYMOUS, Caller
 
+BOOKED_AS = "booked_as"
+"""The note that names a request with an idempotency key: whole answers of one name are booked once."""
+
 
 @dataclass(frozen=True, slots=True)
 class Call:

@@ -15,6 +15,7 @@ from services.common.limits import DEFAULTS, Limits
 from services.common.store import open_journal
 from services.common.telemetry import serve_metrics
 from services.common.version import VERSION
+from services.gateway.accounting import Accounting
 from services.gateway.api import Api
 from services.gateway.generate import Generator
 from services.gateway.http import HttpServer
@@ -57,7 +58,9 @@ async def serve(
         models.listing = routes.listed
         models_file = ModelsFile(settings.models_file, routes, models, limits)
         await models_file.load()
-        parts = Parts(routes=routes)
+        accounting = Accounting(settings, _greeting(settings).gateway_id, clock, registry)
+        stack.push_async_callback(accounting.close)
+        parts = Parts(routes=routes, quotas=accounting.quotas, meter=accounting.meter)
         pipeline = Pipeline(session, models, threads, metrics, clock, parts, chat_max_tokens_default=default)
         tenancy = await stack.enter_async_context(
             Tenancy(settings.tenants, settings.jwt, settings.store, registry, clock)
@@ -73,6 +76,7 @@ async def serve(
             clock,
             tenancy.authenticator,
             idempotency=idempotency,
+            usage=accounting.report,
             metrics_for_admins=settings.metrics_for_admins,
         )
         server = await stack.enter_async_context(HttpServer(api, error_response, limits=limits, clock=clock))
@@ -100,7 +104,7 @@ async def serve(
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(part.run())
-                for part in (session, tenancy, tls, idempotency, inference, models_file)
+                for part in (session, tenancy, tls, idempotency, inference, models_file, accounting)
             ]
             url = f"{'https' if tls.context else 'http'}://{settings.host}:{port}"
             ready({"url": url, "grpc": f"{settings.host}:{grpc_port}"})

@@ -3,13 +3,14 @@
 import asyncio
 import dataclasses
 import time
-from array import array
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from services.common.clock import Clock
+from services.common.domain import Sampling
 from services.common.errors import MeshError
 from services.gateway.answer import Answer
 from services.gateway.call import Call
@@ -27,6 +28,7 @@ from services.gateway.parts import (
     Unmetered,
     WithoutRetrieval,
 )
+from services.gateway.quota.fit import fit_quota
 from services.gateway.streams import Streams
 from services.gateway.submission import Prepared, Submission, prepare
 from services.gateway.tenants.max_tokens import cap_headers, capped
@@ -84,8 +86,7 @@ class Pipeline:
             return self._start_later(retrieval, route, model, writer)
         if call.generation.size_bytes > INLINE_BODY_BYTES_MAX:
             return self._render_later(call, route, model, writer)
-        self._submit(call, route, model, writer, prepare(call, model))
-        return None
+        return self._admit(call, route, model, writer, prepare(call, model))
 
     async def _start_later(
         self, retrieval: Coroutine[Any, Any, Call], route: Route, model: ServedModel, writer: Writer
@@ -95,18 +96,45 @@ class Pipeline:
     async def _render_later(self, call: Call, route: Route, model: ServedModel, writer: Writer) -> None:
         loop = asyncio.get_running_loop()
         prepared = await loop.run_in_executor(self._threads, prepare, call, model)
+        if writer.is_open and (admitting := self._admit(call, route, model, writer, prepared)) is not None:
+            await admitting
+
+    def _admit(
+        self, call: Call, route: Route, model: ServedModel, writer: Writer, prepared: Prepared
+    ) -> Coroutine[Any, Any, None] | None:
+        """Submit it now, or by the coroutine returned, which first has the quota asked for."""
+        prompts = prepared.prompts
+        lengths = [len(prompt) for prompt in prompts]
+        samplings = [
+            dataclasses.replace(prepared.sampling, max_tokens=self._max_tokens(call, model, nth, lengths))
+            for nth in range(len(prompts))
+        ]
+        submit = partial(self._submit, call, route, model, writer, prepared, samplings)
+        tokens = sum(lengths) + call.generation.n * sum(s.max_tokens for s in samplings)
+        borrowing = self._parts.quotas.borrow(call.caller, tokens)
+        if borrowing is not None:
+            return self._submit_later(borrowing, partial(submit, tokens), writer)
+        submit(tokens)
+        return None
+
+    async def _submit_later(
+        self, borrowing: Coroutine[Any, Any, None], submit: Callable[[], None], writer: Writer
+    ) -> None:
+        await borrowing
         if writer.is_open:
-            self._submit(call, route, model, writer, prepared)
+            submit()
 
     def _submit(
-        self, call: Call, route: Route, model: ServedModel, writer: Writer, prepared: Prepared
+        self,
+        call: Call,
+        route: Route,
+        model: ServedModel,
+        writer: Writer,
+        prepared: Prepared,
+        samplings: Sequence[Sampling],
+        tokens: int,
     ) -> None:
         prompts = prepared.prompts
-        samplings = [
-            dataclasses.replace(prepared.sampling, max_tokens=self._max_tokens(call, model, prompt))
-            for prompt in prompts
-        ]
-        tokens = sum(map(len, prompts)) + call.generation.n * sum(s.max_tokens for s in samplings)
         reservation = self._parts.quotas.reserve(call.caller, tokens)
         answer = Answer(
             call, route, prompts, writer, reservation, self._parts.meter, self._metrics, self._clock
@@ -131,9 +159,10 @@ class Pipeline:
             raise
         writer.open(opening)
 
-    def _max_tokens(self, call: Call, model: ServedModel, prompt: "array[int]") -> int:
-        """How many tokens each choice of a prompt may have."""
+    def _max_tokens(self, call: Call, model: ServedModel, nth: int, lengths: Sequence[int]) -> int:
+        """How many tokens each choice of the n-th prompt may have; `lengths` are those of all prompts."""
         generation = call.generation
         default = generation.max_tokens_default or self._chat_max_tokens_default
         fitting = dataclasses.replace(generation, max_tokens_default=default)
-        return fit_max_tokens(capped(fitting, call.caller), len(prompt), model.model_len)
+        fitted = fit_max_tokens(capped(fitting, call.caller), lengths[nth], model.model_len)
+        return fit_quota(fitted, generation, call.caller, lengths)

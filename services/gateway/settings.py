@@ -50,6 +50,16 @@ class Settings:
         "keys reach this gateway only (open), or both are refused (closed)",
         choices=("open", "closed"),
     )
+    usage_dir: str = setting(
+        "",
+        "directory for usage that Redis has not counted yet, which the next gateway on this host finds; one "
+        "below the system's temporary directory where not set",
+    )
+    price: tuple[str, ...] = setting(
+        (),
+        "cost of a model, as in chat=0.5/0.25/1.5: a million prompt, cached and generated tokens, and "
+        "KV-seconds as a fourth; * is every other model; repeatable",
+    )
     tenants: str = setting(
         "", "file of tenants, TOML or YAML, or `redis`: in --store; none: everybody is anonymous"
     )

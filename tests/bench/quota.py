@@ -57,9 +57,9 @@ async def hammer(store: str, name: str, limit: int, seconds: float) -> dict[str,
     used = refused = decisions = 0
     gc.freeze()
     loop = asyncio.get_running_loop()
-    opening = open_quotas(store, name, clock, CollectorRegistry())
-    async with opening as (quotas, reconciler), asyncio.TaskGroup() as tasks:
-        running = tasks.create_task(reconciler.run()) if reconciler else None
+    quotas = open_quotas(store, name, clock, CollectorRegistry())
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(quotas.run())
         await asyncio.sleep(0.5)
         print("ready", flush=True)
         await asyncio.to_thread(sys.stdin.readline)
@@ -81,8 +81,8 @@ async def hammer(store: str, name: str, limit: int, seconds: float) -> dict[str,
                 await asyncio.sleep(0)
         ended_s = time.monotonic()
         await asyncio.sleep(2 * RUNNING_S)
-        if running:
-            running.cancel()
+        running.cancel()
+    await quotas.close()
     return {
         "used": used,
         "refused": refused,

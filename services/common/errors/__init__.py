@@ -23,6 +23,7 @@
     ├── Refused                  not taken; retry after `retry_after_ms`
     │   ├── QuotaExceeded        429  the tenant's quota
     │   ├── QuotaUnknown         503  the store that knows the tenant's quota is away
+    │   ├── UsageUnavailable     503  the store that counts usage is away
     │   ├── QueueFull            503
     │   ├── QueueWaitExceeded    503
     │   ├── KvMemoryFull         503
@@ -110,6 +111,7 @@ from services.common.errors.tree import (
     TooManyConnections,
     TooManyStreams,
     Unauthenticated,
+    UsageUnavailable,
     WorkerNotFound,
     by_reason,
 )
@@ -169,6 +171,7 @@ __all__ = [
     "TooManyConnections",
     "TooManyStreams",
     "Unauthenticated",
+    "UsageUnavailable",
     "WorkerNotFound",
     "by_reason",
 ]

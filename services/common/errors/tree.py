@@ -208,6 +208,13 @@ class QuotaUnknown(Refused):
     code = Code.UNAVAILABLE
 
 
+class UsageUnavailable(Refused):
+    """The store that counts usage does not answer."""
+
+    reason = "usage_unavailable"
+    code = Code.UNAVAILABLE
+
+
 class QueueFull(Refused):
     """The wait queue is at its bound."""
 

@@ -38,6 +38,10 @@ class Budgets:
         gateways, *reply = await _RECONCILE.run(self._client, keys, [gateway_id, self._lease_ms, *numbers])
         return gateways, [_lease(reply[i : i + 7]) for i in range(0, len(reply), 7)]
 
+    async def close(self) -> None:
+        """Let go of connections."""
+        await self._client.close()
+
 
 def _numbers(report: BudgetReport) -> tuple[int, ...]:
     slots = report.slots

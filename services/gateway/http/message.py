@@ -26,6 +26,8 @@ class HttpRequest:
     """False for an HTTP/1.0 client, whose streamed answer ends with the connection."""
     received_ms: float
     """When the last byte came, by the server's clock."""
+    query: str = ""
+    """What follows the path's question mark, as it came."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,7 +187,11 @@ class RequestParser:
             keep_alive=self._http.should_keep_alive(),
             chunks_allowed=self._http.get_http_version() != "1.0",
             received_ms=self._clock.now_ms(),
+            query=self._query(),
         )
+
+    def _query(self) -> str:
+        return self._target.partition(b"?")[2].decode("latin-1")
 
     def _path(self) -> str:
         try:

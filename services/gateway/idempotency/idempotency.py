@@ -21,6 +21,7 @@ from services.common.errors import (
 )
 from services.common.limits import Limits
 from services.common.store.journal import Journal
+from services.gateway.call import BOOKED_AS
 from services.gateway.http import Exchange
 from services.gateway.http.routes import Handler
 from services.gateway.idempotency.following import TOO_LARGE, Following
@@ -186,6 +187,7 @@ class Idempotency:
             return None
         is_alone = self._journal is not None and not held.is_shared
         self._note(exchange, "alone" if is_alone else "ran")
+        exchange.notes[BOOKED_AS] = f"{held.name[:16]}{held.digest[:16]}"
         held.tape.run = held.run
         held.recording = recording = Recording(exchange, held.tape, held.run)
         try:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from services.common.errors import StoreUnavailable
@@ -48,6 +48,7 @@ class Meter:
         self._metrics = metrics
         self._now_s = now_s
         self._is_away = False
+        self._flushing = asyncio.Lock()
         metrics.watch(lambda: len(book))
         metrics.store_up.set(1)
 
@@ -64,11 +65,16 @@ class Meter:
 
     async def flush(self) -> bool:
         """Have the store count all that is booked; False when it is away."""
-        while entries := self._book.first(ENTRIES_PER_FLUSH_MAX):
-            if not await self._count(self._log_id, entries):
-                return False
-            self._book.counted(entries)
+        async with self._flushing:
+            while entries := self._book.first(ENTRIES_PER_FLUSH_MAX):
+                if not await self._count(self._log_id, entries):
+                    return False
+                self._book.counted(entries)
         return True
+
+    def today(self) -> date:
+        """The day, in UTC."""
+        return datetime.fromtimestamp(self._now_s(), UTC).date()
 
     async def adopt(self, directory: Path) -> None:
         """Have the store count what dead gateways have left in their files."""
@@ -132,7 +138,7 @@ class Meter:
         tokens = (use.prompt_tokens, use.cached_tokens, use.generated_tokens)
         return UsageEntry(
             number=self._book.next_number,
-            day=datetime.fromtimestamp(self._now_s(), UTC).date().isoformat(),
+            day=self.today().isoformat(),
             tenant=use.tenant,
             model=use.model,
             name=use.name,

@@ -6,6 +6,7 @@ import msgspec
 
 from services.common.errors import MeshError
 from services.gateway.http.message import Header, HttpResponse
+from services.gateway.quota.refusal import OverLimit
 
 _CHALLENGE: tuple[Header, ...] = (("www-authenticate", 'Bearer realm="pdmesh"'),)
 
@@ -20,6 +21,8 @@ def error_response(error: MeshError) -> HttpResponse:
     """The whole answer, with `Retry-After` where it is known when to come again."""
     body = msgspec.json.encode({"error": error_body(error)})
     headers = _CHALLENGE if error.http_status == 401 else _retry_headers(error.retry_after_ms)
+    if isinstance(error, OverLimit):
+        headers += error.headers
     return HttpResponse(error.http_status, body, headers=headers)
 
 

@@ -1,7 +1,6 @@
 """Putting the quotas of one gateway together."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import uuid
 from random import Random
 
 from prometheus_client import CollectorRegistry
@@ -17,26 +16,23 @@ STORE_TIMEOUT_S = 0.5
 CONNECTIONS_MAX = 2
 
 
-@asynccontextmanager
-async def open_quotas(
+def open_quotas(
     store: str, gateway_id: str, clock: Clock, registry: CollectorRegistry, *, fails_closed: bool = False
-) -> AsyncIterator[tuple[Quotas, Reconciler | None]]:
-    """Quotas, and what has to be run (`run()`) to share them through the Redis at `store`; None without one.
+) -> Quotas:
+    """Quotas, to be run and closed; shared through the Redis at `store`, this gateway's alone without one.
 
     A Redis that does not answer is no error, only an address that is none: `StoreUnavailable`.
     """
     metrics = QuotaMetrics(registry)
     metrics.store_up.set(1)
     if not store:
-        yield Quotas(Accounts(share=1.0), metrics, clock), None
-        return
+        return Quotas(Accounts(share=1.0), metrics, clock)
     from services.common.store.budgets import Budgets
     from services.common.store.client import RedisClient  # 100 ms of imports that one host does not need
 
     client = RedisClient(store, timeout_s=STORE_TIMEOUT_S, connections_max=CONNECTIONS_MAX)
     accounts = Accounts(share=None)
-    reconciler = Reconciler(gateway_id, accounts, Budgets(client, LEASE_MS), metrics, clock, Random())
-    try:
-        yield Quotas(accounts, metrics, clock, reconciler, fails_closed=fails_closed), reconciler
-    finally:
-        await client.close()
+    # Two gateways of one name would take each other's leases, and a new one its predecessor's.
+    own_id = f"{gateway_id}:{uuid.uuid4().hex[:8]}"
+    reconciler = Reconciler(own_id, accounts, Budgets(client, LEASE_MS), metrics, clock, Random())
+    return Quotas(accounts, metrics, clock, reconciler, fails_closed=fails_closed)

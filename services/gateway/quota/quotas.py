@@ -49,6 +49,16 @@ class Quotas:
         self._reconciler = reconciler
         self._fails_closed = fails_closed
 
+    async def run(self) -> None:
+        """Share the limits with other gateways until cancelled; returns at once where there is no store."""
+        if self._reconciler is not None:
+            await self._reconciler.run()
+
+    async def close(self) -> None:
+        """Let go of connections."""
+        if self._reconciler is not None:
+            await self._reconciler.close()
+
     def borrow(self, caller: Caller, tokens: int) -> Coroutine[Any, Any, None] | None:
         """What to await before `reserve`; None when it can decide now."""
         if self._reconciler is None or caller.quota == UNLIMITED:

@@ -60,6 +60,10 @@ class Reconciler:
             await self._pause()
             await self.round()
 
+    async def close(self) -> None:
+        """Let go of connections; what is held ends by itself."""
+        await self._budgets.close()
+
     async def round(self) -> None:
         """Report what there is to report, a bounded part of it, and take up the answer."""
         sent_ms = self._clock.now_ms()

@@ -23,14 +23,14 @@ ACME = Caller(tenant="acme", quota=TenantQuota(tokens_per_minute=LIMIT))
 async def gateway(store: str, name: str) -> AsyncIterator[tuple[Quotas, CollectorRegistry]]:
     """One gateway's quotas with their rounds running."""
     registry = CollectorRegistry()
-    async with (
-        open_quotas(store, name, MonotonicClock(), registry) as (quotas, reconciler),
-        asyncio.TaskGroup() as tasks,
-    ):
-        running = tasks.create_task(reconciler.run()) if reconciler else None
-        yield quotas, registry
-        if running:
+    quotas = open_quotas(store, name, MonotonicClock(), registry)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(quotas.run())
+            yield quotas, registry
             running.cancel()
+    finally:
+        await quotas.close()
 
 
 async def is_let_in(quotas: Quotas, tokens: int) -> bool:
