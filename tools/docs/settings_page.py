@@ -55,7 +55,7 @@ def tenants() -> Iterator[str]:
     """The keys of a tenants file."""
     yield "## The tenants file\n"
     yield "Keys of a table `[tenants.NAME]`; those after `tier` may stand in `[tiers.NAME]` as well. Beside"
-    yield "the tables, `cache_secret` makes the tenants' cache salts unguessable; gateways need the same one.\n"
+    yield "the tables, `cache_secret` makes the tenants' cache salts unguessable; all gateways need it.\n"
     yield from keys(TenantEntry)
 
 

@@ -45,6 +45,10 @@ class Addition:
     head: bytes
     body: bytes
     progress: Progress
+    offset_bytes: int = 0
+    """Where the body part belongs. Elsewhere than at the present end nothing is added, so that an addition
+    whose outcome is unknown may be sent again.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,8 @@ class Standing:
     """Another run has taken the name over."""
     is_watched: bool
     """Somebody reads along elsewhere."""
+    size_bytes: int
+    """Of the body that is there, whoever added it."""
 
 
 @dataclass(frozen=True, slots=True)

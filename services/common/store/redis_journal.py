@@ -30,16 +30,23 @@ PAGE_ENTRIES_MAX = 256
 _CLAIM = """
 local found = redis.call('HMGET', KEYS[1], 'digest', 'run', 'progress', 'beat')
 if found[2] then return found end
-redis.call('HSET', KEYS[1], 'digest', ARGV[1], 'run', ARGV[2], 'progress', 'running', 'beat', 0)
+redis.call('HSET', KEYS[1],
+  'digest', ARGV[1], 'run', ARGV[2], 'progress', 'running', 'beat', 0, 'size', 0)
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 return false
 """
 
 _PUBLISH = """
 local owner = redis.call('HGET', KEYS[1], 'run')
-if owner ~= ARGV[1] then return {owner and 'other' or 'none', 0} end
+if owner ~= ARGV[1] then return {owner and 'other' or 'none', 0, 0} end
 local ends = ARGV[4]
+local size = tonumber(redis.call('HGET', KEYS[1], 'size'))
+if ends ~= 'large' and size ~= tonumber(ARGV[9]) then
+  redis.call('PEXPIRE', KEYS[1], ARGV[5])
+  return {'mine', redis.call('EXISTS', KEYS[3]), size}
+end
 if ends ~= 'large' and (ARGV[2] ~= '' or ARGV[3] ~= '' or ends ~= 'running') then
+  size = redis.call('HINCRBY', KEYS[1], 'size', #ARGV[3])
   redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[8], '*', 'head', ARGV[2], 'body', ARGV[3], 'end', ends)
 end
 if ends == 'running' then
@@ -58,7 +65,7 @@ else
   redis.call('DEL', KEYS[1])
   redis.call('PEXPIRE', KEYS[2], ARGV[7])
 end
-return {'mine', redis.call('EXISTS', KEYS[3])}
+return {'mine', redis.call('EXISTS', KEYS[3]), size}
 """
 
 _FORGET = """
@@ -98,12 +105,21 @@ class RedisJournal:
         async with self._client.commands() as redis, redis.pipeline(transaction=False) as pipe:
             for each in additions:
                 keys = [_writer(each.name), _log(each.name, each.run), _watched(each.name)]
-                times = [WRITER_TTL_MS, self._kept_ttl_ms, BROKEN_TTL_MS, ENTRIES_MAX]
-                await self._publish(
-                    keys, [each.run, each.head, each.body, each.progress, *times], client=pipe
-                )
+                bounds = [WRITER_TTL_MS, self._kept_ttl_ms, BROKEN_TTL_MS, ENTRIES_MAX]
+                new: list[str | bytes | int] = [
+                    each.run,
+                    each.head,
+                    each.body,
+                    each.progress,
+                    *bounds,
+                    each.offset_bytes,
+                ]
+                await self._publish(keys, new, client=pipe)
             answers = await pipe.execute()
-        return [Standing(owner == b"mine", owner == b"other", bool(watched)) for owner, watched in answers]
+        return [
+            Standing(owner == b"mine", owner == b"other", bool(watched), size)
+            for owner, watched, size in answers
+        ]
 
     async def read(self, name: str, run: str, position: str) -> Page:
         """See `Journal`."""
@@ -114,7 +130,7 @@ class RedisJournal:
         fields = [entry for _, entry in entries]
         return Page(
             position=entries[-1][0].decode() if entries else position,
-            head=b"".join(entry[b"head"] for entry in fields),
+            head=next((entry[b"head"] for entry in fields if entry[b"head"]), b""),
             body=b"".join(entry[b"body"] for entry in fields),
             progress=Progress(fields[-1][b"end"].decode()) if fields else Progress.RUNNING,
             is_last=len(entries) < PAGE_ENTRIES_MAX,

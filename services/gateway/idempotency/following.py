@@ -33,7 +33,7 @@ class Following:
         if found.progress is Progress.LARGE:
             held.tape.fail(AnswerNotKept(TOO_LARGE))
             return True
-        if found.progress is not Progress.WHOLE and not await self._is_alive(held.name, found):
+        if found.progress is not Progress.WHOLE and not await self._is_alive(held, found):
             return False
         held.tape.copy(found.run)
         held.run = found.run
@@ -43,11 +43,11 @@ class Following:
             held.tape.fail(AnswerLost(f"another gateway writes the answer, and {away.message}"))
             return True
 
-    async def _is_alive(self, name: str, found: Run) -> bool:
-        """Wait for the writer's next sign of life, or until it must be dead."""
+    async def _is_alive(self, held: Held, found: Run) -> bool:
+        """Wait for the writer's next sign of life, until it must be dead or nobody waits here."""
         until_ms = self._clock.now_ms() + WRITER_TTL_MS * 2
-        while self._clock.now_ms() < until_ms:
-            at_present = await self._journal.look(name)
+        while self._clock.now_ms() < until_ms and held.tape.readers:
+            at_present = await self._journal.look(held.name)
             if at_present is None or at_present.run != found.run:
                 return False
             if at_present.beat != found.beat or at_present.progress is not Progress.RUNNING:

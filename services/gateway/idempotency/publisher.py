@@ -81,6 +81,7 @@ class Publisher:
 
     async def bid_farewell(self) -> None:
         """Say of what is still running that it is given up."""
+        self._new.update(self._shared)  # a round may have been cut short
         try:
             async with asyncio.timeout(FAREWELL_S):
                 while self._new and not self._outage.is_on:
@@ -118,12 +119,16 @@ class Publisher:
     def _note(self, held: Held, addition: Addition, standing: Standing) -> None:
         """What follows from the journal's answer."""
         held.is_watched = standing.is_watched
-        held.published_bytes += len(addition.body)
         held.published_entries += 1
-        held.is_head_published = held.is_head_published or bool(addition.head)
         if held.published_entries >= ENTRIES_MAX - 1:
             held.tape.discard()
-        if not standing.is_mine or addition.progress is not Progress.RUNNING:
+        is_added = standing.size_bytes == addition.offset_bytes + len(addition.body)
+        held.is_head_published = held.is_head_published or (is_added and bool(addition.head))
+        held.published_bytes = standing.size_bytes
+        is_last = addition.progress is Progress.LARGE or (
+            is_added and addition.progress is not Progress.RUNNING
+        )
+        if not standing.is_mine or is_last:
             held.is_shared = standing.is_mine
             self._shared.pop(held.name, None)
         elif not held.tape.is_running or held.published_bytes < held.tape.size_bytes:
@@ -140,7 +145,8 @@ def _addition(held: Held) -> Addition:
     head = b"" if held.is_head_published or tape.head is None else msgspec.json.encode(tape.head)
     body = tape.read(held.published_bytes, PART_BYTES_MAX)
     is_all = held.published_bytes + len(body) == tape.size_bytes
-    return Addition(held.name, held.run, head, body, _PROGRESS[tape.state] if is_all else Progress.RUNNING)
+    progress = _PROGRESS[tape.state] if is_all else Progress.RUNNING
+    return Addition(held.name, held.run, head, body, progress, held.published_bytes)
 
 
 _PROGRESS = {

@@ -34,9 +34,14 @@ def name() -> str:
 
 
 def added(
-    name: str, run: str, body: bytes, progress: Progress = Progress.RUNNING, head: bytes = b""
+    name: str,
+    run: str,
+    body: bytes,
+    progress: Progress = Progress.RUNNING,
+    head: bytes = b"",
+    offset_bytes: int = 0,
 ) -> Addition:
-    return Addition(name, run, head, body, progress)
+    return Addition(name, run, head, body, progress, offset_bytes)
 
 
 async def ttl_ms(redis: "Redis", pattern: str) -> list[int]:
@@ -55,9 +60,12 @@ async def test_what_is_published_is_read_in_order_and_page_by_page(journal: Jour
     await journal.publish([added(name, "r", b"a" * 5, head=b"{}")])
     page = await journal.read(name, "r", "")
     assert (page.head, page.body, page.progress, page.is_last) == (b"{}", b"aaaaa", Progress.RUNNING, True)
-    for number in range(300):
-        await journal.publish([added(name, "r", b"%d," % number)])
-    await journal.publish([added(name, "r", b"end", Progress.WHOLE)])
+    size = 5
+    for part in [b"%d," % number for number in range(300)]:
+        (standing,) = await journal.publish([added(name, "r", part, offset_bytes=size)])
+        size += len(part)
+        assert standing.size_bytes == size
+    await journal.publish([added(name, "r", b"end", Progress.WHOLE, offset_bytes=size)])
     body, position, pages = b"", page.position, 0
     while page.progress is Progress.RUNNING:
         page = await journal.read(name, "r", position)
@@ -68,6 +76,21 @@ async def test_what_is_published_is_read_in_order_and_page_by_page(journal: Jour
     assert pages == 2
     again = await journal.read(name, "r", position)
     assert (again.body, again.position, again.progress) == (b"", position, Progress.RUNNING)
+
+
+async def test_what_is_sent_again_is_added_once(journal: Journal, name: str) -> None:
+    await journal.claim(name, "d", "r")
+    first = added(name, "r", b"one", head=b"{}")
+    for _ in range(2):
+        (standing,) = await journal.publish([first])
+        assert standing.is_mine
+        assert standing.size_bytes == 3
+    (standing,) = await journal.publish([added(name, "r", b"onetwo", Progress.WHOLE)])
+    assert standing.size_bytes == 3
+    (standing,) = await journal.publish([added(name, "r", b"two", Progress.WHOLE, offset_bytes=3)])
+    assert standing.size_bytes == 6
+    page = await journal.read(name, "r", "")
+    assert (page.head, page.body, page.progress) == (b"{}", b"onetwo", Progress.WHOLE)
 
 
 async def test_a_sign_of_life_counts_and_adds_nothing(journal: Journal, redis: "Redis", name: str) -> None:
@@ -103,7 +126,7 @@ async def test_everything_has_a_time_to_live(journal: Journal, redis: "Redis", n
     times = await ttl_ms(redis, f"*{name}*")
     assert len(times) == 3
     assert all(0 < ttl <= BROKEN_TTL_MS for ttl in times)
-    await journal.publish([added(name, "r", b"", Progress.WHOLE)])
+    await journal.publish([added(name, "r", b"", Progress.WHOLE, offset_bytes=1)])
     times = sorted(await ttl_ms(redis, f"*{name}*"))
     assert times[0] <= 2_000
     assert all(KEPT_TTL_MS - 5_000 < ttl <= KEPT_TTL_MS for ttl in times[1:])

@@ -2,17 +2,20 @@
 
 import asyncio
 import dataclasses
+import itertools
 import json
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
-from services.common.errors import NoWorkers
+from services.common.errors import NoWorkers, StoreUnavailable
 from services.common.limits import DEFAULTS
+from services.common.store.journal import Addition, Standing
+from services.common.store.redis_journal import RedisJournal
 from services.gateway.idempotency.publisher import BATCH_S
 from tests.redis_server import RedisServer, redis_server, running_redis
 from tests.wire.gateway.keyed import ask, begun, error_code, event_ids, eventually, text_of
@@ -250,6 +253,35 @@ async def test_what_is_in_redis_is_batched_and_ends(pair: Pair, redis: "Redis") 
     assert len(entries) <= took_s / BATCH_S + 1
     for key in await redis.keys("pdmesh:answer:*"):
         assert 290_000 < await redis.pttl(key) <= 300_000
+    await client.close()
+
+
+async def test_a_write_whose_outcome_is_unknown_is_made_once(
+    pair: Pair, redis: "Redis", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Redis takes every second batch without a word, as when the connection breaks before the answer."""
+    publish = RedisJournal.publish
+    calls = itertools.count()
+
+    async def mute(journal: RedisJournal, additions: Sequence[Addition]) -> list[Standing]:
+        standings = await publish(journal, additions)
+        if next(calls) % 2:
+            raise StoreUnavailable("no word")
+        return standings
+
+    monkeypatch.setattr(RedisJournal, "publish", mute)
+    monkeypatch.setattr("services.gateway.idempotency.publisher.BEAT_S", 0.05)
+    client = await begun(pair.ports[0], "k")
+    job = await pair.router.job(1)
+    for number in range(100):
+        job.send(pair.ids(f"{number} "))
+        await asyncio.sleep(0.01)
+    job.end()
+    body = (await client.response()).body
+    await settled(redis)
+    assert next(calls) > 5
+    assert (await ask(pair.ports[1], "k")).body == body
+    assert len(pair.router.jobs) == 1
     await client.close()
 
 
