@@ -123,7 +123,11 @@ class Answer:
     def _finish(self) -> None:
         self._close(name=str(self._call.notes.get(BOOKED_AS, "")))
         receipts = [choice.receipt for choice in self._choices]
-        extra = {"pdmesh": self._receipts_json(receipts)} if self._call.generation.includes_receipt else {}
+        extra: dict[str, object] = {}
+        if self._call.generation.includes_receipt:
+            extra["pdmesh"] = self._receipts_json(receipts)
+        if self._call.retrieval is not None:
+            extra["retrieval"] = self._call.retrieval.as_json()
         self._call.notes["finish_reason"] = self._choices[0].finish_reason
         self._writer.finish(Ending(self._usage(), receipts, extra))
 

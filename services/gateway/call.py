@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from services.common.domain import ServiceClass
 from services.gateway.openai.generation import Generation
+from services.gateway.retrieval.report import RetrievalReport
 from services.gateway.tenants import ANONYMOUS, Caller
 
 BOOKED_AS = "booked_as"
@@ -26,6 +27,8 @@ class Call:
     service_class: ServiceClass = ServiceClass.STANDARD
     priority: int = 0
     """Among requests of the same class: lower runs first."""
+    retrieval: RetrievalReport | None = None
+    """What became of looking passages up, once that is done for a call that asks."""
     notes: dict[str, object] = field(default_factory=dict)
     """What the call's log line is to say; whoever finds something out adds it."""
 

@@ -25,6 +25,7 @@ from services.gateway.metrics import Metrics
 from services.gateway.models import Models, load_kit
 from services.gateway.openai.errors import error_response
 from services.gateway.pipeline import Parts, Pipeline
+from services.gateway.retrieval.retrieval import open_retrieval
 from services.gateway.routers import Routers
 from services.gateway.routing import ModelsFile, Routes
 from services.gateway.settings import Settings
@@ -60,7 +61,9 @@ async def serve(
         await models_file.load()
         accounting = Accounting(settings, _greeting(settings).gateway_id, clock, registry)
         stack.push_async_callback(accounting.close)
-        parts = Parts(routes=routes, quotas=accounting.quotas, meter=accounting.meter)
+        retrieval = open_retrieval(settings.retrieval, settings.mesh.security(), registry, clock)
+        stack.push_async_callback(retrieval.close)
+        parts = Parts(routes, retrieval, accounting.quotas, accounting.meter)
         pipeline = Pipeline(session, models, threads, metrics, clock, parts, chat_max_tokens_default=default)
         tenancy = await stack.enter_async_context(
             Tenancy(settings.tenants, settings.jwt, settings.store, registry, clock)

@@ -4,8 +4,9 @@ from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from services.common.errors import ModelNotFound
+from services.common.errors import InvalidField, ModelNotFound
 from services.gateway.call import Call
+from services.gateway.rendering import Renderer
 from services.gateway.tenants import ANONYMOUS, Caller
 from services.gateway.writers.interface import Header
 
@@ -94,8 +95,8 @@ class ModelRoutes(Protocol):
 class Retriever(Protocol):
     """Adds what it finds to a call's prompt."""
 
-    def augment(self, call: Call) -> Coroutine[Any, Any, Call] | None:
-        """The call with what was found; `None` for a call that does not ask."""
+    def augment(self, call: Call, renderer: Renderer) -> Coroutine[Any, Any, Call] | None:
+        """The call with what was found; `None` for a call that does not ask. Raises `InvalidField`."""
 
 
 class Everybody:
@@ -143,6 +144,10 @@ class ByName:
 class WithoutRetrieval:
     """Nothing is looked up."""
 
-    def augment(self, call: Call) -> None:
-        """No call is changed."""
-        return
+    def augment(self, call: Call, renderer: Renderer) -> None:
+        """No call is changed; raises `InvalidField` for one that asks."""
+        if call.generation.retrieval is not None:
+            raise InvalidField("retrieval: this gateway has no retriever", field="retrieval")
+
+    async def close(self) -> None:
+        """Nothing to close."""

@@ -81,7 +81,7 @@ class Pipeline:
         route = self._parts.routes.resolve(call)
         model = self._models.find(route.model)
         check_vocabulary(call.generation, model.renderer.vocabulary_size)
-        retrieval = self._parts.retriever.augment(call)
+        retrieval = self._parts.retriever.augment(call, model.renderer)
         if retrieval is not None:
             return self._start_later(retrieval, route, model, writer)
         if call.generation.size_bytes > INLINE_BODY_BYTES_MAX:
@@ -146,6 +146,7 @@ class Pipeline:
             headers=(
                 *reservation.headers,
                 *route.headers,
+                *((("x-pdmesh-retrieval", call.retrieval.status),) if call.retrieval else ()),
                 *cap_headers(call.generation, call.caller, max(s.max_tokens for s in samplings)),
             ),
             generated_tokens=answer.generated_tokens,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from services.common.credentials import MeshSettings, TlsSettings
 from services.common.settings import group, setting
 from services.gateway.idempotency.key import HEADERS, IDEMPOTENCY_KEY
+from services.gateway.retrieval.settings import RetrievalSettings
 from services.gateway.tenants.jwt_settings import JwtSettings
 
 PORT_MAX = 65_535
@@ -75,6 +76,7 @@ class Settings:
     idempotency_linger_ms: int = setting(
         10_000, "how long a request with an idempotency key runs on without a reader", least=0
     )
+    retrieval: RetrievalSettings = group(RetrievalSettings, "retrieval_")
     chat_max_tokens_default: int = setting(0, "max_tokens of a chat that names none; 0 is all that fits")
     resume_wait_ms: int = setting(
         10_000, "how long requests in flight wait for a lost router to come back", least=0

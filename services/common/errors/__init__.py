@@ -34,6 +34,7 @@
     │   ├── RouterUnavailable    503
     │   ├── IdempotencyUnavailable 503  its store does not answer, and it may not be done without
     │   ├── KeysUnavailable      503  of a token's signature, being fetched
+    │   ├── RetrievalFailed      503  passages were required and could not be looked up
     │   └── TooManyConnections   503
     ├── Ended                    taken, and ended without an answer
     │   ├── DeadlinePassed       504
@@ -102,6 +103,7 @@ from services.common.errors.tree import (
     RequestOverQuota,
     RequestTooSlow,
     RetriesExhausted,
+    RetrievalFailed,
     RouteNotFound,
     RouterUnavailable,
     Shed,
@@ -162,6 +164,7 @@ __all__ = [
     "RequestOverQuota",
     "RequestTooSlow",
     "RetriesExhausted",
+    "RetrievalFailed",
     "RouteNotFound",
     "RouterUnavailable",
     "Shed",

@@ -279,6 +279,13 @@ class KeysUnavailable(Refused):
     code = Code.UNAVAILABLE
 
 
+class RetrievalFailed(Refused):
+    """The request requires passages, and they could not be looked up."""
+
+    reason = "retrieval_failed"
+    code = Code.UNAVAILABLE
+
+
 class TooManyConnections(Refused):
     """The gateway's connections or streams are at their bound."""
 

@@ -110,6 +110,8 @@ def _delivered(given: Iterable[inference_pb2.Delivered], choices: int) -> dict[i
 def _with_sampling(request: Request, sampling: sampling_pb2.Sampling) -> Body:
     """The fields that all three calls share, under OpenAI's and vLLM's names; absent ones stay absent."""
     body: Body = {"model": request.model, "stream": True}
+    if not isinstance(request, inference_pb2.GenerateRequest) and request.HasField("retrieval"):
+        body["retrieval"] = _retrieval(request.retrieval)
     body |= {name: getattr(sampling, name) for name in _GIVEN if sampling.HasField(name)}
     body |= {name: value for name in _NUMBERS if (value := getattr(sampling, name))}
     body |= {name: list(value) for name in _LISTS if (value := getattr(sampling, name))}
@@ -122,6 +124,16 @@ def _with_sampling(request: Request, sampling: sampling_pb2.Sampling) -> Body:
     if sampling.HasField("structured_output"):
         body["structured_outputs"] = _structured(sampling.structured_output)
     return body
+
+
+def _retrieval(asked: prompt_pb2.Retrieval) -> Body:
+    return {
+        "collection": asked.collection,
+        "query": asked.query,
+        "passages_max": asked.passages_max,
+        "tokens_max": asked.tokens_max,
+        "required": asked.required,
+    }
 
 
 def _plain_logprobs(sampling: sampling_pb2.Sampling) -> Body:

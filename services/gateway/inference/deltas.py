@@ -44,7 +44,7 @@ def placement_to_wire(placement: Placement) -> answer_pb2.Placement:
 
 def summary_to_wire(request_id: str, model: str, ending: Ending) -> answer_pb2.Summary:
     """The end of a whole answer."""
-    usage = ending.usage
+    usage, looked_up = ending.usage, ending.extra.get("retrieval")
     return answer_pb2.Summary(
         request_id=request_id,
         model=model,
@@ -54,6 +54,7 @@ def summary_to_wire(request_id: str, model: str, ending: Ending) -> answer_pb2.S
             cached_tokens=usage.cached_tokens,
         ),
         receipts=[receipt_to_wire(receipt) for receipt in ending.receipts],
+        retrieval=None if looked_up is None else answer_pb2.RetrievalReport(**looked_up),
     )
 
 

@@ -17,6 +17,7 @@ from services.gateway.openai.ranges import (
     check_ranges,
     within,
 )
+from services.gateway.openai.retrieval import RetrievalAsk, RetrievalFields, retrieval_of
 from services.gateway.openai.structured import FormatFields, structured_of
 
 
@@ -67,6 +68,7 @@ class GenerationFields(FormatFields, kw_only=True):
     allowed_token_ids: list[int] | None = None
     return_token_ids: bool | None = None
     priority: int | None = None
+    retrieval: RetrievalFields | None = None
 
     best_of: int | None = None
     prompt_logprobs: Any = None
@@ -116,6 +118,7 @@ class Common(TypedDict):
     service_class: ServiceClass | None
     deadline_ms: int | None
     priority: int
+    retrieval: RetrievalAsk | None
     size_bytes: int
 
 
@@ -140,6 +143,7 @@ def common_of(fields: GenerationFields, body: bytes, limits: Limits) -> Common:
         service_class=class_of(fields, mesh),
         deadline_ms=mesh.deadline_ms,
         priority=fields.priority or 0,
+        retrieval=retrieval_of(fields.retrieval),
         size_bytes=len(body),
     )
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from services.common.domain import Sampling, ServiceClass
 from services.common.errors import InvalidField, PromptTooLong
+from services.gateway.openai.retrieval import RetrievalAsk
 from services.gateway.rendering import Renderer
 
 
@@ -116,6 +117,8 @@ class Generation:
     priority: int = 0
     delivered: Mapping[int, "array[int]"] = field(default_factory=dict)
     """Tokens that the caller has already, by choice: the answer goes on after them, and counts them."""
+    retrieval: RetrievalAsk | None = None
+    """Passages to look up and put into the prompts."""
     size_bytes: int = 0
     """About how long the prompts are together; long ones are rendered off the event loop."""
 
