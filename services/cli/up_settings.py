@@ -43,6 +43,9 @@ class UpSettings:
     reasoning_parser: str = setting(
         "", "vLLM's parser for the model's reasoning, such as qwen3; none: it stays in the text"
     )
+    models_file: str = setting(
+        "", "TOML file of aliases, weighted versions, `auto` and adapters; read again when it changes"
+    )
     tenants: str = setting(
         "", "File of tenants, TOML or YAML, or `redis`: in --redis-url; none: everybody is anonymous"
     )

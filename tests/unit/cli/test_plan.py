@@ -115,6 +115,7 @@ def test_certificates_and_tenants_reach_those_who_need_them(ports: Iterator[int]
     settings = UpSettings(
         model="m",
         tenants="t.toml",
+        models_file="m.toml",
         tls=TlsSettings(cert="edge.pem", key="edge.key"),
         mesh=MeshSettings(tls_cert="m.pem", tls_key="m.key", tls_ca="ca.pem", mtls=True, secret_file="s"),
     )
@@ -126,6 +127,7 @@ def test_certificates_and_tenants_reach_those_who_need_them(ports: Iterator[int]
         assert "" not in spec.command
     assert values(specs["gateway"], "--tls-cert") == ["edge.pem"]
     assert values(specs["gateway"], "--tenants") == ["t.toml"]
+    assert values(specs["gateway"], "--models-file") == ["m.toml"]
     assert not values(specs["router"], "--tls-cert")
 
 
