@@ -198,7 +198,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     def _model(self, name: str, caller: Caller) -> ServedModel:
         if not caller.may_use(name):
             raise ModelNotFound(f"The model {name[:200]!r} does not exist", field="model")
-        return self._models.find(name)
+        return self._models.named(name)
 
     async def _in_thread(self, work: Callable[..., Answer], *arguments: object) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
