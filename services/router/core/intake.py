@@ -45,32 +45,37 @@ class Intake:
             return
         request = self._versioned(request)
         receipt = Receipt(request.request_id, prompt_tokens=len(request.prompt), model=request.model)
-        refusal = self._refusal(request, len(streams), now_ms)
-        if refusal is not None:
-            self._state.do(EndStream(gateway, stream, FinishReason.ERROR, receipt, refusal))
-        elif len(request.delivered) >= request.sampling.max_tokens:
+        if (fault := self._fault(request, len(streams))) is not None:
+            self._state.do(EndStream(gateway, stream, FinishReason.ERROR, receipt, fault))
+            return
+        if len(request.delivered) >= request.sampling.max_tokens:
             receipt.generated_tokens = len(request.delivered)
             self._state.do(EndStream(gateway, stream, FinishReason.LENGTH, receipt))
-        else:
-            streams.add(stream)
-            self._state.retry_budget.request_admitted()
-            self._admit(gateway, stream, request, receipt, now_ms)
+            return
+        pool = self._state.fleet.pools[request.model]
+        flight = Flight(gateway, stream, request, pool, receipt, request.delivered[:], now_ms)
+        if (objection := self._objection(flight, now_ms)) is not None:
+            self._state.do(EndStream(gateway, stream, FinishReason.ERROR, receipt, objection))
+            return
+        streams.add(stream)
+        self._state.retry_budget.request_admitted()
+        self._admit(flight, now_ms)
 
     def _versioned(self, request: Request) -> Request:
         caller = request.session_key or request.tenant or request.request_id
         version = self._versions.version(request.model, caller)
         return request if version == request.model else replace(request, model=version)
 
-    def _admit(self, gateway: int, stream: int, request: Request, receipt: Receipt, now_ms: float) -> None:
-        pool = self._state.fleet.pools[request.model]
-        flight = Flight(gateway, stream, request, pool, receipt, request.delivered[:], now_ms)
+    def _admit(self, flight: Flight, now_ms: float) -> None:
+        gateway, stream, deadline_ms = flight.gateway, flight.stream, flight.request.deadline_ms
         self._state.flights[gateway, stream] = flight
-        if request.deadline_ms is not None:
-            flight.deadline_at_ms = now_ms + request.deadline_ms
+        if deadline_ms is not None:
+            flight.deadline_at_ms = now_ms + deadline_ms
             self._state.timers.at(flight.deadline_at_ms, Timer(TimerKind.DEADLINE, gateway, stream))
         self._placing.enqueue(flight, now_ms)
 
-    def _refusal(self, request: Request, open_streams: int, now_ms: float) -> MeshError | None:
+    def _fault(self, request: Request, open_streams: int) -> MeshError | None:
+        """Why the request cannot be served, however much room there is."""
         pool = self._state.fleet.pools.get(request.model)
         if pool is None:
             return ModelNotFound(f"the model '{request.model}' is not served here", field="model")
@@ -78,17 +83,15 @@ class Intake:
             return TooManyStreams(f"{open_streams} requests are in flight", retry_after_ms=1_000)
         if self._state.quarantine.holds(request.prompt):
             return QuarantinedPrompt("workers died with this prompt; it is recorded", field="prompt")
-        beyond = excess(request, self._state.config.limits)
-        return beyond or _misfit(request, pool) or self._objection(request, pool, now_ms)
+        return excess(request, self._state.config.limits) or _misfit(request, pool)
 
-    def _objection(self, request: Request, pool: Pool, now_ms: float) -> MeshError | None:
-        text_tokens = len(request.prompt) + len(request.delivered)
-        path = self._state.policies.path.choose(request, text_tokens).path
-        queue = pool.prefill_queue if path is Path.DISAGGREGATED else pool.decode_queue
-        objection = self.admission.refusal(Ask(request, pool, queue, now_ms))
+    def _objection(self, flight: Flight, now_ms: float) -> MeshError | None:
+        """Why it is not taken now: the queue that it would wait in, by what is cached of it, has a say."""
+        pool, needs_prefill = flight.pool, self._state.policies.choose_path(flight).path is Path.DISAGGREGATED
+        queue = pool.prefill_queue if needs_prefill else pool.decode_queue
+        objection = self.admission.refusal(Ask(flight.request, pool, queue, now_ms))
         if objection is not None:  # more workers would have taken it
-            needs_prefill = path is Path.DISAGGREGATED
-            self._state.demand_of(pool.model).arrive(text_tokens, needs_prefill=needs_prefill)
+            self._state.demand_of(pool.model).arrive(flight.text_tokens, needs_prefill=needs_prefill)
         return objection
 
     def cancel(self, gateway: int, stream: int, now_ms: float) -> None:
