@@ -107,6 +107,7 @@ class SimEngine:
 
     async def start(self, sink: EngineSink) -> None:
         """Open the handoff port and begin to step; raises `EngineStartFailed`."""
+        await asyncio.sleep(self._shape.load_ms / 1e3)
         try:
             self._offers.address = await self._handoffs.start(self._shape.handoff_host)
         except OSError as error:

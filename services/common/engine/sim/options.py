@@ -33,6 +33,8 @@ class Shape:
     enable_chunked_prefill: bool = True
     tensor_parallel_size: int = 1
     kv_cache_dtype: str = "auto"
+    load_ms: float = 0.0
+    """Time that loading the model takes."""
     handoff_lease_ms: int = DEFAULTS.handoff_lease_ms
     """How long an offered KV is kept."""
     handoff_timeout_ms: int = 10_000
