@@ -1,5 +1,7 @@
 """One generating call from its first attempt to its last message. No I/O: both clients drive it."""
 
+import uuid
+
 from pdmesh.client.answer import Answer, Choice, Delta, Response, answer_of, deltas_of
 from pdmesh.client.errors import Unreachable
 from pdmesh.client.retry import Retrier
@@ -19,6 +21,8 @@ class Course:
     def __init__(self, request: Request, retrier: Retrier) -> None:
         self.retrier = retrier
         self._request = request
+        # One name for all attempts: a call is booked once, however many gateways it took.
+        request.options.request_id = request.options.request_id or uuid.uuid4().hex
         self._choices: dict[int, Choice] = {}
         self._summary: answer_pb2.Summary | None = None
 

@@ -88,6 +88,10 @@ class Pipeline:
             return self._render_later(call, route, model, writer)
         return self._admit(call, route, model, writer, prepare(call, model))
 
+    def model_of(self, call: Call) -> ServedModel:
+        """The model that would answer a call; raises `ModelNotFound`, `NoWorkers` or `RouterUnavailable`."""
+        return self._models.find(self._parts.routes.resolve(call).model)
+
     async def _start_later(
         self, retrieval: Coroutine[Any, Any, Call], route: Route, model: ServedModel, writer: Writer
     ) -> None:

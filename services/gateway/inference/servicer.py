@@ -11,8 +11,9 @@ import grpc.aio
 
 from pdmesh.inference.v1 import inference_pb2, inference_pb2_grpc
 from services.common.clock import Clock
+from services.common.domain import Sampling
 from services.common.domain.tokens import tokens
-from services.common.errors import Cancelled, Internal, MeshError, ModelNotFound, SlowReader
+from services.common.errors import Cancelled, Internal, MeshError, SlowReader
 from services.common.limits import Limits
 from services.common.rpc import abort_with
 from services.gateway.call import Call
@@ -29,10 +30,11 @@ from services.gateway.inference.sending import send
 from services.gateway.inference.writer import RpcWriter
 from services.gateway.metrics import Metrics
 from services.gateway.models import Models, ServedModel
-from services.gateway.openai.generation import Generation, TokenPrompt
+from services.gateway.openai.generation import Generation, Prompt, TokenPrompt
 from services.gateway.parts import Authenticator
 from services.gateway.pipeline import Pipeline
 from services.gateway.rendering import Renderer
+from services.gateway.request_id import new_request_id
 from services.gateway.tenants import Caller
 
 SERVICE = "pdmesh.inference.v1.InferenceService"
@@ -97,9 +99,9 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     ) -> inference_pb2.TokenizeResponse:
         """The tokens of a text or conversation."""
 
-        async def answer(caller: Caller, _: LogLine) -> inference_pb2.TokenizeResponse:
+        async def answer(caller: Caller, line: LogLine) -> inference_pb2.TokenizeResponse:
             prompt = bodies.prompt_of(request, self._limits)
-            model = self._model(request.model, caller)
+            model = self._model(request.model, caller, prompt, line)
             ids = await self._in_thread(prompt.render, model.renderer)
             return inference_pb2.TokenizeResponse(token_ids=ids, max_model_len=model.model_len)
 
@@ -110,9 +112,9 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     ) -> inference_pb2.DetokenizeResponse:
         """The text of tokens."""
 
-        async def answer(caller: Caller, _: LogLine) -> inference_pb2.DetokenizeResponse:
+        async def answer(caller: Caller, line: LogLine) -> inference_pb2.DetokenizeResponse:
             prompt = TokenPrompt(tokens(request.token_ids), "token_ids")
-            model = self._model(request.model, caller)
+            model = self._model(request.model, caller, prompt, line)
             text = await self._in_thread(_text_of, prompt, model.renderer)
             return inference_pb2.DetokenizeResponse(text=text)
 
@@ -195,10 +197,10 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             line.notes["tenant"] = caller.tenant
         return caller
 
-    def _model(self, name: str, caller: Caller) -> ServedModel:
-        if not caller.may_use(name):
-            raise ModelNotFound(f"The model {name[:200]!r} does not exist", field="model")
-        return self._models.named(name)
+    def _model(self, name: str, caller: Caller, prompt: Prompt, line: LogLine) -> ServedModel:
+        """The model that would answer such a prompt."""
+        generation = Generation(name, (prompt,), Sampling(max_tokens=1))
+        return self._pipeline.model_of(Call(new_request_id(), generation, line.received_ms, caller))
 
     async def _in_thread(self, work: Callable[..., Answer], *arguments: object) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
