@@ -16,7 +16,7 @@ from services.gateway.idempotency.tape import State
 BATCH_S = 0.02
 """What is written within this time goes out together, for all answers in one round trip."""
 BEAT_S = 0.5
-"""A run with nothing new says this often that its writer lives."""
+"""How often a run says what is new while nobody reads it elsewhere, and that its writer lives."""
 PART_BYTES_MAX = 256 * 1024
 """Of one answer in one round."""
 FAREWELL_S = 1.0
@@ -47,13 +47,14 @@ class Publisher:
         """Take over an answer whose name was claimed for this gateway."""
         held.is_shared = True
         self._shared[held.name] = held
-        self.touch(held)
+        self._wake.set()
 
     def touch(self, held: Held) -> None:
-        """There is something new."""
+        """There is something new. While it runs and nobody waits for it, that can wait for the next beat."""
         if self._shared.get(held.name) is held:
-            self._new.add(held.name)
-            self._wake.set()
+            if held.is_watched or not held.tape.is_running:
+                self._new.add(held.name)
+                self._wake.set()
         elif held.tape.state in (State.SPENT, State.BROKEN):  # the journal keeps its name as too large
             self.drop(held)
 

@@ -16,7 +16,7 @@ from services.common.errors import NoWorkers, StoreUnavailable
 from services.common.limits import DEFAULTS
 from services.common.store.journal import Addition, Standing
 from services.common.store.redis_journal import RedisJournal
-from services.gateway.idempotency.publisher import BATCH_S
+from services.gateway.idempotency.publisher import BATCH_S, BEAT_S
 from tests.redis_server import RedisServer, redis_server, running_redis
 from tests.wire.gateway.keyed import ask, begun, error_code, event_ids, eventually, text_of
 from tests.wire.gateway.two_gateways import Pair, running_pair, running_process
@@ -176,7 +176,7 @@ async def test_an_error_is_not_remembered_elsewhere(pair: Pair) -> None:
     await retry.close()
 
 
-async def test_a_killed_gateways_request_is_taken_over_within_seconds(pair: Pair) -> None:
+async def test_a_killed_gateways_request_is_taken_over_within_seconds(pair: Pair, redis: "Redis") -> None:
     """The half that the dead gateway told is shown to nobody."""
     async with running_process(pair) as (process, port):
         client = await begun(port, "k")
@@ -186,7 +186,8 @@ async def test_a_killed_gateways_request_is_taken_over_within_seconds(pair: Pair
             await asyncio.sleep(0.05)
         await client.head()
         body = await anext(client.chunks())
-        await asyncio.sleep(0.2)  # until all of it is in Redis
+        while not await redis.keys("pdmesh:answer:*log*"):
+            await asyncio.sleep(0.01)
         process.kill()
         await process.wait()
         retry = await begun(pair.ports[0], "k")
@@ -236,9 +237,16 @@ async def test_a_gateway_that_leaves_frees_its_keys_at_once(pair: Pair, redis: "
         await client.close()
 
 
-async def test_what_is_in_redis_is_batched_and_ends(pair: Pair, redis: "Redis") -> None:
+@pytest.mark.parametrize("is_watched", [True, False])
+async def test_what_is_in_redis_is_batched_and_ends(pair: Pair, redis: "Redis", is_watched: bool) -> None:
+    """Not a write per token: one in 20 ms for who reads along elsewhere, one in half a second for nobody."""
     client = await begun(pair.ports[0], "k")
     job = await pair.router.job(1)
+    reader = None
+    if is_watched:
+        job.send(pair.ids("x"))
+        reader = await begun(pair.ports[1], "k")
+        await reader.head()
     began_s = time.monotonic()
     for _ in range(200):
         job.send(pair.ids("x"))
@@ -250,10 +258,13 @@ async def test_what_is_in_redis_is_batched_and_ends(pair: Pair, redis: "Redis") 
     (log,) = await redis.keys("pdmesh:answer:*log*")
     entries = await redis.xrange(log)
     assert b"".join(entry[b"body"] for _, entry in entries) == body
-    assert len(entries) <= took_s / BATCH_S + 1
-    for key in await redis.keys("pdmesh:answer:*"):
+    assert len(entries) <= took_s / (BATCH_S if is_watched else BEAT_S) + 2
+    for key in await redis.keys("pdmesh:answer:*}"):
         assert 290_000 < await redis.pttl(key) <= 300_000
+    assert 290_000 < await redis.pttl(log) <= 300_000
     await client.close()
+    if reader is not None:
+        await reader.close()
 
 
 async def test_a_write_whose_outcome_is_unknown_is_made_once(
