@@ -42,6 +42,7 @@ class Choice:
         "_has_begun",
         "_is_over",
         "_is_silent",
+        "_push",
         "_transcript",
         "_whole",
         "_write",
@@ -61,6 +62,7 @@ class Choice:
         """Empty until it is whole."""
         self.receipt = Receipt(request_id="")
         self._transcript = transcript
+        self._push = transcript.push
         self._whole = whole
         self._write = whole.write
         self._has_begun = False
@@ -89,7 +91,7 @@ class Choice:
             self._has_begun = True
             self._whole.began(self)
         self.generated_tokens += len(ids)
-        piece = self._transcript.push(ids, logprobs)
+        piece = self._push(ids, logprobs)
         if piece is not None:
             self._write(self.number, piece)
         if self._transcript.is_stopped:

@@ -17,6 +17,7 @@ from services.gateway.parsing import Reading
 from services.gateway.parts import Route
 from services.gateway.streams import LiveStream, Streams
 from services.gateway.transcripts import (
+    BareTranscript,
     DetailedTranscript,
     ParsedTranscript,
     PlainTranscript,
@@ -143,14 +144,17 @@ class Submission:
         shows_special = generation.shows_special or (
             self._reading is not None and self._reading.shows_special
         )
-        sampling = generation.sampling
+        detokenizer = renderer.open_detokenizer(prompt, shows_special=shows_special)
+        hidden_ids = () if generation.shows_stop else generation.sampling.stop_token_ids
+        if not (generation.stops or generation.echoes or hidden_ids):
+            return BareTranscript(detokenizer)
         return PlainTranscript(
-            renderer.open_detokenizer(prompt, shows_special=shows_special),
+            detokenizer,
             generation.stops,
             shows_stop=generation.shows_stop,
-            min_tokens=sampling.min_tokens,
+            min_tokens=generation.sampling.min_tokens,
             begins_with=renderer.shown(prompt) if generation.echoes else "",
-            hidden_ids=() if generation.shows_stop else sampling.stop_token_ids,
+            hidden_ids=hidden_ids,
         )
 
 

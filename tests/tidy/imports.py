@@ -29,7 +29,7 @@ CONFINED = {
     "grpc_health": ("services/common/rpc",),
     "grpc_reflection": ("services/common/rpc",),
     "grpc_status": (CLIENT, "services/common/rpc"),
-    "vllm": ("services/common/engine/vllm",),
+    "vllm": ("services/common/engine/vllm", "services/gateway/parsing/vllm_parsers.py"),
     "torch": ("services/common/engine/vllm",),
     "nixl": ("services/common/engine/vllm",),
     "transformers": ("services/common/engine/vllm",),

@@ -3,6 +3,13 @@
 from services.gateway.transcripts.detailed import DetailedTranscript, SilentTranscript
 from services.gateway.transcripts.interface import Transcript
 from services.gateway.transcripts.parsed import ParsedTranscript
-from services.gateway.transcripts.plain import PlainTranscript
+from services.gateway.transcripts.plain import BareTranscript, PlainTranscript
 
-__all__ = ["DetailedTranscript", "ParsedTranscript", "PlainTranscript", "SilentTranscript", "Transcript"]
+__all__ = [
+    "BareTranscript",
+    "DetailedTranscript",
+    "ParsedTranscript",
+    "PlainTranscript",
+    "SilentTranscript",
+    "Transcript",
+]

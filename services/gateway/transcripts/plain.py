@@ -87,3 +87,18 @@ class PlainTranscript:
         text = stops.push(text)
         self.is_stopped = stops.stopped_by is not None
         return text
+
+
+class BareTranscript(PlainTranscript):
+    """Of nothing but text: no stop strings, nothing hidden, nothing before it: of most answers."""
+
+    __slots__ = ("_decode",)
+
+    def __init__(self, detokenizer: Detokenizer) -> None:
+        super().__init__(detokenizer)
+        self._decode = detokenizer.push
+
+    def push(self, ids: "array[int]", logprobs: TokenLogprobs | None) -> Piece | None:
+        """The text that these tokens add."""
+        text = self._decode(ids)
+        return Piece(text) if text else None
