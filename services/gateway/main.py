@@ -56,7 +56,7 @@ async def serve(
         threads = stack.enter_context(ThreadPoolExecutor(RENDER_THREADS, "render"))
         default = settings.chat_max_tokens_default
         routes = Routes(models)
-        models.listing, models.model_of = routes.listed, routes.model_of
+        models.listing = routes.listed
         models_file = ModelsFile(settings.models_file, routes, models, limits)
         await models_file.load()
         accounting = Accounting(settings, _greeting(settings).gateway_id, clock, registry)

@@ -62,8 +62,6 @@ class Models:
         """Those of models that have their own, by name."""
         self.listing: Callable[[], Mapping[str, Listed]] = self.listed
         """All names that can be asked for; models and adapters where nobody knows of more."""
-        self.model_of: Callable[[str], str] = lambda name: name
-        """The model behind any other name, where that is asked without a call."""
         self._session = session
         self._kit = kit
         self._own_name = own_name
@@ -95,10 +93,6 @@ class Models:
             for adapter in names
         }
         return adapters | {name: Listed(length) for name, length in lens.items()}
-
-    def named(self, name: str) -> ServedModel:
-        """A model by any of its names, for what needs only its tokenizer; raises as `find` does."""
-        return self.find(self.model_of(name))
 
     def find(self, name: str) -> ServedModel:
         """A model by name; raises `ModelNotFound`, `NoWorkers` for one that was served and is not now, or

@@ -69,16 +69,6 @@ class Routes:
             call.notes.update({"served_model": adapter or model, "model_reason": reason})
         return Route(model=model, served_name=adapter or model, lora=adapter, reason=reason)
 
-    def model_of(self, name: str) -> str:
-        """The model that a name leads to for most callers; `auto` is the large one."""
-        while next_names := self._names.next_of(name):
-            weights = self._names.versions[name].weights if name in self._names.versions else {}
-            likely = max(weights, key=lambda each: weights[each]) if weights else next_names[-1]
-            if likely == name:
-                break
-            name = likely
-        return self._adapter(name)[0]
-
     def listed(self) -> Mapping[str, Listed]:
         """All names that lead to something served; the length is that of the shortest they may lead to."""
         found = dict(self._fleet.listed())

@@ -160,26 +160,6 @@ def test_all_names_that_lead_somewhere_are_listed() -> None:
     assert listed["lawyer"].parent == listed["poems"].parent == "chat-v1"
 
 
-@pytest.mark.parametrize(
-    ("name", "model"),
-    [
-        ("tiny", "tiny"),
-        ("old", "chat-v2"),
-        ("auto", "chat-v2"),
-        ("same", "same"),
-        ("poems", "chat-v1"),
-        ("unknown", "unknown"),
-    ],
-)
-def test_without_a_call_a_name_is_what_it_is_for_most(name: str, model: str) -> None:
-    made = routes(
-        "[aliases]\nold = 'chat'\n[auto]\nsmall = 'tiny'\nlarge = 'chat'\n"
-        "[versions.chat.weights]\nchat-v1 = 1\nchat-v2 = 2\n"
-        "[versions.same.weights]\nsame = 2\nchat-v2 = 1\n"
-    )
-    assert made.model_of(name) == model
-
-
 def test_a_long_reason_is_cut() -> None:
     chain = "\n".join(f"{'a' * 100}{n} = '{'a' * 100}{n + 1}'" for n in range(30))
     route = routes(f"[aliases]\n{chain}").resolve(call(asks(f"{'a' * 100}0")))
