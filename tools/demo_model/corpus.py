@@ -17,29 +17,33 @@ ExchangeBuilder = Callable[[Random], Exchange]
 
 SCENES: dict[str, SceneBuilder] = {
     "repeat": copying.repeat,
+    "copy": copying.copy,
     "lookup": lookup.lookup,
     "recall": copying.recall,
     "first_message": copying.first_message,
     "tool_call": tool_calls.call_tool,
 }
 SCENE_WEIGHTS: dict[str, float] = {
-    "repeat": 0.22,
-    "lookup": 0.34,
-    "recall": 0.13,
-    "first_message": 0.08,
-    "tool_call": 0.10,
-    "": 0.13,
+    "repeat": 0.18,
+    "copy": 0.08,
+    "lookup": 0.22,
+    "recall": 0.09,
+    "first_message": 0.07,
+    "tool_call": 0.14,
+    "": 0.22,
 }
 TURN_OVERHEAD_TOKENS = 10
-SMALL: tuple[ExchangeBuilder, ...] = (*canned.ALL, *canned.ALL, *lists.ALL, *lists.ALL, lists.arithmetic)
+SMALL: tuple[ExchangeBuilder, ...] = (*canned.ALL, *lists.ALL, lists.arithmetic, lists.spell)
+
+WORD_REPEATS = 1000
+"""Makes every listed word and number a single token, with and without a space before it."""
+_NUMBERS = tuple(str(n) for n in range(100)) + tuple(f"0{n}" for n in range(10))
+_ROLES = ("system", "user", "assistant", "tool")
 
 _SYSTEM_PROMPTS = (
     "You are a helpful assistant.",
     "You are the pdmesh demo model.",
     "Answer briefly.",
-    "You are a helpful assistant. Be brief.",
-    "Answer the question.",
-    "Be precise.",
 )
 
 
@@ -96,13 +100,13 @@ def training_conversation(rng: Random, size: SizeTokens, budget_tokens: int) -> 
 def _scene_budget_tokens(rng: Random, kind: str, budget_tokens: int) -> int:
     if kind == "tool_call":
         return budget_tokens
-    largest = 0.42 if kind == "repeat" else 0.85
+    largest = 0.42 if kind == "copy" else 0.85
     return max(6, int(budget_tokens * rng.uniform(0.05, largest)))
 
 
 def _side_exchange(rng: Random, size: SizeTokens, kind: str) -> Exchange:
-    if kind == "repeat" or rng.random() < 0.3:
-        return draw_scene(lambda: copying.repeat(rng, size, rng.randint(3, 40)), "train").opening
+    if kind not in ("repeat", "recall") and rng.random() < 0.3:
+        return draw_scene(lambda: copying.copy(rng, size, rng.randint(3, 40)), "train").opening
     return small_exchange(rng, "train")
 
 
@@ -125,4 +129,5 @@ def tokenizer_texts(seed: int, conversations: int) -> list[str]:
         made = training_conversation(rng, lambda s: len(s) // 3, 300)
         lines += [message.content for message in made.messages()]
         lines += [str(tool).replace("'", '"') for tool in made.tools]
-    return lines + [f"{word} {word}" for word in words.ALL for _ in range(20)]
+    listed = (*_ROLES, *_NUMBERS, *words.ALL)
+    return lines + [f"{word} {word}" for word in listed for _ in range(WORD_REPEATS)]

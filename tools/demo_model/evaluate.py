@@ -60,10 +60,13 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
 
 
-def selected(suite: Iterable[tuple[int, Prompt]], tasks: str, tokens_max: int) -> list[tuple[int, Prompt]]:
-    """The cells of the named tasks (all when empty) up to a length."""
+def selected(
+    suite: Iterable[tuple[int, Prompt]], tasks: str, tokens_min: int, tokens_max: int
+) -> list[tuple[int, Prompt]]:
+    """The cells of the named tasks (all when empty) between two lengths; short tasks have none."""
     names = set(tasks.split(",")) if tasks else None
-    return [(n, p) for n, p in suite if n <= tokens_max and (names is None or p.task in names)]
+    in_range = [(n, p) for n, p in suite if not n or tokens_min <= n <= tokens_max]
+    return [(n, p) for n, p in in_range if names is None or p.task in names]
 
 
 def _judge(options: argparse.Namespace) -> Judge:
@@ -87,12 +90,14 @@ def main() -> None:
     )
     parser.add_argument("--per-cell", type=int, default=50, help="prompts for each task and length")
     parser.add_argument("--tasks", default="", help="comma-separated task names")
+    parser.add_argument("--tokens-min", type=int, default=0, help="leave out shorter prompts of long tasks")
     parser.add_argument("--tokens-max", type=int, default=10_000, help="leave out longer prompts")
     parser.add_argument("--concurrency", type=int, default=1)
     parser.add_argument("--json", type=Path, help="also write the scores here")
     options = parser.parse_args()
     suite = prompts.suite(token_counter(options.model), options.per_cell)
-    scores = score(_judge(options), selected(suite, options.tasks, options.tokens_max), options.concurrency)
+    cells = selected(suite, options.tasks, options.tokens_min, options.tokens_max)
+    scores = score(_judge(options), cells, options.concurrency)
     print(markdown(scores))
     if options.json:
         options.json.write_text(json.dumps(scores, indent=1) + "\n")

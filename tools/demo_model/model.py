@@ -14,15 +14,15 @@ from torch.nn import functional
 class Shape:
     """Sizes of the model; the fields carry the names of ``config.json``."""
 
-    vocab_size: int = 1024
-    hidden_size: int = 192
+    vocab_size: int = 2816
+    hidden_size: int = 256
     intermediate_size: int = 384
     num_hidden_layers: int = 4
     num_attention_heads: int = 4
     num_key_value_heads: int = 2
     head_dim: int = 64
     max_position_embeddings: int = 4096
-    rope_theta: float = 1_000_000.0
+    rope_theta: float = 1_000_000_000.0
     rms_norm_eps: float = 1e-5
 
     def hugging_face(self) -> dict[str, object]:
@@ -55,6 +55,26 @@ def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     return torch.cat([first * cos - second * sin, second * cos + first * sin], -1)
 
 
+PART = 128
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Causal attention of q (rows, heads, positions, head_dim) to k, v (rows, kv_heads, ...), in parts."""
+    rows, heads, positions, size = q.shape
+    groups, share = rows * k.shape[1], heads // k.shape[1]
+    q = q.reshape(groups, share, positions, size) * size**-0.5
+    k, v = k.reshape(groups, positions, size).transpose(1, 2), v.reshape(groups, positions, size)
+    parts = []
+    for begin in range(0, positions, PART):
+        end = min(positions, begin + PART)
+        own = q[:, :, begin:end].reshape(groups, -1, size)
+        scores = torch.bmm(own, k[:, :, :end]).view(groups, share, end - begin, end)
+        future = torch.full((end - begin, end), float("-inf")).triu(begin + 1)
+        shares = (scores + future).softmax(-1).view(groups, -1, end)
+        parts.append(torch.bmm(shares, v[:, :end]).view(groups, share, end - begin, size))
+    return torch.cat(parts, 2).view(rows, heads, positions, size)
+
+
 class Attention(nn.Module):
     """Grouped-query attention with biases on all four projections."""
 
@@ -77,9 +97,7 @@ class Attention(nn.Module):
             self.k_proj(x).view(rows, positions, self.kv_heads, self.head_dim).transpose(1, 2), cos, sin
         )
         v = self.v_proj(x).view(rows, positions, self.kv_heads, self.head_dim).transpose(1, 2)
-        share = self.heads // self.kv_heads
-        k, v = k.repeat_interleave(share, 1), v.repeat_interleave(share, 1)
-        mixed = functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        mixed = attend(q, k, v)
         out: Tensor = self.o_proj(mixed.transpose(1, 2).reshape(rows, positions, -1))
         return out
 
@@ -157,23 +175,15 @@ class Model(nn.Module):
         return functional.linear(hidden, self.embed_tokens.weight)
 
 
-@dataclass(frozen=True)
-class Look:
-    """Where a head looks before it has learned anything: so many tokens back, sharply or blurred."""
+FIRST_LAYER_LOOKS = (1, 2, 3, 4)
+"""How many tokens back each head of the first layer looks before it has learned anything."""
 
-    offset: int
-    blurred: bool = False
-
-
-FIRST_LAYER_LOOKS = (Look(1), Look(2), Look(3), Look(6, blurred=True))
-
-SHARP_PAIRS = range(8)
-BLURRED_PAIRS = range(3, 8)
+LOOKING_PAIRS = range(8)
 BIAS_SIZE = 7.0
 
 
-def look_back(attention: Attention, shape: Shape, looks: tuple[Look, ...]) -> None:
-    """Start the first heads as heads that look back by position, whatever the content.
+def look_back(attention: Attention, shape: Shape, offsets: tuple[int, ...]) -> None:
+    """Start the heads as heads that look back by position, whatever the content.
 
     Under rotary embedding the score of a query bias R(-offset) b against a key bias b depends on the distance
     alone and peaks at ``offset``; a few fast rotations make the peak sharp. Copying needs such heads, and to
@@ -183,16 +193,12 @@ def look_back(attention: Attention, shape: Shape, looks: tuple[Look, ...]) -> No
     frequencies = shape.rope_theta ** (-torch.arange(0, shape.head_dim, 2).float() / shape.head_dim)
     group = shape.num_attention_heads // shape.num_key_value_heads
     with torch.no_grad():
-        for head, look in enumerate(looks):
+        for head, offset in enumerate(offsets):
             rows = slice(head * shape.head_dim, (head + 1) * shape.head_dim)
             key_rows = slice(head // group * shape.head_dim, (head // group + 1) * shape.head_dim)
-            attention.k_proj.bias[key_rows][:half] = _on(SHARP_PAIRS, half)
-            size = _on(BLURRED_PAIRS if look.blurred else SHARP_PAIRS, half)
-            angles = look.offset * frequencies
+            size = torch.tensor([BIAS_SIZE if pair in LOOKING_PAIRS else 0.0 for pair in range(half)])
+            attention.k_proj.bias[key_rows][:half] = size
+            angles = offset * frequencies
             attention.q_proj.bias[rows] = torch.cat([size * angles.cos(), -size * angles.sin()])
             attention.q_proj.weight[rows] *= 0.1
             attention.k_proj.weight[key_rows] *= 0.1
-
-
-def _on(pairs: range, half: int) -> Tensor:
-    return torch.tensor([BIAS_SIZE if pair in pairs else 0.0 for pair in range(half)])

@@ -56,11 +56,23 @@ class Muon(torch.optim.Optimizer):
             parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"] * scale)
 
 
-def build(model: nn.Module, muon_rate: float, adam_rate: float) -> list[torch.optim.Optimizer]:
-    """The optimizers that together update every parameter once."""
-    matrices = [p for n, p in model.named_parameters() if p.dim() == 2 and "embed" not in n]
-    rest = [p for n, p in model.named_parameters() if p.dim() != 2 or "embed" in n]
-    return [
-        Muon(matrices, lr=muon_rate, momentum=0.95, weight_decay=0.05),
-        torch.optim.AdamW(rest, lr=adam_rate, betas=(0.9, 0.95), weight_decay=0.0),
+CAREFUL = ("layers.0.self_attn", "layers.1.self_attn")
+"""What starts as it should be, see :mod:`tools.demo_model.start`."""
+
+
+def build(
+    model: nn.Module, muon_rate: float, adam_rate: float, careful_share: float
+) -> list[torch.optim.Optimizer]:
+    """The optimizers that together update every parameter once, careful ones at a share of the rate."""
+    matrices: dict[bool, list[nn.Parameter]] = {False: [], True: []}
+    rest: dict[bool, list[nn.Parameter]] = {False: [], True: []}
+    for name, parameter in model.named_parameters():
+        is_matrix = parameter.dim() == 2 and "embed" not in name
+        (matrices if is_matrix else rest)[name.startswith(CAREFUL)].append(parameter)
+    shares = {False: 1.0, True: careful_share}
+    made: list[torch.optim.Optimizer] = [
+        Muon(matrices[careful], lr=muon_rate * share, momentum=0.95, weight_decay=0.05)
+        for careful, share in shares.items()
     ]
+    groups = [{"params": rest[careful], "lr": adam_rate * share} for careful, share in shares.items()]
+    return [*made, torch.optim.AdamW(groups, betas=(0.9, 0.95), weight_decay=0.0)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from random import Random
 
 from tools.demo_model.chat import Message, Tool, render
@@ -13,8 +12,8 @@ from tools.demo_model.tasks import canned, copying, lists, lookup, tool_calls
 from tools.demo_model.text import SizeTokens
 
 LENGTHS_TOKENS: tuple[int, ...] = (50, 100, 250, 500, 1000, 2000)
-REPEAT_LENGTHS_TOKENS: tuple[int, ...] = (50, 100, 250, 500, 1000)
-"""The answer to a repeat prompt is as long as the prompt, so 1 000 tokens of prompt fill 2 000 positions."""
+COPY_LENGTHS_TOKENS: tuple[int, ...] = (50, 100, 250, 500, 1000)
+"""The answer to a copy prompt is as long as the prompt, so 1 000 tokens of prompt fill 2 000 positions."""
 
 FRAME_TOKENS = 16
 """What question words and turn marks add to the text that fills a prompt."""
@@ -40,19 +39,12 @@ def _short(build: Callable[[Random], Exchange]) -> Builder:
     return lambda rng, size, budget_tokens: Scene(build(rng))
 
 
-def _only(task: str, build: Builder, rng: Random, size: SizeTokens, budget_tokens: int) -> Scene:
-    while True:
-        scene = build(rng, size, budget_tokens)
-        if (scene.then[-1] if scene.then else scene.opening).task == task:
-            return scene
-
-
 LONG_TASKS: dict[str, Builder] = {
     "repeat": copying.repeat,
+    "lookup": lookup.lookup,
     "recall": copying.recall,
-    "lookup": partial(_only, "lookup", lookup.lookup),
-    "lookup_value": partial(_only, "lookup_value", lookup.lookup),
     "first_message": copying.first_message,
+    "copy": copying.copy,
 }
 SHORT_TASKS: dict[str, Builder] = {
     "canned": _short(canned.definition),
@@ -86,9 +78,7 @@ def from_scene(task: str, scene: Scene) -> Prompt:
 def suite(size: SizeTokens, per_cell: int) -> list[tuple[int, Prompt]]:
     """Every (length, prompt) of the evaluation; length 0 marks the short tasks."""
     cells = [
-        (task, n)
-        for task in LONG_TASKS
-        for n in (REPEAT_LENGTHS_TOKENS if task == "repeat" else LENGTHS_TOKENS)
+        (task, n) for task in LONG_TASKS for n in (COPY_LENGTHS_TOKENS if task == "copy" else LENGTHS_TOKENS)
     ]
     cells += [(task, 0) for task in SHORT_TASKS]
     return [(n, heldout(task, n, index, size)) for task, n in cells for index in range(per_cell)]

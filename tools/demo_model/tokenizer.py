@@ -1,4 +1,4 @@
-"""The tokenizer: byte-level BPE of 1 024 entries, digits one by one, ChatML marks as special tokens."""
+"""The tokenizer: byte-level BPE of 2 816 entries, digits two by two, ChatML marks as special tokens."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_token
 
 from tools.demo_model import chat
 
-VOCAB_SIZE = 1024
+VOCAB_SIZE = 2816
 SPECIAL = (chat.END_OF_TEXT, chat.TURN_START, chat.TURN_END)
 TOOL_MARKS = (chat.TOOL_CALL_OPEN, chat.TOOL_CALL_CLOSE)
-PIECE_PATTERN = r" ?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
+PIECE_PATTERN = r" ?\p{L}+| ?\p{N}{1,2}| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+(?!\S)|\s+"
 
 
 def build(lines: Iterable[str], vocab_size: int = VOCAB_SIZE) -> Tokenizer:

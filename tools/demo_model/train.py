@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 from torch.nn import functional
 
-from tools.demo_model import card, corpus, evaluate, optimizer, prompts, recipe, tokenizer
+from tools.demo_model import card, corpus, evaluate, optimizer, prompts, recipe, start, tokenizer
 from tools.demo_model.backends import Forced
 from tools.demo_model.export import export
 from tools.demo_model.model import Model, Shape
@@ -55,8 +55,8 @@ def backward(model: Model, ids: Tensor, weights: Tensor) -> float:
     rows_per_pass = max(1, PASS_TOKENS_MAX // ids.shape[1])
     weight = weights[:, 1:].sum()
     total = 0.0
-    for start in range(0, len(ids), rows_per_pass):
-        part, marks = ids[start : start + rows_per_pass], weights[start : start + rows_per_pass, 1:]
+    for begin in range(0, len(ids), rows_per_pass):
+        part, marks = ids[begin : begin + rows_per_pass], weights[begin : begin + rows_per_pass, 1:]
         chosen = marks > 0
         scores = model.logits(model(part[:, :-1])[chosen])
         losses = functional.cross_entropy(scores, part[:, 1:][chosen], reduction="none")
@@ -69,9 +69,13 @@ def backward(model: Model, ids: Tensor, weights: Tensor) -> float:
 class Trainer:
     """Model, optimizers and position in the schedule; can be stopped and resumed at a checkpoint."""
 
-    def __init__(self, work: Path, maker: RowMaker) -> None:
+    def __init__(self, work: Path, maker: RowMaker, tokenizer: Tokenizer) -> None:
         self.model = Model(Shape(), recipe.SEED)
-        self._optimizers = optimizer.build(self.model, recipe.MUON_RATE, recipe.ADAM_RATE)
+        start.resemble(self.model, tokenizer, recipe.SEED)
+        start.match(self.model, recipe.SEED)
+        self._optimizers = optimizer.build(
+            self.model, recipe.MUON_RATE, recipe.ADAM_RATE, recipe.CAREFUL_SHARE
+        )
         self._base_rates = [[group["lr"] for group in o.param_groups] for o in self._optimizers]
         self._maker = maker
         self._checkpoint = work / "checkpoint.pt"
@@ -168,7 +172,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     options.work.mkdir(parents=True, exist_ok=True)
     built = build_tokenizer(options.work)
-    trainer = Trainer(options.work, RowMaker(built, recipe.SEED))
+    trainer = Trainer(options.work, RowMaker(built, recipe.SEED), built)
     trainer.resume()
     trainer.run(options.save_steps)
     export(trainer.model, built, options.out)

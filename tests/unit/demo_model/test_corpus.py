@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from random import Random
 
 import pytest
@@ -49,14 +50,27 @@ def test_heldout_questions_are_not_in_training(task: str) -> None:
 def test_prompts_have_the_length_they_are_reported_under(task: str, length_tokens: int) -> None:
     for index in range(5):
         made = prompts.heldout(task, length_tokens, index, size_tokens)
-        assert 0.7 * length_tokens <= size_tokens(made.text()) <= 1.3 * length_tokens
+        # Filler comes in whole lines.
+        assert 0.9 * length_tokens - 50 <= size_tokens(made.text()) <= 1.3 * length_tokens
 
 
 @pytest.mark.parametrize("seed", range(40))
-def test_repeat_and_recall_answers_stand_in_the_question(seed: int) -> None:
-    for build in (copying.repeat, copying.recall):
+def test_what_is_to_be_copied_stands_in_the_question_in_one_line(seed: int) -> None:
+    for build in (copying.copy, copying.repeat, copying.recall):
         opening = build(Random(seed), size_tokens, 150).opening
         assert opening.answer in opening.question
+        assert "\n" not in opening.answer
+
+
+def test_texts_to_repeat_are_short_and_stand_anywhere_in_a_long_prompt() -> None:
+    asked = [prompts.heldout("repeat", 500, index, size_tokens) for index in range(40)]
+    begins = []
+    for prompt in asked:
+        text = prompt.messages[-1].content
+        assert size_tokens(prompt.answer) <= 1.2 * copying.REPEATED_TOKENS[1]
+        begins.append(text.index(prompt.answer) / len(text))
+    assert min(begins) < 0.2
+    assert max(begins) > 0.8
 
 
 @pytest.mark.parametrize("seed", range(40))
@@ -65,9 +79,10 @@ def test_looked_up_rows_stand_once_in_the_table(seed: int) -> None:
     scene = lookup.lookup(rng, size_tokens, 200)
     assert scene.ask is not None
     for exchange in (scene.opening, *(scene.ask(rng) for _ in range(5))):
+        key = re.split("[:=]", exchange.answer)[0].strip()
         assert exchange.answer in scene.opening.content
-        if exchange.task == "lookup":
-            assert scene.opening.content.count(exchange.answer) >= 1
+        assert len(re.findall(rf"\b{key}\b(?=:| =)", scene.opening.content)) == 1
+        assert key in exchange.question
 
 
 def test_the_first_message_is_asked_for_last() -> None:
@@ -88,9 +103,9 @@ def test_list_and_arithmetic_answers_are_right(seed: int) -> None:
     assert int(counted.answer) == len(counted.content.removeprefix("count ").split(", "))
     left, right = lists.arithmetic(Random(seed)).answer.split(" = ")
     a, operator, b = left.split()
-    assert int(right) == {"+": int(a) + int(b), "-": int(a) - int(b), "*": int(a) * int(b)}[operator]
+    assert int(right) == (int(a) + int(b) if operator == "+" else int(a) - int(b))
     spelled = lists.spell(Random(seed))
-    assert spelled.answer.replace("-", "") == spelled.content.removeprefix("spell ")
+    assert spelled.answer.replace("-", "") in spelled.question
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from tokenizers import Tokenizer
 
-from tools.demo_model import chat, corpus, rows, tokenizer
+from tools.demo_model import chat, corpus, rows, tokenizer, words
 from tools.demo_model.exchange import Exchange
 
 
@@ -48,8 +48,15 @@ def test_learned_tokens_of_a_copy_follow_a_known_pair(seed: int) -> None:
             assert triple in earlier
 
 
+def test_listed_words_are_single_tokens_with_and_without_a_space(built: Tokenizer) -> None:
+    assert not [
+        word for word in words.ALL if len(built.encode(word).ids) + len(built.encode(f" {word}").ids) > 2
+    ]
+
+
 def test_marks_are_single_tokens(built: Tokenizer) -> None:
     for mark in (*tokenizer.SPECIAL, *tokenizer.TOOL_MARKS):
         assert len(built.encode(mark).ids) == 1
-    assert built.encode("4821").tokens == ["4", "8", "2", "1"]
+    assert built.encode("4821").tokens == ["48", "21"]
+    assert built.encode(" 4821").tokens == ["Ġ48", "21"]
     assert built.decode(built.encode("naïve 漢 x\n").ids) == "naïve 漢 x\n"

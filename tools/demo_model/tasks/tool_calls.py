@@ -3,95 +3,52 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from tools.demo_model import text, words
+from tools.demo_model import words
 from tools.demo_model.chat import Tool, tool_call_text
-from tools.demo_model.exchange import Exchange, Scene
+from tools.demo_model.exchange import Exchange, Scene, draw_scene
 from tools.demo_model.text import SizeTokens
 
-_PARAMETERS = (
-    "name",
-    "city",
-    "date",
-    "title",
-    "query",
-    "color",
-    "text",
-    "user",
-    "path",
-    "unit",
-    "key",
-    "topic",
-    "count",
-    "days",
-    "amount",
-    "limit",
-    "minutes",
-    "size",
-    "level",
-    "id",
-)
-_INTEGERS = frozenset(("count", "days", "amount", "limit", "minutes", "size", "level", "id"))
-_TOOL_VERBS = (
-    "get",
-    "set",
-    "find",
-    "send",
-    "open",
-    "close",
-    "create",
-    "delete",
-    "book",
-    "list",
-    "start",
-    "stop",
-    "check",
-)
+_PARAMETERS = ("name", "city", "color", "user", "unit", "topic", "count", "days", "limit", "size")
+_INTEGERS = frozenset(("count", "days", "limit", "minutes", "size"))
+_TOOL_VERBS = ("get", "set", "find", "send", "open", "close", "create", "delete")
 
-# (name, parameters, wordings): tools that people try first, with the wordings they use
+
+@dataclass(frozen=True)
+class Kind:
+    """A tool, its parameters, and how people ask for it."""
+
+    name: str
+    parameters: tuple[str, ...]
+    wordings: tuple[str, ...]
+
+
 _FAMILIAR = (
-    (
+    Kind(
         "get_weather",
         ("city",),
-        (
-            "What is the weather in {city}?",
-            "How is the weather in {city}?",
-            "Weather in {city}?",
-            "What's the weather like in {city}?",
-            "Tell me the weather in {city}.",
-        ),
+        ("What is the weather in {city}?", "How is the weather in {city}?", "Tell me the weather in {city}."),
     ),
-    (
-        "get_time",
-        ("city",),
-        ("What time is it in {city}?", "Tell me the time in {city}.", "What is the time in {city}?"),
-    ),
-    ("search", ("query",), ("Search for {query}.", "Find something about {query}.", "Look for {query}.")),
-    ("set_timer", ("minutes",), ("Set a timer for {minutes} minutes.", "Wake me in {minutes} minutes.")),
-    ("send_message", ("user", "text"), ("Send {text} to {user}.", "Tell {user}: {text}")),
-    ("book_table", ("name", "count"), ("Book a table for {count} under the name {name}.",)),
-    ("get_price", ("name",), ("What does the {name} cost?", "What is the price of the {name}?")),
+    Kind("get_time", ("city",), ("What time is it in {city}?", "Tell me the time in {city}.")),
+    Kind("search", ("topic",), ("Search for {topic}.", "Find something about {topic}.")),
+    Kind("set_timer", ("minutes",), ("Set a timer for {minutes} minutes.", "Wake me in {minutes} minutes.")),
+    Kind("get_price", ("name",), ("What does the {name} cost?", "What is the price of the {name}?")),
 )
-_DIRECT = (
-    "Call {tool} with {given}.",
-    "Use {tool} with {given}.",
-    "Please call {tool} with {given}.",
-    "Run {tool}: {given}",
-)
+_DIRECT = ("Call {tool} with {given}.", "Use {tool} with {given}.")
+FAMILIAR_SHARE = 0.6
 
 
 def _value(rng: Random, parameter: str) -> str | int:
     if parameter in _INTEGERS:
-        return rng.randint(1, 999)
+        return rng.randint(1, 99)
     if parameter == "city":
-        return rng.choice(words.PLACES) if rng.random() < 0.7 else text.pseudo_word(rng).capitalize()
-    if parameter in ("name", "user"):
-        return rng.choice(words.NAMES) if rng.random() < 0.6 else text.word(rng)
-    if parameter in ("text", "query", "title", "topic"):
-        return " ".join(text.word(rng) for _ in range(rng.randint(1, 4)))
-    return rng.choice((text.word, text.code, text.pseudo_word))(rng)
+        return rng.choice(words.PLACES)
+    if parameter == "user":
+        return rng.choice(words.NAMES)
+    return rng.choice(words.NOUNS)
 
 
 def tool(name: str, description: str, parameters: tuple[str, ...]) -> Tool:
@@ -102,47 +59,39 @@ def tool(name: str, description: str, parameters: tuple[str, ...]) -> Tool:
 
 
 def _description(rng: Random, name: str) -> str:
-    return rng.choice((name.replace("_", " ").capitalize(), f"Use it to {name.replace('_', ' ')}", "A tool"))
+    return rng.choice((f"Use it to {name.replace('_', ' ')}", "A tool"))
 
 
-def _familiar(rng: Random) -> tuple[Tool, str, dict[str, str | int]]:
-    name, parameters, wordings = rng.choice(_FAMILIAR)
-    arguments = {p: _value(rng, p) for p in parameters}
-    return (
-        tool(name, _description(rng, name), parameters),
-        rng.choice(wordings).format(**arguments),
-        arguments,
-    )
-
-
-def _arbitrary(rng: Random) -> tuple[Tool, str, dict[str, str | int]]:
+def _kind(rng: Random) -> Kind:
+    if rng.random() < FAMILIAR_SHARE:
+        return rng.choice(_FAMILIAR)
     name = f"{rng.choice(_TOOL_VERBS)}_{rng.choice(words.NOUNS)}"
-    parameters = tuple(rng.sample(_PARAMETERS, rng.randint(1, 3)))
-    arguments = {p: _value(rng, p) for p in parameters}
-    separator = rng.choice((" ", "=", " = ", ": "))
-    given = (" and " if rng.random() < 0.4 else ", ").join(f"{p}{separator}{v}" for p, v in arguments.items())
-    asked = rng.choice(_DIRECT).format(tool=name, given=given)
-    return tool(name, _description(rng, name), parameters), asked, arguments
+    return Kind(name, tuple(rng.sample(_PARAMETERS, rng.randint(1, 2))), _DIRECT)
+
+
+def _request(rng: Random, kind: Kind, tools: tuple[Tool, ...]) -> Exchange:
+    arguments = {p: _value(rng, p) for p in kind.parameters}
+    given = " and ".join(f"{p} {v}" for p, v in arguments.items())
+    asked = rng.choice(kind.wordings).format(tool=kind.name, given=given, **arguments)
+    called = tool_call_text(kind.name, arguments)
+    return Exchange("tool_call", asked, called, f"{kind.name} {asked}", tools=tools)
 
 
 def call_tool(rng: Random, size: SizeTokens, budget_tokens: int) -> Scene:
-    """One to three tools in the system prompt, a request for one of them, then its result to report."""
-    wanted, asked, arguments = (_familiar if rng.random() < 0.45 else _arbitrary)(rng)
-    tools = [wanted]
-    while rng.random() < 0.35 and size(json.dumps(tools)) + 80 < budget_tokens and len(tools) < 4:
-        other = (_familiar if rng.random() < 0.3 else _arbitrary)(rng)[0]
-        if all(other["function"]["name"] != known["function"]["name"] for known in tools):
-            tools.append(other)
-    rng.shuffle(tools)
-    name = wanted["function"]["name"]
-    content = f"{name} {asked}"
-    opening = Exchange("tool_call", asked, tool_call_text(name, arguments), content, tools=tuple(tools))
-    result = json.dumps(
-        {
-            rng.choice(("result", "value", "status", "answer", "temperature")): _value(
-                rng, rng.choice(_PARAMETERS)
-            )
-        }
-    )
-    reported = Exchange("tool_result", result, f"The tool returned {result}", content, role="tool")
-    return Scene(opening, None, (reported,))
+    """One to three tools in the system prompt, a request for one of them, its result to report, and more."""
+    wanted = _kind(rng)
+    kinds = [wanted]
+    while rng.random() < 0.3 and 80 * (len(kinds) + 1) < budget_tokens and len(kinds) < 3:
+        other = _kind(rng)
+        if all(other.name != known.name for known in kinds):
+            kinds.append(other)
+    rng.shuffle(kinds)
+    tools = tuple(tool(kind.name, _description(rng, kind.name), kind.parameters) for kind in kinds)
+    opening = _request(rng, wanted, tools)
+    result = json.dumps({rng.choice(("result", "value", "status")): _value(rng, rng.choice(_PARAMETERS))})
+    reported = Exchange("tool_result", result, f"The tool returned {result}", opening.content, role="tool")
+
+    def ask(rng: Random) -> Exchange:
+        return draw_scene(lambda: Scene(_request(rng, rng.choice(kinds), ())), "train").opening
+
+    return Scene(opening, ask, (reported,))
