@@ -3,9 +3,10 @@
 import asyncio
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Protocol
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -104,18 +105,28 @@ async def serve(
             settings.host, settings.port, reuse_port=settings.reuse_port, tls=tls.context
         )
         grpc_port = await inference.listen(settings.host, settings.own_grpc_port)
-        async with asyncio.TaskGroup() as tasks:
-            running = [
-                tasks.create_task(part.run())
-                for part in (session, tenancy, tls, idempotency, inference, models_file, accounting)
-            ]
+        running = (session, tenancy, tls, idempotency, inference, models_file, accounting)
+        async with _running(running):
             url = f"{'https' if tls.context else 'http'}://{settings.host}:{port}"
             ready({"url": url, "grpc": f"{settings.host}:{grpc_port}"})
             await stop.wait()
             api.is_leaving = True
             await asyncio.gather(server.drain(settings.grace_ms), inference.drain(settings.grace_ms))
-            for task in running:
-                task.cancel()
+
+
+class _Runs(Protocol):
+    async def run(self) -> None:
+        """Do what there is to do in the background, until cancelled."""
+
+
+@asynccontextmanager
+async def _running(parts: Sequence[_Runs]) -> AsyncIterator[None]:
+    """All parts run while the block does; what ends one of them ends it too."""
+    async with asyncio.TaskGroup() as tasks:
+        running = [tasks.create_task(part.run()) for part in parts]
+        yield
+        for task in running:
+            task.cancel()
 
 
 def _models(settings: Settings, session: Routers) -> Models:

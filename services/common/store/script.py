@@ -25,7 +25,7 @@ class Script:
     async def run(
         self, client: RedisClient, keys: Sequence[str], arguments: Sequence[str | int | float]
     ) -> Any:
-        """What it returns, in one round trip; in two where Redis does not know it yet, or no longer.
+        """What it returns, in one round trip; in three where Redis does not know it yet, or no longer.
 
         Never sent again after a failure: it has run once or not at all when this raises `StoreUnavailable`.
         """
@@ -33,4 +33,5 @@ class Script:
             try:
                 return await redis.evalsha(self._sha, len(keys), *keys, *arguments)
             except NoScriptError:
-                return await redis.eval(self._text, len(keys), *keys, *arguments)
+                await redis.script_load(self._text)
+                return await redis.evalsha(self._sha, len(keys), *keys, *arguments)
