@@ -30,6 +30,7 @@ COMMANDS = {
     "ingest": "give documents to a retriever",
     "demo": "start a small mesh, ask it a question, show answer and receipt",
     **OPERATOR_COMMANDS,
+    "usage": "show what tenants used, by day and model",
     "key": "make an API key, and the line for the tenants file",
     "version": "print the version",
 }

@@ -14,9 +14,17 @@ from services.cli.operator.commands import parser_of
 from services.cli.operator.settings import OperatorSettings
 from services.cli.serve import SERVED, with_process
 from services.cli.up_settings import UpSettings
+from services.cli.usage import UsageSettings
+from services.cli.usage import parser_of as usage_parser
 from services.common.settings import flags_of, leaves
 
-SETTINGS = {"up": UpSettings, "chat": ChatSettings, "demo": DemoSettings, "ingest": IngestSettings}
+SETTINGS = {
+    "up": UpSettings,
+    "chat": ChatSettings,
+    "demo": DemoSettings,
+    "ingest": IngestSettings,
+    "usage": UsageSettings,
+}
 
 FENCE = re.compile(r"^```(?:sh|bash|console|)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:make|pdmesh) [^`\n]+)`")
@@ -79,5 +87,7 @@ def _flags(words: list[str]) -> set[str] | None:
     else:
         cls = SETTINGS[words[0]]
     names = {leaf.flag for leaf in leaves(cls)}
+    if words[0] == "usage":
+        names |= set(flags_of(usage_parser()))
     negated = {"--no-" + leaf.flag[2:] for leaf in leaves(cls) if leaf.kind is bool}
     return names | negated | {"--config", "--help"}

@@ -14,6 +14,7 @@ from services.cli.main import OPERATOR_COMMANDS
 from services.cli.operator.settings import OperatorSettings
 from services.cli.serve import SERVED, with_process
 from services.cli.up_settings import UpSettings
+from services.cli.usage import UsageSettings
 from services.common.limits import Limits
 from services.common.settings import leaves, shown
 from services.gateway.routing.entry import AdapterEntry, AutoEntry, FilesEntry, VersionsEntry
@@ -40,6 +41,7 @@ def settings_classes() -> dict[str, type[Any]]:
         "chat": ChatSettings,
         "demo": DemoSettings,
         "ingest": IngestSettings,
+        "usage": UsageSettings,
         "operator": OperatorSettings,
     }
     return {name: with_process(cls) for name, cls in served.items()} | own

@@ -13,7 +13,19 @@ from services.common.settings.leaf import Leaf, leaves
 from services.common.settings.nearest import unknown
 from services.common.settings.value import checked, from_text, from_toml
 
-SERVICES = ("gateway", "router", "prefill", "decode", "retriever", "up", "chat", "demo", "ingest", "operator")
+SERVICES = (
+    "gateway",
+    "router",
+    "prefill",
+    "decode",
+    "retriever",
+    "up",
+    "chat",
+    "demo",
+    "ingest",
+    "usage",
+    "operator",
+)
 """Names that may stand in `PDMESH_<SERVICE>_...` and as a table in a configuration file."""
 CONFIG_VARIABLE = "PDMESH_CONFIG"
 """Names the configuration file where no flag does."""
