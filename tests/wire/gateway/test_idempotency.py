@@ -6,6 +6,7 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import openai
 import pytest
 
 from services.common.errors import NoWorkers
@@ -341,3 +342,20 @@ async def test_an_answer_ends_with_its_connection_for_an_old_client(edge: Edge) 
     assert "transfer-encoding" not in head.headers
     assert await client.reader.read() == first.body
     await client.close()
+
+
+async def test_the_official_client_reads_a_replay_as_it_read_the_answer(edge: Edge) -> None:
+    edge.router.script = edge.says("Hello 🦜 there", per_frame=2)
+    chunks = []
+    async with openai.AsyncOpenAI(base_url=f"{edge.url}/v1", api_key="none", max_retries=0) as client:
+        for _ in range(2):
+            stream = await client.chat.completions.create(
+                model="tiny",
+                messages=[{"role": "user", "content": "Hi"}],
+                stream=True,
+                extra_headers={"Idempotency-Key": "k"},
+            )
+            chunks.append([chunk async for chunk in stream])
+    assert chunks[0] == chunks[1]
+    assert "".join(c.choices[0].delta.content or "" for c in chunks[0]) == "Hello 🦜 there"
+    assert len(edge.router.jobs) == 1
