@@ -20,6 +20,7 @@ class Tls:
     def __init__(self, settings: TlsSettings, interval_s: float = INTERVAL_S) -> None:
         """Raises `BadSetting`."""
         self._settings, self._interval_s = settings, interval_s
+        self._trouble = ""
         self.context: ssl.SSLContext | None = None
         """For the listener; None is plain text."""
         if settings.cert:
@@ -30,10 +31,14 @@ class Tls:
         """Follow the files until cancelled; returns at once without TLS."""
         while self.context is not None:
             await asyncio.sleep(self._interval_s)
+            trouble = ""
             try:
                 self._renew(self.context)
             except (OSError, BadSetting) as error:
-                _log.error("certificate NOT renewed, the old one stays in use: %s", error)
+                trouble = str(error)
+            if trouble and trouble != self._trouble:  # once per trouble, not once per look
+                _log.error("certificate NOT renewed, the old one stays in use: %s", trouble)
+            self._trouble = trouble
 
     def _renew(self, context: ssl.SSLContext) -> None:
         now = self._signature()
