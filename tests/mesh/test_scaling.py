@@ -28,7 +28,7 @@ FEW = (
 
 @pytest.fixture
 def up(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
-    """Start a mesh with further flags; its requests have the patience that a slow machine's new workers need."""
+    """Start a mesh with further flags; requests wait for as long as new workers take on a slow machine."""
     monkeypatch.setenv("PDMESH_ROUTER_QUEUE_WAIT_MS_MAX", "120000")
     with ExitStack() as stack:
         yield lambda *flags: stack.enter_context(Mesh(model_dir, tmp_path, *FEW, *flags))

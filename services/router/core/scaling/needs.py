@@ -47,20 +47,22 @@ class PrefillArrivals:
 
 
 class PrefillBacklog:
-    """Prompts wait: arrivals and the backlog spread over the time to clear it, over a worker's pace; never
-    more workers than texts.
+    """Prompts wait, in the router or at a worker behind another: arrivals and what waits spread over the time
+    to clear it, over a worker's pace; never more workers than texts.
     """
 
     def need(self, case: Case) -> Need | None:
         """Silent while nothing waits; one worker more than serves until a pace is measured."""
         signal, pace = case.signal, case.meter.tokens_per_busy_ms
-        if not signal.queued_requests:
-            return None
-        words = f"{signal.queued_requests} requests ({signal.queued_tokens} tokens) wait"
         texts = signal.queued_requests + signal.running_requests
+        waiting = texts - signal.busy
+        if waiting <= 0 or (pace is None and not signal.queued_requests):
+            return None
+        tokens = (signal.queued_tokens + signal.running_tokens) * waiting / texts
+        words = f"{waiting} requests ({tokens:.0f} tokens) wait"
         if pace is None:
             return Need(min(signal.serving + 1, texts), words)
-        rate = case.meter.tokens.per_ms(case.ahead_ms) + signal.queued_tokens / case.clear_ms
+        rate = case.meter.tokens.per_ms(case.ahead_ms) + tokens / case.clear_ms
         return Need(min(rate / pace, texts), words)
 
 
