@@ -7,6 +7,7 @@ from google.rpc import error_details_pb2
 from grpc_status import rpc_status
 
 from services.common.errors import (
+    BodyTooLarge,
     Cancelled,
     Code,
     DeadlinePassed,
@@ -14,10 +15,13 @@ from services.common.errors import (
     Invalid,
     MeshError,
     Refused,
+    TooManyConnections,
     by_reason,
 )
 
 DOMAIN = "pdmesh"
+FULL = "Concurrent RPC limit"
+"""How a server of gRPC begins to say that it has too many calls; its other exhaustion is a message's size."""
 _UNREACHABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL)
 
 
@@ -54,5 +58,8 @@ def _bare(code: grpc.StatusCode, message: str) -> MeshError:
         return DeadlinePassed(message)
     if code is grpc.StatusCode.CANCELLED:
         return Cancelled(message)
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        is_full = message.startswith(FULL)
+        return TooManyConnections(message) if is_full else BodyTooLarge(message)
     kind = Internal if code is grpc.StatusCode.DATA_LOSS else Invalid
     return kind(f"{code.name}: {message}")

@@ -39,8 +39,8 @@ class CallOptions:
 class RetryPolicy:
     """When a call is tried again. A mesh that says when to come again is not asked before that."""
 
-    attempts_max: int = 5
-    """Attempts without a token between them; 1 never tries again."""
+    attempts_max: int = 8
+    """Attempts without a token between them; 1 never tries again. These outlast a gateway's restart."""
     backoff_ms: float = 50.0
     """Pause before the second attempt where the mesh names none; doubled each time, jittered."""
     backoff_ms_max: float = 5_000.0

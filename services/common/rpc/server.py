@@ -17,7 +17,7 @@ from services.common.rpc.tls import server_credentials
 class RpcServer:
     """Listens on one port; `NOT_SERVING` until `set_serving`.
 
-    Servicers are added to `server` before `start`. Where the mesh has a secret, only health answers callers
+    Servicers are added to `server` before `start`. Past `calls_max` calls at once, gRPC itself refuses. Where the mesh has a secret, only health answers callers
     without it.
     """
 
@@ -28,11 +28,14 @@ class RpcServer:
         security: Security = OPEN,
         *,
         reuse_port: bool = False,
+        calls_max: int | None = None,
     ) -> None:
         # Without so_reuseport=0 two processes would share a port silently.
         options = [*transport_options(limits), ("grpc.so_reuseport", int(reuse_port))]
         gatekeepers = [Gatekeeper(security)] if security.secrets else []
-        self.server = grpc.aio.server(interceptors=gatekeepers, options=options)
+        self.server = grpc.aio.server(
+            interceptors=gatekeepers, options=options, maximum_concurrent_rpcs=calls_max
+        )
         self._security = security
         self.port = 0
         self._names = ("", *service_names)

@@ -26,7 +26,9 @@ class InferenceServer:
         reuse_port: bool = False,
     ) -> None:
         sizes = dataclasses.replace(limits, frame_size_bytes_max=limits.body_size_bytes_max)
-        self._rpc = RpcServer([SERVICE], sizes, security, reuse_port=reuse_port)
+        self._rpc = RpcServer(
+            [SERVICE], sizes, security, reuse_port=reuse_port, calls_max=limits.connections_max
+        )
         self._models = models
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(servicer, self._rpc.server)
 

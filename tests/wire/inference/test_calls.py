@@ -12,7 +12,14 @@ from pdmesh.inference.v1 import inference_pb2
 from pdmesh.inference.v1.inference_pb2_grpc import InferenceServiceStub
 from pdmesh.types.v1 import types_pb2
 from services.common.domain import Path
-from services.common.errors import InvalidField, MeshError, ModelNotFound, PromptTooLong, QueueFull
+from services.common.errors import (
+    BodyTooLarge,
+    InvalidField,
+    MeshError,
+    ModelNotFound,
+    PromptTooLong,
+    QueueFull,
+)
 from tests.wire.gateway.conftest import Edge
 from tests.wire.gateway.fake_router import Job
 
@@ -210,6 +217,13 @@ async def test_an_error_in_mid_stream_comes_after_what_there_was(
     assert list((await call.read()).deltas[0].token_ids) == [7]
     with pytest.raises(grpc.aio.AioRpcError, match="broken"):
         await call.read()
+
+
+async def test_too_large_a_message_is_refused(edge: Edge, mesh: AsyncClient) -> None:
+    with pytest.raises(BodyTooLarge):
+        await mesh.complete("tiny", "x" * (9 * 1024 * 1024)).whole()
+    edge.router.script = edge.says("x")
+    assert (await mesh.complete("tiny", "y").whole()).text == "x"
 
 
 async def test_a_client_that_leaves_frees_its_worker(edge: Edge, mesh: AsyncClient) -> None:
