@@ -37,6 +37,13 @@ def test_every_process_has_its_own_port_and_knows_the_router(ports: Iterator[int
     assert values(specs["decode-1"], "--routers") == [router]
 
 
+def test_every_worker_gets_all_adapters(ports: Iterator[int]) -> None:
+    specs = named(plan(UpSettings(model="m", lora_adapter=("a=/a", "b=/b")), ports, [0]))
+    for worker in ("prefill-1", "decode-1"):
+        assert values(specs[worker], "--lora-adapter") == ["a=/a", "b=/b"]
+    assert values(specs["gateway"], "--lora-adapter") == []
+
+
 def test_the_grpc_api_is_next_to_the_rest_api(ports: Iterator[int]) -> None:
     def port(**settings: int) -> str:
         specs = named(plan(UpSettings(model="m", **settings), ports, [0]))
