@@ -79,11 +79,16 @@ def small_exchange(rng: Random, split: Split) -> Exchange:
     return draw_scene(lambda: Scene(build(rng)), split).opening
 
 
+def small_conversation(rng: Random, size: SizeTokens, budget_tokens: int) -> Conversation:
+    """Short questions that need no context, as many as fit into the budget."""
+    return Conversation(system_prompt(rng), (), tuple(_small_exchanges(rng, size, budget_tokens)))
+
+
 def training_conversation(rng: Random, size: SizeTokens, budget_tokens: int) -> Conversation:
     """A scene and as many further exchanges as fit into the budget."""
     kind = rng.choices(tuple(SCENE_WEIGHTS), tuple(SCENE_WEIGHTS.values()))[0]
     if not kind:
-        return Conversation(system_prompt(rng), (), tuple(_small_exchanges(rng, size, budget_tokens)))
+        return small_conversation(rng, size, budget_tokens)
     scene = draw_scene(
         lambda: SCENES[kind](rng, size, _scene_budget_tokens(rng, kind, budget_tokens)), "train"
     )

@@ -22,6 +22,8 @@ class Stage:
     step_tokens: int = 4608
     copy_share: float = 0.05
     """Of rows that are pure copying exercises."""
+    small_share: float = 0.0
+    """Of the other rows, beyond what the corpus has, that are short questions only."""
     first_token_weight: float = 4.0
     """The first token of an answer decides what is copied, so it counts for more."""
 
@@ -29,6 +31,6 @@ class Stage:
 STAGES: tuple[Stage, ...] = (
     Stage(steps=40, row_tokens=(256,), rate_start=0.1),
     Stage(steps=460, row_tokens=(512, 256)),
-    Stage(steps=400, row_tokens=(512, 1024, 256), rate_end=0.7),
-    Stage(steps=450, row_tokens=(512, 2304, 256, 1024), rate_start=0.7, rate_end=0.01),
+    Stage(steps=400, row_tokens=(512, 1024, 256), rate_end=0.7, small_share=0.2),
+    Stage(steps=450, row_tokens=(512, 2304, 256, 1024), rate_start=0.7, rate_end=0.01, small_share=0.2),
 )

@@ -9,7 +9,7 @@ from random import Random
 from tokenizers import Tokenizer
 
 from tools.demo_model import chat
-from tools.demo_model.corpus import Conversation, training_conversation
+from tools.demo_model.corpus import Conversation, small_conversation, training_conversation
 
 FIRST_PLAIN_ID = 5
 """Ids below are the marks of :mod:`tools.demo_model.tokenizer`; padding is id 0."""
@@ -47,11 +47,13 @@ class RowMaker:
         """Number of tokens of ``text``."""
         return len(self._encode_short(text)) if len(text) < 80 else len(self._encode(text))
 
-    def row(self, index: str, length: int, copy_share: float) -> Row:
-        """One row of exactly ``length`` tokens."""
+    def row(self, index: str, length: int, copy_share: float, small_share: float = 0.0) -> Row:
+        """One row of exactly ``length`` tokens; so many are copying exercises, or small exchanges only."""
         rng = Random(f"row {self._seed} {index}")
         if rng.random() < copy_share:
             return copy_exercise(rng, length, self._tokenizer.get_vocab_size())
+        if small_share and rng.random() < small_share:
+            return self.conversation_row(small_conversation(rng, self.size, length - 8)).cut(length)
         return self.conversation_row(training_conversation(rng, self.size, length - 8)).cut(length)
 
     def conversation_row(self, conversation: Conversation) -> Row:
