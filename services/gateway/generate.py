@@ -41,7 +41,7 @@ class Generator:
     def _writer(self, exchange: Exchange, call: Call, format_type: FormatType) -> RestWriter:
         if call.generation.is_stream:
             return StreamedWriter(exchange, call, format_type, self._clock, self._limits, self._metrics)
-        return WholeWriter(exchange, call, format_type, self._clock)
+        return WholeWriter(exchange, call, format_type, self._clock, self._limits)
 
 
 def call_of(exchange: Exchange, caller: Caller, generation: Generation) -> Call:

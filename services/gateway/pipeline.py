@@ -157,7 +157,7 @@ class Pipeline:
             cancel=answer.on_gone,
         )
         try:
-            submission = Submission(self._streams, call, route, model, prepared.reading, answer)
+            submission = Submission(self._streams, call, route, model, prepared.reading, answer, self._clock)
             submission.submit(prompts, samplings)
         except MeshError:
             answer.take_back()

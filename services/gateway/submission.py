@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from services.common.clock import Clock
 from services.common.domain import FinishReason, Receipt, Request, Sampling
 from services.common.errors import MeshError
 from services.gateway.answer import Answer
@@ -67,6 +68,7 @@ class Submission:
         model: ServedModel,
         reading: Reading | None,
         answer: Answer,
+        clock: Clock,
     ) -> None:
         self._streams = streams
         self._call = call
@@ -74,6 +76,7 @@ class Submission:
         self._model = model
         self._reading = reading
         self._answer = answer
+        self._clock = clock
 
     def submit(self, prompts: "Sequence[array[int]]", samplings: Sequence[Sampling]) -> None:
         """Submit the first choice of each prompt, and see to the others."""
@@ -115,7 +118,7 @@ class Submission:
             tenant=call.caller.tenant,
             tenant_weight=call.caller.weight,
             service_class=call.service_class,
-            deadline_ms=call.deadline_ms,
+            deadline_ms=self._left_ms(),
             cache_salt=call.caller.cache_salt,
             strict_disaggregation=generation.strict_disaggregation,
             # Choices of one prompt belong together, and so to one worker.
@@ -125,6 +128,13 @@ class Submission:
         )
         delivered = generation.delivered.get(number)
         return request if delivered is None else dataclasses.replace(request, delivered=delivered)
+
+    def _left_ms(self) -> int | None:
+        """What is left of the caller's deadline; one that has passed is for the router to refuse."""
+        if self._call.deadline_ms is None:
+            return None
+        spent_ms = self._clock.now_ms() - self._call.received_ms
+        return max(1, int(self._call.deadline_ms - spent_ms))
 
     def _transcript(self, prompt: "array[int]") -> Transcript:
         """What makes pieces of one choice's tokens; plain text needs only the first."""

@@ -5,6 +5,7 @@
     │   ├── InvalidField         400  a field is missing, of the wrong type or out of range
     │   ├── PromptTooLong        400  prompt + max_tokens do not fit the model
     │   ├── RequestOverQuota     400  more tokens than the tenant's quota ever holds
+    │   ├── AnswerTooLarge       400  to be sent whole; a stream has no such bound
     │   ├── BodyTooLarge         413
     │   ├── HeadersTooLarge      431
     │   ├── RequestTooSlow       408
@@ -60,6 +61,7 @@ the gateway's `errors` module, which writes OpenAI's error body.
 from services.common.errors.tree import (
     AnswerLost,
     AnswerNotKept,
+    AnswerTooLarge,
     BadSetting,
     BodyTooLarge,
     Cancelled,
@@ -121,6 +123,7 @@ from services.common.errors.tree import (
 __all__ = [
     "AnswerLost",
     "AnswerNotKept",
+    "AnswerTooLarge",
     "BadSetting",
     "BodyTooLarge",
     "Cancelled",

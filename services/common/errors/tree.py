@@ -70,6 +70,12 @@ class RequestOverQuota(Invalid):
     reason = "request_over_quota"
 
 
+class AnswerTooLarge(Invalid):
+    """The answer outgrew what is kept of one that is sent whole."""
+
+    reason = "answer_too_large"
+
+
 class BodyTooLarge(Invalid):
     """The HTTP body is over its bound."""
 

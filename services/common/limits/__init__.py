@@ -31,6 +31,8 @@ class Limits:
     """Requests in flight per gateway; 503 past it."""
     choices_per_request_max: int = 128
     """Choices that one call may ask for, of all its prompts; 400 past it."""
+    answer_size_bytes_max: int = 32 * 1024 * 1024
+    """One answer that is sent whole, kept until its end; 400 past it, as a stream has no such bound."""
     client_buffer_bytes_max: int = 256 * 1024
     """Text waiting for one HTTP client that does not read; the request is cancelled past it."""
     frame_size_bytes_max: int = 16 * 1024 * 1024

@@ -59,6 +59,11 @@ class RestWriter:
         self._exchange.headers = (*self._exchange.headers, *self._quota_headers)
         self._exchange.respond(response)
 
+    def _refuse_late(self, error: MeshError) -> None:
+        """End the answer from here: free its workers, and say why."""
+        self._exchange.on_gone(error)
+        RestWriter.fail(self, error)
+
     def _headers(self) -> tuple[Header, ...]:
         took_ms = self._clock.now_ms() - self._exchange.request.received_ms
         own = (("openai-processing-ms", f"{took_ms:.0f}"), *self._quota_headers)

@@ -1,8 +1,10 @@
 """Several choices and prompts, echoes, details of tokens, classes and names, through the official client."""
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import openai
 import pytest
@@ -11,7 +13,8 @@ from services.common.domain import ServiceClass, StructuredKind, TokenLogprobs
 from services.common.domain.logprobs import logprobs
 from services.common.domain.tokens import tokens
 from services.common.errors import RetriesExhausted
-from tests.wire.gateway.conftest import Edge
+from services.common.limits import DEFAULTS
+from tests.wire.gateway.conftest import Edge, running_edge
 from tests.wire.gateway.fake_router import Job
 
 HELLO = [{"role": "user", "content": "Hello"}]
@@ -243,7 +246,7 @@ async def test_who_and_when_reach_the_router(edge: Edge, client: openai.AsyncOpe
     flex, urgent, plain = (job.request for job in edge.router.jobs)
     assert (flex.service_class, flex.session_key, flex.priority) == (ServiceClass.BATCH, "u", -3)
     assert (urgent.service_class, urgent.session_key) == (ServiceClass.INTERACTIVE, "s")
-    assert urgent.deadline_ms == 2000
+    assert 0 < urgent.deadline_ms <= 2000
     assert (plain.service_class, plain.session_key, plain.deadline_ms) == (ServiceClass.STANDARD, "", None)
 
 
@@ -314,3 +317,24 @@ async def test_tools_that_are_not_to_be_called_need_none(edge: Edge, client: ope
     edge.router.script = edge.says("x")
     tool = {"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}
     await client.chat.completions.create(model="tiny", messages=HELLO, tools=[tool], tool_choice="none")
+
+
+async def test_an_answer_that_outgrows_what_is_kept_of_it(
+    model_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is refused after all and its worker freed; as a stream it may be of any size."""
+    limits = dataclasses.replace(DEFAULTS, answer_size_bytes_max=1_000)
+    monkeypatch.setattr("services.gateway.main.DEFAULTS", limits)
+    async with (
+        running_edge(model_directory, grace_ms=200) as edge,
+        openai.AsyncOpenAI(base_url=f"{edge.url}/v1", api_key="none", max_retries=0) as client,
+    ):
+        edge.router.script = lambda job: job.send(edge.ids("many words " * 200))
+        with pytest.raises(openai.BadRequestError) as caught:
+            await client.chat.completions.create(model="tiny", messages=HELLO)
+        assert caught.value.code == "answer_too_large"
+        while not edge.router.jobs[0].is_cancelled:
+            await client.models.list()
+        edge.router.script = edge.says("many words " * 200)
+        chunks = [chunk async for chunk in await await_stream(client)]
+        assert text_of(chunks, 0) == "many words " * 200

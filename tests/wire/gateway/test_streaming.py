@@ -215,6 +215,33 @@ async def test_a_client_that_catches_up_misses_nothing(narrow_edge: Edge) -> Non
     await client.close()
 
 
+async def test_choices_of_a_client_that_catches_up_miss_nothing(narrow_edge: Edge) -> None:
+    client = await narrow_edge.client(receive_buffer_bytes=4096)
+    client.send(chat(n=2))
+    first = await narrow_edge.router.job(1)
+    first.send(narrow_edge.ids("<first>"))
+    second = await narrow_edge.router.job(2)
+    expected = ["<first>", ""]
+    while not (await narrow_edge.metrics())["pdmesh_gateway_paused_clients"]:
+        for index, job in enumerate((first, second)):
+            piece = f"{index}:{len(expected[index])} " * 40
+            expected[index] += piece
+            job.send(narrow_edge.ids(piece))
+        await asyncio.sleep(0)
+    first.end(types_pb2.FINISH_REASON_LENGTH)
+    second.send(narrow_edge.ids("end"))
+    second.end()
+    await client.head()
+    made = [event async for event in events(client) if event != "[DONE]"]
+    choices = [event["choices"][0] for event in made]
+    for index, text in enumerate((expected[0], expected[1] + "end")):
+        own = [choice for choice in choices if choice["index"] == index]
+        assert "".join(choice["delta"].get("content", "") for choice in own) == text
+        assert own[-1]["finish_reason"] == ("length", "stop")[index]
+        assert sum(choice["finish_reason"] is not None for choice in own) == 1
+    await client.close()
+
+
 async def test_a_stream_may_end_while_its_client_is_behind(narrow_edge: Edge) -> None:
     client = await narrow_edge.client(receive_buffer_bytes=4096)
     client.send(chat())
