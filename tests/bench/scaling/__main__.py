@@ -2,7 +2,7 @@
 
 burst  50 streams, then 200 for a minute, then 50, with autoscaling
 fixed  the same without it
-trace  20 minutes of a trace of real arrivals, at 8 times their pace, with autoscaling
+trace  10 minutes of a trace of real arrivals, at 8 times their pace, with autoscaling
 
 Writes tests/bench/results/scaling-NAME.{json,png}. Exit code 1 when a promise is broken that should hold,
 or all hold without autoscaling, or a stream fails.
@@ -48,16 +48,16 @@ class Experiment:
 
 def experiments(*, brief: bool) -> dict[str, Experiment]:
     """All by name; brief ones only show that they run."""
-    quiet_s, burst_s = (20.0, 40.0) if brief else (30.0, 60.0 * SLOWER)
+    quiet_s, burst_s = (20.0, 40.0) if brief else (7.0 * SLOWER, 60.0 * SLOWER)
     phases = f"{quiet_s:.0f}:50,{burst_s:.0f}:200,{quiet_s:.0f}:50"
     counted = (quiet_s, quiet_s + burst_s)
     burst = ("burst", "--phases", phases)
-    trace = ("trace", "--file", str(TRACE), "--seconds", "60" if brief else "600", "--speed", "2")
+    trace = ("trace", "--file", str(TRACE), "--seconds", "60" if brief else "600", "--speed", "1")
     return {
         "burst": Experiment("50, 200, 50 streams, autoscaling", burst, counted_s=counted),
         "fixed": Experiment("50, 200, 50 streams, one worker of each", burst, False, counted_s=counted),
         "trace": Experiment(
-            "20 minutes of arrivals at Azure's conversation service (CC-BY 4.0), at 8 times their pace",
+            "10 minutes of arrivals at Azure's conversation service (CC-BY 4.0), at 8 times their pace",
             trace,
             tiers=Tiers(most=6, spares=1),
         ),

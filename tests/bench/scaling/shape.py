@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-SLOWER = 4.0
+SLOWER = 8.0
 """Everything runs so many times slower than life, because clients, mesh and all workers share few cores."""
 
 

@@ -1,4 +1,4 @@
-"""Asks the router twice a second how its tiers are."""
+"""Asks the router once a second how its tiers are."""
 
 import asyncio
 import contextlib
@@ -10,7 +10,7 @@ from services.cli.operator.client import OperatorClient
 from services.common.domain import Role
 from services.common.errors import MeshError
 
-INTERVAL_S = 0.5
+INTERVAL_S = 1.0
 
 
 async def watch(router: str, is_over: Callable[[], bool]) -> list[dict[str, Any]]:

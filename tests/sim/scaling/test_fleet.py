@@ -5,9 +5,10 @@ from dataclasses import replace
 import pytest
 
 from services.common.domain import FinishReason, Role
-from services.router.core.events import ScalerAttached, ScalerDetached
+from services.router.core.events import Drain, ScalerAttached, ScalerDetached
 from services.router.core.fleet import WorkerState
 from services.router.core.scaling.rules import ScalingConfig, TierRules
+from services.router.core.scaling.scaling import ADVICE_TTL_MS, ADVISED_MAX
 from tests.sim.invariants import check
 from tests.sim.world import CONFIG, World
 
@@ -181,3 +182,27 @@ def test_refused_requests_count_as_wanted():
     callers = [world.submit(gateway, 10, 60) for _ in range(100)]
     assert sum(1 for c in callers if c.outcomes) > 10
     assert world.core.state.demand_of("m").decode.arrived_requests == 100
+
+
+def test_a_worker_that_an_operator_drains_is_replaced():
+    world = world_of()
+    for name in "ab":
+        world.add_worker(Role.DECODE, name)
+    world.run(1_000.0)
+    world.feed(Drain("a"))
+    world.run(2_000.0)
+    watched = world.core.scaling.tiers["m", Role.DECODE]
+    assert (watched.decision.desired, watched.signal.attached, watched.decision.coming) == (2, 1, 1)
+
+
+def test_advice_that_nobody_asks_for_is_forgotten():
+    world = world_of()
+    world.add_worker(Role.DECODE, "a")
+    scaling = world.core.scaling
+    for most in range(100):
+        scaling.advice("m", Role.DECODE, replace(RULES, replicas_max=most + 1), world.now_ms)
+    assert len(scaling._advised) == ADVISED_MAX
+    newest = scaling.advice("m", Role.DECODE, replace(RULES, replicas_max=100), world.now_ms)
+    assert newest.decision.desired == 1
+    scaling.settle(world.now_ms + ADVICE_TTL_MS + 1_000)
+    assert not scaling._advised

@@ -25,7 +25,7 @@ def observe(
     return TierSignal(
         serving=len(serving),
         at_hand=sum(1 for w in at_hand if not w.leaves and w.flips_to is None),
-        attached=count_attached(pool, tier, retiring),
+        attached=count_attached(pool, tier),
         queued_requests=queued,
         queued_tokens=queued_tokens,
         running_requests=_running(members, tier),
@@ -38,10 +38,10 @@ def observe(
     )
 
 
-def count_attached(pool: Pool, tier: Role, retiring: Collection[int]) -> int:
-    """Workers of a tier that are not being taken away."""
+def count_attached(pool: Pool, tier: Role) -> int:
+    """Workers of a tier that are to stay, whoever drains the others."""
     members = (w for w in pool.workers.values() if is_of_tier(w, tier))
-    return sum(1 for w in members if w.session not in retiring and not w.leaves)
+    return sum(1 for w in members if w.state is not WorkerState.DRAINING)
 
 
 def _running(members: Iterable[Worker], tier: Role) -> int:

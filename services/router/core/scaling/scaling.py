@@ -17,8 +17,10 @@ from services.router.core.scaling.tier import Decision, TierScaler
 from services.router.core.state import State
 
 TIERS = (Role.PREFILL, Role.DECODE)
-ADVISED_MAX = 256
+ADVISED_MAX = 64
 """Tiers under rules of somebody else's that are watched; past it the one longest unasked is forgotten."""
+ADVICE_TTL_MS = 600_000.0
+"""A tier under such rules that nobody has asked about for so long is forgotten."""
 
 Key = tuple[str, Role]
 Advised = tuple[str, Role, TierRules]
@@ -31,6 +33,7 @@ class Watched:
     scaler: TierScaler
     signal: TierSignal = field(default_factory=TierSignal)
     decision: Decision | None = None
+    asked_ms: float = 0.0
 
 
 class Scaling:
@@ -62,18 +65,21 @@ class Scaling:
                 self._advised.popitem(last=False)
             if (pool := self._state.fleet.pools.get(model)) is not None:
                 self._judge(watched, pool, tier, now_ms)
+        watched.asked_ms = now_ms
         self._advised.move_to_end(key)
         return watched
 
     def attached(self, model: str, tier: Role) -> int:
-        """Workers of a tier that are there at this moment and are not being taken away."""
-        return count_attached(self._state.fleet.pools[model], tier, self.steward.retiring)
+        """Workers of a tier that are there at this moment, but for those that drain."""
+        return count_attached(self._state.fleet.pools[model], tier)
 
     def settle(self, now_ms: float) -> None:
         """Judge every tier when it is time, and do what it takes."""
         if now_ms < self._due_ms:
             return
         self._due_ms = now_ms + self.config.interval_ms
+        while self._advised and now_ms - next(iter(self._advised.values())).asked_ms > ADVICE_TTL_MS:
+            self._advised.popitem(last=False)
         for (model, tier, _), watched in self._advised.items():
             if (pool := self._state.fleet.pools.get(model)) is not None:
                 self._judge(watched, pool, tier, now_ms)

@@ -14,7 +14,7 @@ class TierSignal:
     at_hand: int = 0
     """Loaded workers that could serve at once: spares, and those being taken away."""
     attached: int = 0
-    """All workers of the tier that are not being taken away."""
+    """All workers of the tier but those that drain."""
     queued_requests: int = 0
     queued_tokens: int = 0
     running_requests: int = 0
