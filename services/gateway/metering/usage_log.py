@@ -11,6 +11,7 @@ import os
 import tempfile
 import uuid
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -38,9 +39,8 @@ def usage_directory(setting: str, store: str) -> Path:
         base.mkdir(mode=0o700, parents=bool(setting), exist_ok=True)
         if (base.is_symlink() and not setting) or base.stat().st_uid != os.getuid():
             raise BadSetting(f"--usage-dir: {base} belongs to somebody else", field="usage_dir")
-        directory.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
-        raise BadSetting(f"--usage-dir: {directory}: {error.strerror}", field="usage_dir") from None
+        raise BadSetting(f"--usage-dir: {base}: {error.strerror}", field="usage_dir") from None
     return directory
 
 
@@ -56,6 +56,7 @@ class UsageLog:
     @classmethod
     def create(cls, directory: Path) -> "UsageLog":
         """A new, empty one; raises `OSError`."""
+        directory.mkdir(mode=0o700, exist_ok=True)  # the last to leave removes it
         path = directory / (uuid.uuid4().hex + SUFFIX)
         unseen = path.with_suffix(".new")  # until it is locked, or somebody would take it for abandoned
         descriptor = os.open(unseen, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -101,9 +102,11 @@ class UsageLog:
             self._size_bytes = 0
 
     def remove(self) -> None:
-        """Everything in it has been counted, and nothing follows."""
+        """Everything in it has been counted, and nothing follows. An empty directory goes too."""
         self.path.unlink(missing_ok=True)
         self.close()
+        with suppress(OSError):
+            self.path.parent.rmdir()
 
     def close(self) -> None:
         """Let go of it: from now on it is anybody's."""

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import grpc
+import openai
 import pytest
 
 from pdmesh.inference.v1 import inference_pb2, inference_pb2_grpc
@@ -146,6 +147,19 @@ async def test_grpc_callers_have_the_same_quota(model_directory: Path, tmp_path:
                     pass
         assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert "2 requests a minute" in str(refused.value.details())
+
+
+async def test_openais_client_understands_limits(model_directory: Path, tmp_path: Path) -> None:
+    async with limited(model_directory, tmp_path, requests_per_minute=1, tokens_per_minute=500) as it:
+        url, key = f"{it.edge.url}/v1", it.keys.acme
+        async with openai.AsyncOpenAI(base_url=url, api_key=key, max_retries=0) as client:
+            ask = client.completions.with_raw_response.create
+            answered = await ask(model="tiny", prompt="Hi", max_tokens=5)
+            assert answered.headers["x-ratelimit-remaining-requests"] == "0"
+            with pytest.raises(openai.RateLimitError) as refused:
+                await ask(model="tiny", prompt="Hi", max_tokens=5)
+        assert refused.value.code == "rate_limit_exceeded"
+        assert float(refused.value.response.headers["retry-after"]) > 50
 
 
 async def test_two_gateways_share_one_quota(model_directory: Path, tmp_path: Path, redis_url: str) -> None:

@@ -66,7 +66,7 @@ async def test_what_a_killed_gateway_had_booked_is_counted_once_by_another(
         assert successor.metric("adopted_total") + third.metric("adopted_total") == 9
         for gateway in (successor, third):
             await gateway.meter.close()
-        assert list(directory.iterdir()) == []
+        assert list(tmp_path.iterdir()) == []
 
 
 def _days() -> list[str]:
