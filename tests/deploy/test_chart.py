@@ -1,0 +1,206 @@
+"""The Helm chart: valid for Kubernetes, and every flag in it one that the command line takes."""
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+
+from services.cli.serve import parse
+from services.router.core.scaling.rules import TierRules
+from services.router.keda_trigger import parse as parse_trigger
+from tests.deploy.chart import VALUES, Manifest, RenderFailed, of_kind, pods, render
+
+KUBERNETES = ("1.29", "1.33")
+"""The oldest that the chart allows, and a recent one."""
+MODEL = "model.path=/models/demo"
+EVERYTHING = (
+    MODEL,
+    *("mesh.secret=mesh", "gateway.tenantsSecret=tenants", "gateway.tlsSecret=tls"),
+    *("model.hubTokenSecret=hub", "model.claim=models", "monitors.enabled=true"),
+    *("prefill.devices.rdma/ib=1", "decode.env[0].name=UCX_TLS", "decode.env[0].value=rc"),
+)
+CASES = {
+    "defaults": ("", MODEL),
+    "laptop": ("laptop.yaml",),
+    "1p1d": ("1p1d.yaml", MODEL),
+    "llama": ("llama-3.3-70b-fp8-h100.yaml",),
+    "hpa": ("hpa.yaml", MODEL),
+    "prometheus": ("", MODEL, "prefill.autoscaling.by=prometheus", "decode.autoscaling.by=prometheus"),
+    "keda": ("", MODEL, "prefill.autoscaling.by=keda", "decode.autoscaling.by=keda", "router.replicas=3"),
+    "everything": ("", *EVERYTHING),
+}
+CRDS = {
+    (crd["group"], crd["kind"]): crd
+    for file in sorted(Path(__file__).with_name("crds").glob("*.json"))
+    for crd in [json.loads(file.read_text())]
+}
+
+
+@pytest.fixture(params=CASES, ids=str)
+def manifests(request: pytest.FixtureRequest) -> tuple[Manifest, ...]:
+    return render(*CASES[request.param])
+
+
+def closed(schema: Any) -> Any:
+    """A CRD's schema in which an unknown field is an error, as `kubectl apply` warns of it."""
+    if isinstance(schema, list):
+        return [closed(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    made = {name: closed(part) for name, part in schema.items()}
+    if isinstance(schema.get("properties"), dict) and schema.get("type") == "object":
+        made.setdefault("additionalProperties", bool(schema.get("x-kubernetes-preserve-unknown-fields")))
+    if made.pop("x-kubernetes-int-or-string", False):
+        return {"type": ["integer", "string"]}
+    return made
+
+
+def validate(manifest: Manifest, kubernetes: str) -> None:
+    group = manifest["apiVersion"].partition("/")[0]
+    crd = CRDS.get((group, manifest["kind"]))
+    if crd is None:
+        kubernetes_validate.validate(manifest, kubernetes, strict=True)
+        return
+    assert manifest["apiVersion"].partition("/")[2] == crd["version"]
+    schema = closed(crd["schema"])
+    schema["properties"]["metadata"] = {"type": "object"}
+    jsonschema.validate(manifest, schema)
+
+
+def test_every_values_file_is_a_case() -> None:
+    assert {file.name for file in VALUES.glob("*.yaml")} <= {case[0] for case in CASES.values()}
+
+
+@pytest.mark.parametrize("kubernetes", KUBERNETES)
+def test_manifests_are_valid(manifests: tuple[Manifest, ...], kubernetes: str) -> None:
+    for manifest in manifests:
+        validate(manifest, kubernetes)
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil"),
+    [
+        ("Deployment", lambda m: m["spec"]["template"]["spec"]["containers"][0].update(imagee="x")),
+        ("ScaledObject", lambda m: m["spec"].update(minReplicas=1)),
+        ("PodMonitor", lambda m: m["spec"].update(podMetricsEndpoints="none")),
+    ],
+)
+def test_validation_can_fail(kind: str, spoil: Any) -> None:
+    found = of_kind(render("llama-3.3-70b-fp8-h100.yaml"), kind)
+    manifest = json.loads(json.dumps(next(iter(found.values()))))
+    validate(manifest, KUBERNETES[-1])
+    spoil(manifest)
+    with pytest.raises((kubernetes_validate.ValidationError, jsonschema.ValidationError)):
+        validate(manifest, KUBERNETES[-1])
+
+
+def test_every_flag_is_one_that_the_command_takes(manifests: tuple[Manifest, ...]) -> None:
+    for component, pod in pods(manifests).items():
+        if component == "redis":
+            continue
+        serve, service, *flags = pod["containers"][0]["args"]
+        assert (serve, service) == ("serve", component)
+        settings = importlib.import_module(f"services.{service}.settings").Settings
+        read, _ = parse(service, settings, [flag.replace("$(POD_IP)", "127.0.0.1") for flag in flags])
+        assert read.service is not None
+
+
+def test_probes_and_ports_agree_with_the_flags(manifests: tuple[Manifest, ...]) -> None:
+    for component, pod in pods(manifests).items():
+        container = pod["containers"][0]
+        ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+        flags = dict(
+            flag[2:].split("=", 1) for flag in container["args"] if flag.startswith("--") and "=" in flag
+        )
+        for name, port in (
+            ("http", "port"),
+            ("metrics", "metrics-port"),
+            ("side-channel", "side-channel-port"),
+        ):
+            if name in ports:
+                assert flags[port] == str(ports[name]), component
+        for probe in ("readinessProbe", "livenessProbe", "startupProbe"):
+            asked = container.get(probe, {})
+            for kind in ("httpGet", "tcpSocket", "grpc"):
+                if kind in asked:
+                    assert asked[kind]["port"] in {*ports, *ports.values()}, (component, probe)
+
+
+def test_every_service_reaches_a_pod_and_every_budget_too(manifests: tuple[Manifest, ...]) -> None:
+    workloads = of_kind(manifests, "Deployment") | of_kind(manifests, "StatefulSet")
+    labels = [workload["spec"]["template"]["metadata"]["labels"] for workload in workloads.values()]
+    for kind in ("Service", "PodDisruptionBudget", "NetworkPolicy", "PodMonitor"):
+        for manifest in of_kind(manifests, kind).values():
+            spec = manifest["spec"]
+            selector = spec.get("podSelector") or spec["selector"]
+            wanted = selector.get("matchLabels", selector)
+            assert sum(wanted.items() <= found.items() for found in labels) == 1, (kind, manifest["metadata"])
+
+
+def test_pods_run_without_privileges_and_with_time_to_drain(manifests: tuple[Manifest, ...]) -> None:
+    for component, pod in pods(manifests).items():
+        assert pod["securityContext"]["runAsNonRoot"], component
+        container = pod["containers"][0]
+        security = container["securityContext"]
+        assert security["readOnlyRootFilesystem"]
+        assert security["capabilities"] == {"drop": ["ALL"]}
+        written = {mount["mountPath"] for mount in container["volumeMounts"]}
+        assert written & {"/tmp", "/data"}, component
+        grace = [flag for flag in container["args"] if flag.startswith("--grace-ms=")]
+        for flag in grace:
+            assert pod["terminationGracePeriodSeconds"] * 1000 > int(flag.partition("=")[2])
+
+
+def test_a_worker_has_time_to_load_and_is_not_killed_for_draining() -> None:
+    for component, pod in pods(render("llama-3.3-70b-fp8-h100.yaml")).items():
+        if component not in ("prefill", "decode"):
+            continue
+        container = pod["containers"][0]
+        startup = container["startupProbe"]
+        assert startup["periodSeconds"] * startup["failureThreshold"] >= 1_800
+        assert "grpc" in startup, "serving by its own word: it has generated tokens"
+        assert "tcpSocket" in container["livenessProbe"]
+        assert container["resources"]["limits"]["nvidia.com/gpu"] == 2
+        assert "--tensor-parallel-size=2" in container["args"]
+        assert pod["nodeSelector"]["nvidia.com/gpu.product"].startswith("NVIDIA-H100")
+
+
+def test_every_router_is_known_to_gateways_and_workers() -> None:
+    found = pods(render(*CASES["keda"]))
+    names = [f"test-router-{n}.test-router.serving.svc:9000" for n in range(3)]
+    gateway = [flag for flag in found["gateway"]["containers"][0]["args"] if flag.startswith("--router=")]
+    assert gateway == [f"--router={name}" for name in names]
+    for tier in ("prefill", "decode"):
+        assert f"--routers={','.join(names)}" in found[tier]["containers"][0]["args"]
+
+
+@pytest.mark.parametrize("case", ["keda", "llama"])
+def test_the_router_takes_the_metadata_of_every_keda_trigger(case: str) -> None:
+    for component, manifest in of_kind(render(*CASES[case]), "ScaledObject").items():
+        triggers = manifest["spec"]["triggers"]
+        assert len({trigger["name"] for trigger in triggers}) == len(triggers) > 1
+        read = [parse_trigger(trigger["metadata"], lambda _: TierRules()) for trigger in triggers]
+        assert {trigger.tier.name.lower() for trigger in read} == {component}
+        assert sum(trigger.rules.replicas_min for trigger in read) == manifest["spec"]["minReplicaCount"]
+        formula = manifest["spec"]["advanced"]["scalingModifiers"]["formula"]
+        assert formula.split(" + ") == [trigger["name"] for trigger in triggers]
+
+
+def test_the_prometheus_variant_asks_for_a_metric_that_exists() -> None:
+    known = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
+    for manifest in of_kind(render(*CASES["prometheus"]), "ScaledObject").values():
+        query = manifest["spec"]["triggers"][0]["metadata"]["query"]
+        assert f"`{query.partition('(')[2].partition('{')[0]}`" in known
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [((), "model.path is needed"), ((MODEL, "prefill.autoscaling.by=magic"), "not magic")],
+)
+def test_what_cannot_be_rendered_is_said(settings: tuple[str, ...], words: str) -> None:
+    with pytest.raises(RenderFailed, match=words):
+        render("", *settings)
