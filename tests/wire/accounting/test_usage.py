@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from services.cli.main import main
 from services.common.store.client import RedisClient
 from tests.wire.accounting.conftest import Keys, keys_of, limited
 from tests.wire.accounting.test_quota import answer_of
@@ -79,6 +80,18 @@ async def test_the_report_is_json_or_csv_for_the_days_and_tenant_asked_for(
         assert (line["tenant"], line["requests"]) == ("acme", "1")
         assert await it.keys.rows(it.edge.port, span + "&tenant=other") == []
         assert await it.keys.rows(it.edge.port, "?day=2020-02-29") == []
+
+
+async def test_the_command_shows_the_same(
+    model_directory: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with limited(model_directory, tmp_path) as it:
+        await it.ask()
+        told = ["usage", "--url", it.edge.url, "--api-key", it.keys.admin, "--tenant", "acme", "--json"]
+        assert await asyncio.to_thread(main, told) == 0
+        assert json.loads(capsys.readouterr().out) == await it.keys.rows(it.edge.port)
+        assert await asyncio.to_thread(main, [*told, "--day", "never"]) == 1
+        assert "day: must be a date" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
