@@ -26,6 +26,7 @@ from services.gateway.openai.completion import parse_completion
 from services.gateway.openai.completion_format import CompletionFormat
 from services.gateway.openai.format import FormatType
 from services.gateway.parts import Authenticator, Everybody
+from services.gateway.tokenizing import Tokenizing
 
 _log = logging.getLogger("pdmesh.request")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:@/+=-]+")
@@ -47,6 +48,7 @@ class Api:
         authenticator: Authenticator | None = None,
         *,
         idempotency: Idempotency,
+        tokenizing: Tokenizing,
         usage: UsageReport | None = None,
         metrics_for_admins: bool = False,
     ) -> None:
@@ -64,6 +66,8 @@ class Api:
         add = self._routes.add
         add("POST", "/v1/chat/completions", lambda x: self._generate(x, parse_chat, ChatFormat))
         add("POST", "/v1/completions", lambda x: self._generate(x, parse_completion, CompletionFormat))
+        add("POST", "/tokenize", tokenizing.tokenize)
+        add("POST", "/detokenize", tokenizing.detokenize)
         add("GET", "/v1/models", self._list_models)
         add("GET", "/v1/models/*", self._describe_model)
         add("GET", "/health", self._health)

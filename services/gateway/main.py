@@ -32,6 +32,7 @@ from services.gateway.routing import ModelsFile, Routes
 from services.gateway.settings import Settings
 from services.gateway.tenants.tenancy import Tenancy
 from services.gateway.tls import Tls
+from services.gateway.tokenizing import Tokenizing
 
 RENDER_THREADS = 2
 """Threads for long prompts; tokenising is one core's work each."""
@@ -80,6 +81,7 @@ async def serve(
             clock,
             tenancy.authenticator,
             idempotency=idempotency,
+            tokenizing=Tokenizing(pipeline, models, threads, limits),
             usage=accounting.report,
             metrics_for_admins=settings.metrics_for_admins,
         )

@@ -11,7 +11,6 @@ import grpc.aio
 
 from pdmesh.inference.v1 import inference_pb2, inference_pb2_grpc
 from services.common.clock import Clock
-from services.common.domain import Sampling
 from services.common.domain.tokens import tokens
 from services.common.errors import Cancelled, Internal, MeshError, SlowReader
 from services.common.limits import Limits
@@ -33,9 +32,8 @@ from services.gateway.models import Models, ServedModel
 from services.gateway.openai.generation import Generation, Prompt, TokenPrompt
 from services.gateway.parts import Authenticator
 from services.gateway.pipeline import Pipeline
-from services.gateway.rendering import Renderer
-from services.gateway.request_id import new_request_id
 from services.gateway.tenants import Caller
+from services.gateway.tokenizing import model_for, text_of
 
 SERVICE = "pdmesh.inference.v1.InferenceService"
 
@@ -115,7 +113,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         async def answer(caller: Caller, line: LogLine) -> inference_pb2.DetokenizeResponse:
             prompt = TokenPrompt(tokens(request.token_ids), "token_ids")
             model = self._model(request.model, caller, prompt, line)
-            text = await self._in_thread(_text_of, prompt, model.renderer)
+            text = await self._in_thread(text_of, prompt, model.renderer)
             return inference_pb2.DetokenizeResponse(text=text)
 
         return await self._translated("Detokenize", context, answer)
@@ -199,14 +197,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
 
     def _model(self, name: str, caller: Caller, prompt: Prompt, line: LogLine) -> ServedModel:
         """The model that would answer such a prompt."""
-        generation = Generation(name, (prompt,), Sampling(max_tokens=1))
-        return self._pipeline.model_of(Call(new_request_id(), generation, line.received_ms, caller))
+        return model_for(self._pipeline, name, caller, prompt)
 
     async def _in_thread(self, work: Callable[..., Answer], *arguments: object) -> Answer:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
-
-
-def _text_of(prompt: TokenPrompt, renderer: Renderer) -> str:
-    """The text of tokens; raises `InvalidField` on ids outside the vocabulary."""
-    detokenizer = renderer.open_detokenizer()
-    return detokenizer.push(prompt.render(renderer)) + detokenizer.finish()

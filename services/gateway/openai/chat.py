@@ -74,7 +74,7 @@ def parse_chat(body: bytes, limits: Limits) -> Generation:
     tools = tool_use_of(fields.tools, fields.tool_choice, in_parallel=in_parallel)
     return Generation(
         **common_of(fields, body, limits),
-        prompts=(_prompt(fields, tools),),
+        prompts=(chat_prompt(fields, tools),),
         sampling=sampling_of(fields, max_tokens, max_tokens_field, _alternatives(fields)),
         max_tokens_field=max_tokens_field,
         tools=tools,
@@ -82,7 +82,8 @@ def parse_chat(body: bytes, limits: Limits) -> Generation:
     )
 
 
-def _prompt(fields: ChatBody, tools: ToolUse | None) -> ChatPrompt:
+def chat_prompt(fields: ChatBody, tools: ToolUse | None) -> ChatPrompt:
+    """The conversation and what its template is told; raises `InvalidField`."""
     continues_last = bool(fields.continue_final_message)
     if continues_last and fields.add_generation_prompt:
         raise InvalidField(

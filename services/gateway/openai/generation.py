@@ -34,10 +34,12 @@ class TextPrompt:
 
     text: str
     field_name: str = "prompt"
+    begins: bool = True
+    """Whether the tokenizer's own beginning stands before it."""
 
     def render(self, renderer: Renderer) -> "array[int]":
         """The prompt's token ids."""
-        return renderer.text(self.text)
+        return renderer.text(self.text, add_special_tokens=self.begins)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +52,8 @@ class TokenPrompt:
     def render(self, renderer: Renderer) -> "array[int]":
         """The prompt's token ids; raises `InvalidField` on ids outside the vocabulary."""
         if self.ids and max(self.ids) >= renderer.vocabulary_size:
-            size = renderer.vocabulary_size
-            raise InvalidField(f"prompt: token ids must be below {size}, the vocabulary", field="prompt")
+            size, name = renderer.vocabulary_size, self.field_name
+            raise InvalidField(f"{name}: token ids must be below {size}, the vocabulary", field=name)
         return self.ids
 
 

@@ -36,9 +36,9 @@ class Renderer:
         text = self._template.render(messages, variables, continues_last=continues_last)
         return self._encode(text, add_special_tokens=False)
 
-    def text(self, prompt: str) -> "array[int]":
+    def text(self, prompt: str, *, add_special_tokens: bool = True) -> "array[int]":
         """The prompt of a plain text, begun as the tokenizer begins one."""
-        return self._encode(prompt, add_special_tokens=True)
+        return self._encode(prompt, add_special_tokens=add_special_tokens)
 
     def words(self, texts: Iterable[str]) -> tuple[tuple[int, ...], ...]:
         """Each text's token ids, at the beginning of a line and, where they differ, within one."""
@@ -66,6 +66,10 @@ class Renderer:
     def token(self, token_id: int) -> tuple[str, bytes]:
         """One token's text and bytes; several tokens may make one character, shown as U+FFFD then."""
         return self._decoding.token(token_id)
+
+    def names(self, ids: Iterable[int]) -> list[str]:
+        """Tokens as the vocabulary writes them; empty for numbers that it has no token for."""
+        return [self._tokenizer.id_to_token(token_id) or "" for token_id in ids]
 
     def _encode(self, text: str, *, add_special_tokens: bool) -> "array[int]":
         # `encode` would hold the interpreter lock throughout; the batch call lets other threads run.
