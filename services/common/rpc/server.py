@@ -17,8 +17,8 @@ from services.common.rpc.tls import server_credentials
 class RpcServer:
     """Listens on one port; `NOT_SERVING` until `set_serving`.
 
-    Servicers are added to `server` before `start`. Past `calls_max` calls at once, gRPC itself refuses. Where the mesh has a secret, only health answers callers
-    without it.
+    Servicers are added to `server` before `start`. Past `calls_max` calls at once, gRPC itself refuses. Where
+    the mesh has a secret, only health answers callers without it.
     """
 
     def __init__(

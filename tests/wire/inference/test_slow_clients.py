@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import logging
 from array import array
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -46,6 +47,11 @@ REQUEST = inference_pb2.GenerateRequest(
 )
 
 
+def logged(caplog: pytest.LogCaptureFixture, error: str) -> bool:
+    """Whether a call's log line says so."""
+    return any(getattr(record, "error", "") == error for record in caplog.records)
+
+
 async def feed(job: Job, rounds: int = ROUNDS_MAX) -> None:
     """Tokens without end (a gateway does not count them), until it is cut off."""
     for _ in range(rounds):
@@ -57,8 +63,12 @@ async def feed(job: Job, rounds: int = ROUNDS_MAX) -> None:
 
 
 @pytest.mark.parametrize("narrow_edge", [LITTLE_ROOM, LITTLE_TIME], indirect=True)
-async def test_one_that_never_reads_is_cut_off_alone(narrow_edge: Edge) -> None:
+async def test_one_that_never_reads_is_cut_off_alone(
+    narrow_edge: Edge, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its call is over at the gateway although it still does not read."""
     edge = narrow_edge
+    caplog.set_level(logging.INFO, "pdmesh.request")
     async with stalled(edge) as channel, AsyncClient(edge.grpc) as other:
         slow = InferenceServiceStub(channel).Generate(REQUEST)
         job = await edge.router.job()
@@ -71,11 +81,13 @@ async def test_one_that_never_reads_is_cut_off_alone(narrow_edge: Edge) -> None:
         beside.end()
         assert (await reading).choices[0].token_ids == [1, 2]
         assert not beside.is_cancelled
+        while not logged(caplog, "slow_reader"):
+            await asyncio.sleep(0.01)
+        assert (await edge.metrics())["pdmesh_gateway_slow_readers_total"] == 1
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             async for _ in slow:
                 pass
-        print(caught.value.code(), caught.value.details())
-        assert (await edge.metrics())["pdmesh_gateway_slow_readers_total"] == 1
+        assert caught.value.code() is grpc.StatusCode.CANCELLED
 
 
 async def test_one_that_pauses_gets_everything_in_fewer_messages(edge: Edge) -> None:
