@@ -18,6 +18,7 @@ from services.common.rpc import RpcServer
 from services.common.telemetry import serve_metrics
 from services.common.version import VERSION
 from services.common.worker.attachment import Attachment
+from services.common.worker.deep_health import DeepHealth
 from services.common.worker.engine_arguments import EngineArguments
 from services.common.worker.factory import create_engine
 from services.common.worker.identity import reachable_address, require_free
@@ -121,6 +122,7 @@ class Worker:
         self.reporter = LoadReporter(engine, settings.load_interval_ms)
         if registration.is_shared:
             shell.divide(registration.capacity)
+        self._health = DeepHealth(engine, lambda: shell.steps, settings.deep_check_interval_ms)
         self._attachments = [
             Attachment(
                 address,
@@ -143,8 +145,10 @@ class Worker:
                 attached = [tasks.create_task(a.run()) for a in self._attachments]
                 others = [tasks.create_task(self.reporter.run(self._attachments))]
                 others.append(tasks.create_task(self._watch_engine()))
+                checking = tasks.create_task(self._health.run(server))
                 others.append(tasks.create_task(self._announce(ready)))
                 await stop.wait()
+                checking.cancel()  # a good check must not make a leaving worker ready again
                 await server.set_serving(False)
                 await self._drain()
                 await asyncio.wait(attached)

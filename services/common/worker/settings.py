@@ -37,6 +37,9 @@ class WorkerSettings:
     )
     handoff_lease_ms: int = setting(DEFAULTS.handoff_lease_ms, "How long offered KV is kept", least=1)
     load_interval_ms: int = setting(250, "Time between two load reports to each router", least=1)
+    deep_check_interval_ms: int = setting(
+        30_000, "An engine idle for so long must generate a few tokens to stay ready; 0 is off", least=0
+    )
     grace_ms: int = setting(
         DEFAULTS.shutdown_grace_ms, "Time to finish what is in flight after SIGTERM", least=0
     )

@@ -39,6 +39,8 @@ class Shell:
         self._cached = CachedBlocks(DEFAULTS.kv_snapshot_tokens_max)
         self._grants: Grants[Session] | None = None
         self._leaving = False
+        self.steps = 0
+        """Engine steps with news so far."""
         self.engine_death: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Done when the engine is gone, with the reason."""
         self.idle = asyncio.Event()
@@ -47,6 +49,7 @@ class Shell:
 
     def on_step(self, output: StepOutput) -> None:
         """Give each session its part."""
+        self.steps += 1
         self._metrics.count(output)
         self._cached.take(output.kv_changes)
         for session, part in share(output, self._jobs, self._sessions).items():
