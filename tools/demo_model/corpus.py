@@ -84,9 +84,12 @@ def small_conversation(rng: Random, size: SizeTokens, budget_tokens: int) -> Con
     return Conversation(system_prompt(rng), (), tuple(_small_exchanges(rng, size, budget_tokens)))
 
 
-def training_conversation(rng: Random, size: SizeTokens, budget_tokens: int) -> Conversation:
-    """A scene and as many further exchanges as fit into the budget."""
-    kind = rng.choices(tuple(SCENE_WEIGHTS), tuple(SCENE_WEIGHTS.values()))[0]
+def training_conversation(
+    rng: Random, size: SizeTokens, budget_tokens: int, kind: str | None = None
+) -> Conversation:
+    """A scene, of any kind unless one is named, and as many further exchanges as fit into the budget."""
+    if kind is None:
+        kind = rng.choices(tuple(SCENE_WEIGHTS), tuple(SCENE_WEIGHTS.values()))[0]
     if not kind:
         return small_conversation(rng, size, budget_tokens)
     scene = draw_scene(

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer
 
 from tools.demo_model import chat
 from tools.demo_model.corpus import Conversation, small_conversation, training_conversation
+from tools.demo_model.recipe import Stage
 
 FIRST_PLAIN_ID = 5
 """Ids below are the marks of :mod:`tools.demo_model.tokenizer`; padding is id 0."""
@@ -47,14 +48,18 @@ class RowMaker:
         """Number of tokens of ``text``."""
         return len(self._encode_short(text)) if len(text) < 80 else len(self._encode(text))
 
-    def row(self, index: str, length: int, copy_share: float, small_share: float = 0.0) -> Row:
-        """One row of exactly ``length`` tokens; so many are copying exercises, or small exchanges only."""
+    def row(self, index: str, length: int, stage: Stage) -> Row:
+        """One row of exactly ``length`` tokens."""
         rng = Random(f"row {self._seed} {index}")
-        if rng.random() < copy_share:
+        if rng.random() < stage.copy_share:
             return copy_exercise(rng, length, self._tokenizer.get_vocab_size())
-        if small_share and rng.random() < small_share:
-            return self.conversation_row(small_conversation(rng, self.size, length - 8)).cut(length)
-        return self.conversation_row(training_conversation(rng, self.size, length - 8)).cut(length)
+        return self.conversation_row(self._conversation(rng, length - 8, stage)).cut(length)
+
+    def _conversation(self, rng: Random, budget_tokens: int, stage: Stage) -> Conversation:
+        if stage.small_share and rng.random() < stage.small_share:
+            return small_conversation(rng, self.size, budget_tokens)
+        kind = "repeat" if stage.repeat_share and rng.random() < stage.repeat_share else None
+        return training_conversation(rng, self.size, budget_tokens, kind)
 
     def conversation_row(self, conversation: Conversation) -> Row:
         """All turns; answers and the end of each answer are learned."""

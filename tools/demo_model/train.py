@@ -40,7 +40,7 @@ def schedule() -> Iterator[tuple[int, Stage, int, float]]:
 def batch(maker: RowMaker, step: int, stage: Stage, row_tokens: int) -> tuple[Tensor, Tensor]:
     """Ids and learned marks of one step, (rows, row_tokens) each."""
     count = stage.step_tokens // row_tokens
-    rows = [maker.row(f"{step} {n}", row_tokens, stage.copy_share, stage.small_share) for n in range(count)]
+    rows = [maker.row(f"{step} {n}", row_tokens, stage) for n in range(count)]
     return torch.tensor([row.ids for row in rows]), torch.tensor([row.learned for row in rows])
 
 

@@ -9,6 +9,9 @@ from tokenizers import Tokenizer
 
 from tools.demo_model import chat, corpus, rows, tokenizer, words
 from tools.demo_model.exchange import Exchange
+from tools.demo_model.recipe import Stage
+
+STAGE = Stage(steps=1, row_tokens=(200,), copy_share=0.2)
 
 
 @pytest.fixture(scope="module")
@@ -17,9 +20,9 @@ def built() -> Tokenizer:
 
 
 def test_rows_depend_on_seed_and_index_only(built: Tokenizer) -> None:
-    first = rows.RowMaker(built, 1).row("0 0", 200, 0.2)
-    assert first == rows.RowMaker(built, 1).row("0 0", 200, 0.2)
-    assert first != rows.RowMaker(built, 2).row("0 0", 200, 0.2)
+    first = rows.RowMaker(built, 1).row("0 0", 200, STAGE)
+    assert first == rows.RowMaker(built, 1).row("0 0", 200, STAGE)
+    assert first != rows.RowMaker(built, 2).row("0 0", 200, STAGE)
     assert len(first.ids) == len(first.learned) == 200
 
 
