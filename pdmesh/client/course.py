@@ -21,7 +21,7 @@ class Course:
     def __init__(self, request: Request, retrier: Retrier) -> None:
         self.retrier = retrier
         self._request = request
-        # One name for all attempts: a call is booked once, however many gateways it took.
+        # One name for all attempts, in the logs and receipts of however many gateways it took.
         request.options.request_id = request.options.request_id or uuid.uuid4().hex
         self._choices: dict[int, Choice] = {}
         self._summary: answer_pb2.Summary | None = None
