@@ -14,6 +14,8 @@ _CHALLENGE: tuple[Header, ...] = (("www-authenticate", 'Bearer realm="pdmesh"'),
 def error_body(error: MeshError) -> dict[str, object]:
     """`message`, `type`, `param` (the field at fault) and `code` (the machine-readable reason)."""
     kind = "invalid_request_error" if error.http_status < 500 else "server_error"
+    if isinstance(error, OverLimit):
+        kind = error.kind
     return {"message": error.message, "type": kind, "param": error.field or None, "code": error.reason}
 
 

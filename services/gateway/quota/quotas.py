@@ -115,6 +115,7 @@ class Quotas:
         self._metrics.refused(limit)
         return OverLimit(
             _message(account, limit, tokens),
+            kind="tokens" if limit == "tokens" else "requests",
             retry_after_ms=None if math.isinf(wait_ms) else math.ceil(round(wait_ms, 6) or SLOT_RETRY_MS),
             headers=ratelimit_headers(account, now_ms),
         )

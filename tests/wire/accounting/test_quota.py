@@ -1,6 +1,7 @@
 """Quotas over REST and gRPC: headers that move, refusals, and every way in which a call can end."""
 
 import asyncio
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 
 from pdmesh.inference.v1 import inference_pb2, inference_pb2_grpc
 from services.common.errors import QueueFull, RetriesExhausted
+from services.common.limits import DEFAULTS
 from tests.wire.accounting.conftest import keys_of, limited
 from tests.wire.gateway.fake_router import Job
 from tests.wire.gateway.keyed import error_code, eventually
@@ -45,6 +47,7 @@ async def test_a_spent_quota_is_429_with_the_time_to_wait(model_directory: Path,
         refused = await it.ask(max_tokens=30)
         assert refused.status == 429
         assert error_code(refused) == "rate_limit_exceeded"
+        assert json.loads(refused.body)["error"]["type"] == "tokens"
         assert 0 < int(refused.headers["retry-after"]) <= 18  # 30 tokens at 100 a minute
         assert left(refused.headers) < 35
         await holding.close()
@@ -112,6 +115,23 @@ async def test_however_a_call_ends_its_quota_is_settled(
         spent = 1_000 - 25 - left(after.headers)
         assert spent <= {"nothing": 0, "some": 12, "answer": 10}[cost]
         assert spent > -1
+
+
+async def test_a_call_that_the_gateway_has_no_room_for_gives_all_back(
+    model_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits = dataclasses.replace(DEFAULTS, streams_per_gateway_max=1)
+    monkeypatch.setattr("services.gateway.main.DEFAULTS", limits)
+    async with limited(model_directory, tmp_path, tokens_per_minute=1_000, concurrent=2) as it:
+        it.edge.router.script = lambda job: job.place()
+        holding = await it.keys.begin(it.edge.port)
+        job = await it.edge.router.job()
+        for _ in range(3):  # 429 if a slot were kept
+            assert error_code(await it.ask()) == "too_many_connections"
+        job.end()
+        assert left((await holding.response()).headers) == 1_000 - 25
+        it.edge.router.script = it.edge.says("Hello")
+        assert left((await it.ask()).headers) >= 1_000 - 2 * 25
 
 
 async def test_a_client_that_leaves_pays_for_what_it_got(model_directory: Path, tmp_path: Path) -> None:
