@@ -1,12 +1,19 @@
 """Idempotency keys over gRPC: the same key and request get the same answer."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 import pytest
+from tokenizers import Tokenizer
 
 from pdmesh.client import AsyncClient, CallOptions, Sampling
 from services.common.errors import IdempotencyKeyReused, InvalidField, MeshError, QueueFull
-from tests.wire.gateway.conftest import Edge
+from services.gateway.settings import Settings
+from tests.redis_server import running_redis
+from tests.wire.gateway.conftest import Edge, announced_gateway, become_ready
+from tests.wire.gateway.fake_router import FakeRouter, running_router
 
 KEYED = CallOptions(idempotency_key="k1")
 
@@ -69,3 +76,34 @@ async def test_a_refusal_still_says_when_to_come_again(edge: Edge, mesh: AsyncCl
     edge.router.script = lambda job: answers.pop(0)(job)
     assert (await mesh.chat("tiny", "Hi", options=KEYED).whole()).text == "Hello."
     assert answers == []
+
+
+async def test_another_gateway_follows_a_running_answer(model_directory: Path) -> None:
+    router = FakeRouter()
+    tokenizer = Tokenizer.from_file(str(model_directory / "tokenizer.json"))
+    with running_redis() as store:
+        async with running_router(router) as port, two(model_directory, port, store) as (one, other):
+            reading = [asyncio.create_task(one.chat("tiny", "Hi", options=KEYED).whole())]
+            job = await router.job()
+            job.send(tokenizer.encode("Hello", add_special_tokens=False).ids)
+            reading.append(asyncio.create_task(other.chat("tiny", "Hi", options=KEYED).whole()))
+            await asyncio.sleep(0.2)
+            job.send(tokenizer.encode(" there.", add_special_tokens=False).ids)
+            job.end()
+            assert [answer.text for answer in await asyncio.gather(*reading)] == ["Hello there."] * 2
+    assert len(router.jobs) == 1
+
+
+@asynccontextmanager
+async def two(directory: Path, port: int, store: str) -> AsyncIterator[list[AsyncClient]]:
+    """Clients of two gateways that share a Redis, both ready."""
+    settings = Settings(
+        port=0, model=str(directory), router=(f"127.0.0.1:{port}",), store=store, grace_ms=200
+    )
+    async with AsyncExitStack() as stack:
+        clients = []
+        for _ in range(2):
+            facts, _ = await stack.enter_async_context(announced_gateway(settings))
+            await become_ready(int(facts["url"].rsplit(":", 1)[1]))
+            clients.append(await stack.enter_async_context(AsyncClient(facts["grpc"])))
+        yield clients
