@@ -1,5 +1,6 @@
 """The REST API: which URL does what, and the one log line of each request."""
 
+import functools
 import logging
 import re
 import uuid
@@ -14,6 +15,9 @@ from services.common.clock import Clock
 from services.common.errors import InvalidField, ModelNotFound, NotAllowed, NoWorkers, RouterUnavailable
 from services.common.limits import Limits
 from services.common.version import VERSION
+from services.gateway.anthropic.body import TokenCount, parse_count, parse_messages
+from services.gateway.anthropic.errors import error_response as anthropic_error
+from services.gateway.anthropic.format import MessagesFormat
 from services.gateway.generate import Generator, Parse
 from services.gateway.http import Exchange, HttpResponse, Routes
 from services.gateway.idempotency import Idempotency
@@ -24,15 +28,20 @@ from services.gateway.openai.chat import parse_chat
 from services.gateway.openai.chat_format import ChatFormat
 from services.gateway.openai.completion import parse_completion
 from services.gateway.openai.completion_format import CompletionFormat
+from services.gateway.openai.embeddings import NO_PROMPT, no_embeddings, parse_embeddings
 from services.gateway.openai.format import FormatType
+from services.gateway.openapi import document
 from services.gateway.parts import Authenticator, Everybody
+from services.gateway.responses.body import parse_responses
+from services.gateway.responses.format import ResponsesFormat
 from services.gateway.tokenizing import Tokenizing
 
 _log = logging.getLogger("pdmesh.request")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:@/+=-]+")
 _UNLOGGED = ("/health", "/ready", "/metrics")
-_OPEN = frozenset(("/health", "/ready"))
-"""Probes have no credential."""
+_ANTHROPIC = "/v1/messages"
+_OPEN = frozenset(("/health", "/ready", "/openapi.json"))
+"""Probes have no credential, nor has who only reads how to ask."""
 
 
 class Api:
@@ -56,20 +65,28 @@ class Api:
         """True once the process is to end: no longer ready."""
         self._generator = generator
         self._idempotency = idempotency
+        self._tokenizing = tokenizing
         self._authenticator = authenticator or Everybody()
         self._open = _OPEN if metrics_for_admins else _OPEN | {"/metrics"}
         self._models = models
         self._metrics = metrics
         self._limits = limits
         self._clock = clock
-        self._routes = Routes()
-        add = self._routes.add
+        self._description = _description()
+        self.routes = Routes()
+        """Every URL."""
+        add = self.routes.add
         add("POST", "/v1/chat/completions", lambda x: self._generate(x, parse_chat, ChatFormat))
         add("POST", "/v1/completions", lambda x: self._generate(x, parse_completion, CompletionFormat))
+        add("POST", "/v1/responses", lambda x: self._generate(x, parse_responses, ResponsesFormat))
+        add("POST", "/v1/embeddings", self._refuse_embeddings)
+        add("POST", "/v1/messages", lambda x: self._generate(x, parse_messages, MessagesFormat))
+        add("POST", "/v1/messages/count_tokens", self._count_tokens)
         add("POST", "/tokenize", tokenizing.tokenize)
         add("POST", "/detokenize", tokenizing.detokenize)
         add("GET", "/v1/models", self._list_models)
         add("GET", "/v1/models/*", self._describe_model)
+        add("GET", "/openapi.json", self._describe)
         add("GET", "/health", self._health)
         add("GET", "/ready", self._ready)
         add("GET", "/metrics", self._show_metrics)
@@ -79,6 +96,8 @@ class Api:
     def __call__(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
         """Give the request its id, see to its log line, and let its route answer."""
         exchange.on_end = self._ended
+        if exchange.request.path.startswith(_ANTHROPIC):
+            exchange.error_response = anthropic_error
         request_id = exchange.request.headers.get("x-request-id", "")
         exchange.notes["request_id"] = request_id or uuid.uuid4().hex
         if request_id:
@@ -86,7 +105,7 @@ class Api:
         exchange.headers = (("x-request-id", str(exchange.notes["request_id"])),)
         if exchange.request.path not in self._open:
             self._identify(exchange)
-        return self._routes(exchange)
+        return self.routes(exchange)
 
     def _identify(self, exchange: Exchange) -> None:
         exchange.caller = caller = self._authenticator.identify(exchange.request.headers)
@@ -101,6 +120,15 @@ class Api:
 
         return self._idempotency.answer(exchange, exchange.caller.tenant, answer)
 
+    def _refuse_embeddings(self, exchange: Exchange) -> None:
+        model = parse_embeddings(exchange.request.body, self._limits)
+        self._tokenizing.find(exchange, model, NO_PROMPT)
+        raise no_embeddings(model)
+
+    async def _count_tokens(self, exchange: Exchange) -> None:
+        model, prompt = parse_count(exchange.request.body, self._limits)
+        _respond_json(exchange, TokenCount(await self._tokenizing.count(exchange, model, prompt)))
+
     def _check_request_id(self, exchange: Exchange, request_id: str) -> None:
         chars_max = self._limits.request_id_chars_max
         if len(request_id) > chars_max or not _REQUEST_ID.fullmatch(request_id):
@@ -113,7 +141,7 @@ class Api:
         """Count and log a request; `notes` carry what its handlers found out."""
         request = exchange.request
         took_ms = self._clock.now_ms() - request.received_ms
-        self._metrics.count(self._routes.pattern(request.path) or "none", exchange.status or 499, took_ms)
+        self._metrics.count(self.routes.pattern(request.path) or "none", exchange.status or 499, took_ms)
         if request.path in _UNLOGGED and exchange.status == 200:
             return
         fields = {
@@ -148,6 +176,9 @@ class Api:
             **({"parent": listed.parent} if listed.parent else {}),
         }
 
+    def _describe(self, exchange: Exchange) -> None:
+        exchange.respond(HttpResponse(200, self._description))
+
     def _health(self, exchange: Exchange) -> None:
         _respond_json(exchange, {"status": "ok", "version": VERSION})
 
@@ -163,6 +194,11 @@ class Api:
             raise NotAllowed("/metrics is for tenants with is_admin")
         body = generate_latest(self._metrics.registry)
         exchange.respond(HttpResponse(200, body, CONTENT_TYPE_PLAIN_0_0_4))
+
+
+@functools.cache
+def _description() -> bytes:
+    return msgspec.json.encode(document())
 
 
 def _respond_json(exchange: Exchange, value: object) -> None:

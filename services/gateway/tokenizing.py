@@ -43,24 +43,25 @@ class Tokenizing:
     async def tokenize(self, exchange: Exchange) -> None:
         """The tokens of a text or conversation."""
         ask = parse_tokenize(exchange.request.body, self._limits)
-        model = self._find(exchange, ask)
+        model = self.find(exchange, ask.model, ask.prompt)
         _respond(exchange, await self._in_thread(_tokenized, ask, model))
 
     async def detokenize(self, exchange: Exchange) -> None:
         """The text of tokens."""
         ask = parse_detokenize(exchange.request.body, self._limits)
-        model = self._find(exchange, ask)
+        model = self.find(exchange, ask.model, ask.prompt)
         _respond(exchange, Detokenized(prompt=await self._in_thread(text_of, ask.prompt, model.renderer)))
 
     async def count(self, exchange: Exchange, model_name: str, prompt: Prompt) -> int:
         """How many tokens a prompt has."""
-        model = self._find(exchange, TokenizeAsk(model_name, prompt))
+        model = self.find(exchange, model_name, prompt)
         return len(await self._in_thread(prompt.render, model.renderer))
 
-    def _find(self, exchange: Exchange, ask: TokenizeAsk) -> ServedModel:
-        name = ask.model or self._only_model()
+    def find(self, exchange: Exchange, name: str, prompt: Prompt) -> ServedModel:
+        """The model that would answer a prompt; without a name the only one. Raises as `Models.find` does."""
+        name = name or self._only_model()
         exchange.notes["model"] = name[:200]
-        return model_for(self._pipeline, name, exchange.caller, ask.prompt)
+        return model_for(self._pipeline, name, exchange.caller, prompt)
 
     def _only_model(self) -> str:
         served = sorted(self._models.served())

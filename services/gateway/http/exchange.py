@@ -59,6 +59,7 @@ class Exchange:
         "_is_chunked",
         "_send",
         "caller",
+        "error_response",
         "headers",
         "is_behind",
         "is_open",
@@ -78,6 +79,8 @@ class Exchange:
         self.on_end: Callable[[Exchange], None] = _ignore_end
         self.caller = ANONYMOUS
         """Who sent the request; everybody is anonymous until identified."""
+        self.error_response: Callable[[MeshError], HttpResponse] | None = None
+        """An error in the words of the API that was called, where they are not the server's own."""
         self.headers: tuple[Header, ...] = ()
         self.notes: dict[str, object] = {}
         self.status = 0

@@ -38,6 +38,11 @@ class Routes:
             raise MethodNotAllowed(f"{request.path[:200]} takes {allowed}, not {request.method}")
         return handler(exchange)
 
+    def listed(self) -> set[tuple[str, str]]:
+        """Method and path of every route; without the HEAD that GET brings."""
+        tables = [*self._exact.items(), *((key + "*", value) for key, value in self._prefixes.items())]
+        return {(method, path) for path, methods in tables for method in methods if method != "HEAD"}
+
     def pattern(self, path: str) -> str:
         """The route that a path falls under, for metric labels; empty for none."""
         if path in self._exact:

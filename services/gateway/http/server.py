@@ -149,7 +149,7 @@ class HttpServer:
         if exchange.is_started:
             exchange.drop(error)
         else:
-            exchange.respond(self.error_response(error))
+            exchange.respond((exchange.error_response or self.error_response)(error))
 
     def _stop_listening(self) -> None:
         if self._listener is not None:

@@ -128,7 +128,7 @@ class Reader:
         if self._exchange.is_started:
             self._exchange.drop(error)
         else:
-            self._exchange.respond(self._error_response(error))
+            self._exchange.respond((self._exchange.error_response or self._error_response)(error))
 
     def _on_gone(self, _: MeshError) -> None:
         self._leave()

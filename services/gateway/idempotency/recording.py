@@ -40,6 +40,7 @@ class Recording(Exchange):
     def __init__(self, origin: Exchange, tape: Tape, run: str) -> None:
         super().__init__(origin.request, _NoClient())
         self.caller = origin.caller
+        self.error_response = origin.error_response
         self.headers = origin.headers
         self.notes = tape.notes
         self.notes.update(origin.notes)

@@ -1,5 +1,6 @@
 """POST /v1/chat/completions: the body."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -91,7 +92,7 @@ def chat_prompt(fields: ChatBody, tools: ToolUse | None) -> ChatPrompt:
         )
     variables = {
         **(fields.chat_template_kwargs or {}),
-        **_reasoning(fields),
+        **reasoning_variables(fields.reasoning_effort, fields.chat_template_kwargs),
         "tools": tools.tools if tools is not None else None,
         "documents": fields.documents,
         "add_generation_prompt": fields.add_generation_prompt is not False and not continues_last,
@@ -99,15 +100,14 @@ def chat_prompt(fields: ChatBody, tools: ToolUse | None) -> ChatPrompt:
     return ChatPrompt(template_messages(fields.messages), variables, continues_last)
 
 
-def _reasoning(fields: ChatBody) -> dict[str, Any]:
-    """Variables for the effort; templates that know only on and off are told that."""
-    effort = fields.reasoning_effort
+def reasoning_variables(effort: str | None, given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Variables for the effort; templates that know only on and off are told that, unless it is given."""
     if effort is None:
         return {}
     if effort not in EFFORTS:
         raise InvalidField(f"reasoning_effort: must be one of {', '.join(EFFORTS)}", field="reasoning_effort")
     made: dict[str, Any] = {"reasoning_effort": effort}
-    if "enable_thinking" not in (fields.chat_template_kwargs or {}):
+    if "enable_thinking" not in (given or {}):
         made["enable_thinking"] = effort != "none"
     return made
 

@@ -7,7 +7,9 @@ from typing import Any, Protocol
 import msgspec
 
 from services.common.domain import Receipt, ServiceClass
+from services.common.errors import MeshError
 from services.gateway.call import Call
+from services.gateway.openai.errors import error_event
 from services.gateway.writers import Ending, Opening, Piece, Usage
 
 DONE = b"data: [DONE]\n\n"
@@ -40,6 +42,9 @@ class AnswerFormat(Protocol):
 
     def closing(self, last: WholeChoice, ending: Ending) -> bytes:
         """The events that end the last choice and the stream."""
+
+    def failed(self, error: MeshError) -> bytes:
+        """The event that ends a stream which breaks off."""
 
     def body(self, choices: Sequence[WholeChoice], ending: Ending) -> bytes:
         """A whole answer."""
@@ -114,6 +119,10 @@ class OpenAiFormat:
             return self._event([self._end(last)], tail | ending.extra) + DONE
         usage = self._event([], {"usage": usage_json(ending.usage)} | ending.extra)
         return self._event([self._end(last)], tail) + usage + DONE
+
+    def failed(self, error: MeshError) -> bytes:
+        """The error; without `[DONE]`, for the answer is not whole."""
+        return error_event(error)
 
     def _template(self, choice: int) -> tuple[bytes, bytes]:
         mark = "\x01delta\x02"

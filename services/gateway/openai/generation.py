@@ -7,6 +7,7 @@ from typing import Any
 
 from services.common.domain import Sampling, ServiceClass
 from services.common.errors import InvalidField, PromptTooLong
+from services.gateway.openai.renamed import renamed
 from services.gateway.openai.retrieval import RetrievalAsk
 from services.gateway.rendering import Renderer
 
@@ -25,7 +26,8 @@ class ChatPrompt:
 
     def render(self, renderer: Renderer) -> "array[int]":
         """The prompt's token ids."""
-        return renderer.chat(self.messages, self.variables, continues_last=self.continues_last)
+        with renamed({"messages": self.field_name}):
+            return renderer.chat(self.messages, self.variables, continues_last=self.continues_last)
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,12 +88,12 @@ def _assistant(message: Message, at: str) -> dict[str, Any]:
 def _tool_call(call: ToolCall, at: str) -> dict[str, Any]:
     if call.type != "function":
         raise InvalidField(f"{at}.type: must be function", field=f"{at}.type")
-    function = {"name": call.function.name, "arguments": _arguments(call.function.arguments)}
+    function = {"name": call.function.name, "arguments": arguments_of(call.function.arguments)}
     made: dict[str, Any] = {"type": call.type, "function": function}
     return made if call.id is None else {"id": call.id, **made}
 
 
-def _arguments(arguments: str | dict[str, Any] | None) -> dict[str, Any]:
+def arguments_of(arguments: str | dict[str, Any] | None) -> dict[str, Any]:
     """The arguments as an object.
 
     What a model once wrote stays in the history: arguments that are no JSON object count as none, for

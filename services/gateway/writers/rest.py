@@ -55,9 +55,8 @@ class RestWriter:
     def fail(self, error: MeshError) -> None:
         """Answer with the error."""
         self._exchange.notes["error"] = error.reason
-        response = error_response(error)
         self._exchange.headers = (*self._exchange.headers, *self._quota_headers)
-        self._exchange.respond(response)
+        self._exchange.respond((self._exchange.error_response or error_response)(error))
 
     def _refuse_late(self, error: MeshError) -> None:
         """End the answer from here: free its workers, and say why."""

@@ -6,7 +6,6 @@ from services.common.limits import Limits
 from services.gateway.call import Call
 from services.gateway.http import Exchange
 from services.gateway.metrics import Metrics
-from services.gateway.openai.errors import error_event
 from services.gateway.openai.format import EVENT_STREAM, FormatType, WholeChoice
 from services.gateway.writers.interface import Ending
 from services.gateway.writers.piece import Piece, join
@@ -61,10 +60,10 @@ class StreamedWriter(RestWriter):
         self._exchange.finish(data + self._format.closing(last, ending))
 
     def fail(self, error: MeshError) -> None:
-        """Answer with the error, or end the stream with one; without `[DONE]`, for it is not whole."""
+        """Answer with the error, or end the stream with one."""
         if self._exchange.is_started:
             self._exchange.notes["error"] = error.reason
-            self._exchange.finish(self._take_waiting() + error_event(error))
+            self._exchange.finish(self._take_waiting() + self._format.failed(error))
         else:
             super().fail(error)
 

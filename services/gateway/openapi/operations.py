@@ -1,0 +1,76 @@
+"""Every URL of the REST API, with what goes in and what comes out."""
+
+from dataclasses import dataclass
+
+from services.gateway.anthropic.body import CountBody, MessagesBody, TokenCount
+from services.gateway.openai.chat import ChatBody
+from services.gateway.openai.completion import CompletionBody
+from services.gateway.openai.embeddings import EmbeddingsBody
+from services.gateway.openai.tokenize import DetokenizeBody, Detokenized, TokenizeBody, Tokenized
+from services.gateway.openapi import answers
+from services.gateway.responses.body import ResponsesBody
+
+JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one path."""
+
+    method: str
+    path: str
+    summary: str
+    body: type | None = None
+    answer: type | None = None
+    """`None` is plain text, or nothing but errors."""
+    is_generation: bool = False
+    """Streams, takes the headers of a call, and may be retried with a key."""
+    is_open: bool = False
+    """Needs no credential."""
+    is_anthropic: bool = False
+    always_fails: bool = False
+
+
+OPERATIONS = (
+    Operation(
+        "post", "/v1/chat/completions", "A conversation's next message", ChatBody, answers.ChatAnswer, True
+    ),
+    Operation("post", "/v1/completions", "A text goes on", CompletionBody, answers.CompletionAnswer, True),
+    Operation(
+        "post",
+        "/v1/responses",
+        "The same, by items, without state",
+        ResponsesBody,
+        answers.ResponseAnswer,
+        True,
+    ),
+    Operation(
+        "post",
+        "/v1/messages",
+        "The same, in Anthropic's words",
+        MessagesBody,
+        answers.MessageAnswer,
+        True,
+        is_anthropic=True,
+    ),
+    Operation(
+        "post",
+        "/v1/messages/count_tokens",
+        "Tokens of a conversation",
+        CountBody,
+        TokenCount,
+        is_anthropic=True,
+    ),
+    Operation(
+        "post", "/v1/embeddings", "Refused: no pooling model is served", EmbeddingsBody, always_fails=True
+    ),
+    Operation("post", "/tokenize", "Tokens of a text or conversation", TokenizeBody, Tokenized),
+    Operation("post", "/detokenize", "Text of tokens", DetokenizeBody, Detokenized),
+    Operation("get", "/v1/models", "What can be asked for", answer=answers.ModelList),
+    Operation("get", "/v1/models/{model}", "One of them", answer=answers.ModelEntry),
+    Operation("get", "/health", "Whether the process runs", answer=answers.Health, is_open=True),
+    Operation("get", "/ready", "Whether requests can be answered", answer=answers.Readiness, is_open=True),
+    Operation("get", "/metrics", "Prometheus metrics"),
+    Operation("get", "/openapi.json", "This description", answer=dict, is_open=True),
+    Operation("get", "/admin/usage", "What tenants used"),
+)
