@@ -1,6 +1,7 @@
 """The same experiments through the real core in virtual time, which no busy machine disturbs.
 
-python -m tests.bench.scaling.virtual   writes tests/bench/results/scaling-virtual-NAME.{json,png}
+python -m tests.bench.scaling.virtual [burst] [fixed] [trace]
+    writes tests/bench/results/scaling-virtual-NAME.{json,png}
 """
 
 import json
@@ -64,16 +65,33 @@ def arrivals(file: Path) -> list[Arrival]:
     return list(read_trace(file, TRACE_S, 1.0))
 
 
-def main() -> int:
-    """Entry point."""
+def burst() -> None:
+    """The minute, and a minute of quiet in which the workers go again, with less patience than usual."""
     rules = replace(RULES, down_cooldown_ms=20_000.0, down_interval_ms=5_000.0)
     mesh = play(MINUTE_MS, autoscales=True, rules=rules, after_ms=MINUTE_MS)
     keep("burst", "50, 200, 50 streams, autoscaling, virtual time", mesh, QUIET_MS, QUIET_MS + MINUTE_MS)
+
+
+def fixed() -> None:
+    """A third of it without autoscaling."""
     mesh = play(MINUTE_MS / 3, autoscales=False)
     title = "50, 200, 50 streams, one worker of each, virtual time"
     keep("fixed", title, mesh, QUIET_MS, QUIET_MS + MINUTE_MS / 3)
+
+
+def trace() -> None:
+    """20 minutes of real arrivals."""
     mesh = play_trace([(a.at_s * 1e3, a.prompt_tokens, a.output_tokens) for a in arrivals(TRACE)])
     keep("trace", "20 minutes of Azure's conversation service (CC-BY 4.0), autoscaling, virtual time", mesh)
+
+
+EXPERIMENTS = {"burst": burst, "fixed": fixed, "trace": trace}
+
+
+def main() -> int:
+    """Entry point; names of experiments as arguments, all without."""
+    for name in sys.argv[1:] or EXPERIMENTS:
+        EXPERIMENTS[name]()
     return 0
 
 

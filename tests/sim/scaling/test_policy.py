@@ -10,6 +10,7 @@ from services.common.domain import Role
 from services.router.core.scaling.rules import TierRules
 from tests.sim.scaling.plant import HOUR_MS, Load, Plant
 
+pytestmark = pytest.mark.timeout(600)
 SEEDS = range(2)
 MINUTE_MS = 60_000.0
 RULES = TierRules(replicas_max=40, target_wait_ms=200)
