@@ -47,6 +47,14 @@ def ask(client: OpenAI, **fields: Any) -> Any:
     return client.chat.completions.create(**asked)
 
 
+def begins_as(spaced: str, text: str) -> bool:
+    """Whether a text begins so, or is the beginning of that; blanks may be anywhere."""
+    parts = [rf"\s*{part}" for part in spaced.split()]
+    return any(re.fullmatch("".join(parts[:end]) + r"\s*", text) for end in range(1, len(parts))) or bool(
+        re.match("".join(parts), text)
+    )
+
+
 @pytest.mark.parametrize("choice", ["required", NAMED])
 def test_a_demanded_call_fits_its_schema(client: OpenAI, choice: Any) -> None:
     """The model alone calls tools badly and would not end in time: it is the grammar that is looked at."""
@@ -56,7 +64,7 @@ def test_a_demanded_call_fits_its_schema(client: OpenAI, choice: Any) -> None:
             name += delta.function.name or "" if delta.index == 0 else ""
             arguments += delta.function.arguments if delta.index == 0 else ""
     assert name == "add"
-    assert re.match(r'\{\s*"a"\s*:\s*-?[0-9]', arguments)
+    assert begins_as(r'\{ "a" : -?\d', arguments)
 
 
 def test_a_call_s_result_goes_back_to_the_model(client: OpenAI) -> None:
@@ -83,8 +91,8 @@ def test_structure(client: OpenAI) -> None:
         "additionalProperties": False,
     }
     wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema, "strict": True}}
-    made = ask(client, response_format=wanted, max_tokens=20).choices[0]
-    assert re.match(r'\s*\{\s*"n"\s*:\s*-?[0-9]', made.message.content)
+    made = ask(client, response_format=wanted, max_tokens=12).choices[0]
+    assert begins_as(r'\{ "n" : -?\d', made.message.content)
     digits = ask(client, extra_body={"structured_outputs": {"regex": "[0-9]{3}"}}).choices[0]
     assert re.fullmatch("[0-9]{3}", digits.message.content)
     chosen = ask(client, extra_body={"structured_outputs": {"choice": ["red", "blue"]}}).choices[0]
