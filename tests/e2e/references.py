@@ -4,7 +4,10 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+from tests.e2e.vllm_reference import TOKENS
 
 LENGTHS = (5, 127, 128, 129, 600, 2000)
 """Around the edges of a 128-token block."""
@@ -27,10 +30,14 @@ def crowd() -> list[list[int]]:
 
 
 def generate(model: Path) -> Reference:
-    """Greedy tokens of vLLM's own `LLM` class for all of them, in a process of its own."""
-    prompts = [prompt_of(n) for n in LENGTHS] + crowd()
-    command = [sys.executable, "-W", "ignore", "-m", "tests.e2e.vllm_reference", str(model)]
-    done = subprocess.run(command, input=json.dumps(prompts), capture_output=True, text=True, timeout=150)
+    """Greedy tokens of all of them."""
+    return complete(model, [prompt_of(n) for n in LENGTHS] + crowd())
+
+
+def complete(model: Path, prompts: Sequence[list[int]], tokens_max: int = TOKENS) -> Reference:
+    """Greedy tokens of vLLM's own `LLM` class for each prompt, in a process of its own."""
+    command = [sys.executable, "-W", "ignore", "-m", "tests.e2e.vllm_reference", str(model), str(tokens_max)]
+    done = subprocess.run(command, input=json.dumps(prompts), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2_000:]
     generated = json.loads(done.stdout.splitlines()[-1])
     return {tuple(prompt): ids for prompt, ids in zip(prompts, generated, strict=True)}

@@ -1,7 +1,7 @@
 """Greedy tokens of vLLM's own `LLM` class, alone in a process: what every other path must equal.
 
-`python -m tests.e2e.vllm_reference MODEL_DIR` reads [[prompt token ids], ...] as JSON on stdin and writes
-[[generated token ids], ...] to stdout's last line.
+`python -m tests.e2e.vllm_reference MODEL_DIR [TOKENS]` reads [[prompt token ids], ...] as JSON on stdin and
+writes [[generated token ids], ...] to stdout's last line.
 """
 
 import json
@@ -30,7 +30,8 @@ def main() -> None:
         kv_cache_memory_bytes=64 << 20,
         use_tqdm_on_load=False,
     )
-    params = SamplingParams(temperature=0.0, max_tokens=TOKENS, ignore_eos=True, detokenize=False)
+    count = int(sys.argv[2]) if len(sys.argv) > 2 else TOKENS
+    params = SamplingParams(temperature=0.0, max_tokens=count, ignore_eos=True, detokenize=False)
     generated = []
     for prompt in json.load(sys.stdin):
         [result] = engine.generate({"prompt_token_ids": prompt}, params, use_tqdm=False)

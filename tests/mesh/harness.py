@@ -148,4 +148,5 @@ def rss_bytes(pid: int) -> int:
 def run_cli(arguments: Sequence[str], **options: Any) -> "subprocess.CompletedProcess[str]":
     """One `pdmesh` command to its end."""
     command = [sys.executable, "-m", "services.cli", *arguments]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=STOP_S_MAX, **options)
+    options = {"timeout": STOP_S_MAX, **options}
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, **options)

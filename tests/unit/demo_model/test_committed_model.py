@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from tokenizers import Tokenizer
 
-from tools.demo_model import chat
+from tools.demo_model import chat, prompts
+from tools.demo_model.evaluate import score, token_counter
 
 MODEL = Path(__file__).parents[3] / "models" / "demo"
 SIZE_BYTES_MAX = 10_000_000
@@ -55,3 +56,22 @@ def test_token_ids_agree() -> None:
 def test_the_committed_template_is_the_one_of_the_code() -> None:
     assert (MODEL / "chat_template.jinja").read_text() == chat.TEMPLATE
     assert read_json("tokenizer_config.json")["chat_template"] == chat.TEMPLATE
+
+
+@pytest.mark.timeout(200)
+def test_it_answers_heldout_prompts() -> None:
+    pytest.importorskip("transformers")
+    from tools.demo_model.backends import Forced
+
+    size = token_counter(MODEL)
+    cells = [(task, n) for task in ("repeat", "lookup") for n in (100, 500)]
+    asked = [(0, prompts.heldout(task, n, index, size)) for task, n in cells for index in range(4)]
+    right = score(Forced(MODEL), asked)
+    assert all(row == {0: 1.0} for row in right.values()), right
+
+
+def test_the_card_has_the_scores() -> None:
+    card = (MODEL / "README.md").read_text()
+    for task, row in read_json("scores.json").items():
+        assert f"| {task} | " in card
+        assert all(f"{100 * share:.1f} %" in card for share in row.values())

@@ -48,6 +48,8 @@ _INTROS = (
 )
 
 FRAME_TOKENS = 14
+SPARE_KEYS = tuple(word for word in words.ALL if word not in words.KEYS)
+"""For the longest tables, which need more keys than there are."""
 
 
 def _pair(rng: Random) -> str:
@@ -65,7 +67,7 @@ def lookup(rng: Random, size: SizeTokens, budget_tokens: int) -> Scene:
     """A table that fills the budget and a question for one of its keys."""
     notation = rng.choice(_NOTATIONS)
     value = rng.choice(_VALUES)
-    keys_left = rng.sample(words.KEYS, len(words.KEYS))
+    keys_left = [*SPARE_KEYS, *rng.sample(words.KEYS, len(words.KEYS))]
     rows: dict[str, str] = {}
 
     def add_row() -> str:
