@@ -44,6 +44,9 @@ def test_template_equals_render(system: str, tools: tuple[chat.Tool, ...]) -> No
 def test_structured_tool_calls_render_as_the_model_writes_them(arguments: object) -> None:
     structured = {"type": "function", "function": {"name": "get_weather", "arguments": arguments}}
     asked = {"role": "user", "content": "Weather?"}
-    messages = [asked, {"role": "assistant", "content": None, "tool_calls": [structured]}]
+    messages: list[dict[str, Any]] = [
+        asked,
+        {"role": "assistant", "content": None, "tool_calls": [structured]},
+    ]
     wanted = chat.render([Message("user", "Weather?"), Message("assistant", CALL)], (WEATHER,))
     assert by_template(messages, [WEATHER]) == wanted
