@@ -15,6 +15,7 @@ from openai import OpenAI
 
 from services.common.domain import Path as KvPath
 from services.common.domain import Sampling
+from tests.e2e.adapter import build_adapter
 from tests.e2e.references import Reference, crowd, prompt_of
 from tests.e2e.token_client import Stream, TokenClient, connected
 from tests.e2e.vllm_reference import TOKENS
@@ -32,7 +33,9 @@ RESTART_S_MAX = 200.0
 
 @pytest.fixture(scope="module")
 def mesh(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    adapter = build_adapter(tmp_path_factory.mktemp("adapter") / "style")
     flags = ("--decode", "2", "--dtype", "float32", "--max-model-len", "4096")
+    flags += ("--lora-adapter", f"style={adapter}")
     with Mesh(model, tmp_path_factory.mktemp("mesh"), *flags, start_s_max=START_S_MAX) as running:
         yield running
 
@@ -99,10 +102,22 @@ def _tree_cpu_s(pid: int) -> float:
     return cpu_s(pid) + sum(_tree_cpu_s(int(child)) for child in children)
 
 
+async def test_an_adapters_kv_is_handed_over(client: TokenClient) -> None:
+    prompt = prompt_of(300, seed=4_000)
+    plain, first, again = [await client.answer(prompt, GREEDY, lora) for lora in ("", "style", "style")]
+    assert (plain.error, first.error) == (None, None)
+    assert {s.receipt.path for s in (plain, first)} == {KvPath.DISAGGREGATED}
+    assert first.ids == again.ids != plain.ids
+    unknown = await client.answer(prompt, GREEDY, "unknown")
+    assert unknown.error is not None
+    assert unknown.error.reason == "no_workers"
+
+
 async def _run_and_kill(client: TokenClient, seed: int, kill: Callable[[list[Stream]], None]) -> list[Stream]:
     """Four long streams with a kill once each has some tokens; and the same four undisturbed."""
     prompts = [prompt_of(300, seed=seed + i) for i in range(4)]
     undisturbed = await asyncio.gather(*(client.answer(p, LONG) for p in prompts))
+    assert [s.error for s in undisturbed] == [None] * 4
     streams = [client.submit(p, LONG) for p in prompts]
     while any(len(s.ids) < 10 for s in streams):
         await asyncio.sleep(0.005)

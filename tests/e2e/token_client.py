@@ -20,6 +20,8 @@ class Stream:
     """One request's answer so far."""
 
     ids: list[int] = field(default_factory=list)
+    chosen: list[float] = field(default_factory=list)
+    """Logprobs of the ids, if asked for."""
     reason: FinishReason | None = None
     receipt: Receipt | None = None
     error: MeshError | None = None
@@ -33,18 +35,18 @@ class TokenClient:
         self._draft, self._wake, self._model = draft, wake, model
         self.streams: dict[int, Stream] = {}
 
-    def submit(self, prompt: list[int], sampling: Sampling) -> Stream:
+    def submit(self, prompt: list[int], sampling: Sampling, lora: str = "") -> Stream:
         """Submit one prompt."""
         number = len(self.streams) + 1
         stream = self.streams[number] = Stream()
-        request = Request(f"e2e-{number}", self._model, tokens(prompt), sampling)
+        request = Request(f"e2e-{number}", self._model, tokens(prompt), sampling, lora=lora)
         self._draft.submit(request_to_wire(number, request))
         self._wake()
         return stream
 
-    async def answer(self, prompt: list[int], sampling: Sampling) -> Stream:
+    async def answer(self, prompt: list[int], sampling: Sampling, lora: str = "") -> Stream:
         """One prompt's whole answer."""
-        stream = self.submit(prompt, sampling)
+        stream = self.submit(prompt, sampling, lora)
         await stream.ended.wait()
         return stream
 
@@ -54,6 +56,9 @@ class TokenClient:
         for number, count in zip(columns.streams, columns.counts, strict=True):
             self.streams[number].ids.extend(columns.token_ids[begin : begin + count])
             begin += count
+        told = columns.logprobs.by_stream() if columns.logprobs is not None else {}
+        for number, those in told.items():
+            self.streams[number].chosen.extend(those.chosen)
         for ended in frame.ended:
             stream = self.streams[ended.stream]
             assert not stream.ended.is_set(), "a second outcome"
