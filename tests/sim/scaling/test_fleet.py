@@ -12,6 +12,7 @@ from services.router.core.scaling.scaling import ADVICE_TTL_MS, ADVISED_MAX
 from tests.sim.invariants import check
 from tests.sim.world import CONFIG, World
 
+pytestmark = pytest.mark.timeout(300)
 DRIVER = 900
 RULES = TierRules(
     replicas_max=4,

@@ -31,8 +31,9 @@ def observe(
         running_requests=_running(members, tier),
         running_tokens=sum(w.prefill_tokens_taken for w in members),
         busy=sum(1 for w in members if w.prefill_tokens_taken),
-        slots=sum(w.capacity.max_running_requests for w in serving),
-        blocks=sum(w.capacity.kv_blocks for w in serving),
+        # Whole workers, whatever part of them is lent to other routers: they count their own requests.
+        slots=sum(w.registration.capacity.max_running_requests for w in serving),
+        blocks=sum(w.registration.capacity.kv_blocks for w in serving),
         steps=tuple(_steps(serving)) if tier is Role.DECODE else (),
         totals=totals,
     )
