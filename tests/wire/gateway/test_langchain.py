@@ -1,12 +1,14 @@
 """LangChain's client for OpenAI against the gateway, unchanged but for its base URL."""
 
 import warnings
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.wire.gateway.conftest import Edge
+from tests.wire.gateway.threaded import threaded_edge
 
 TEXT = 'The sun sets in Köln, 東京 and Москва 😀😀 — "quoted\\" \n\t done.'
 SAID = [("system", "Be brief."), ("human", "Hello")]
@@ -22,6 +24,12 @@ def chat_openai() -> Any:
         warnings.simplefilter("ignore")
         from langchain_openai import ChatOpenAI
     return ChatOpenAI
+
+
+@pytest.fixture
+def edge(model_directory: Path, chat_openai: Any) -> Iterator[Edge]:
+    with threaded_edge(model_directory) as running:
+        yield running
 
 
 @pytest.fixture(params=[False, True], ids=["chat completions", "responses"])

@@ -1,8 +1,6 @@
 """Schemathesis reads /openapi.json and asks whatever it allows: no 5xx, and every answer as described."""
 
-import asyncio
 import json
-import threading
 import urllib.request
 import warnings
 from collections.abc import Iterator
@@ -13,7 +11,8 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from services.gateway.openapi.operations import OPERATIONS
-from tests.wire.gateway.conftest import Edge, running_edge
+from tests.wire.gateway.conftest import Edge
+from tests.wire.gateway.threaded import threaded_edge
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -40,25 +39,10 @@ pytestmark = pytest.mark.timeout(240)
 
 @pytest.fixture(scope="module")
 def mesh(model_directory: Path) -> Iterator[Edge]:
-    """A gateway whose loop runs in a thread of its own, for schemathesis blocks."""
-    started: list[Edge] = []
-    is_ready, is_over = threading.Event(), asyncio.Event()
-    loops: list[asyncio.AbstractEventLoop] = []
-
-    async def run() -> None:
-        loops.append(asyncio.get_running_loop())
-        async with running_edge(model_directory, grace_ms=200) as edge:
-            edge.router.script = edge.says("fine")
-            started.append(edge)
-            is_ready.set()
-            await is_over.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(run(),))
-    thread.start()
-    assert is_ready.wait(60)
-    yield started[0]
-    loops[0].call_soon_threadsafe(is_over.set)
-    thread.join()
+    """A gateway that answers everything."""
+    with threaded_edge(model_directory) as edge:
+        edge.router.script = edge.says("fine")
+        yield edge
 
 
 @pytest.fixture(scope="module")
