@@ -47,14 +47,12 @@ check: setup ## style, types, protos, stubs, reference pages
 	$(BIN)/python -m tools.docs --check
 
 test: check ## everything that CI runs
-	$(BIN)/pytest tests/tidy tests/unit tests/wire tests/deploy
-	$(BIN)/pytest -n 2 tests/sim
+	$(BIN)/pytest -n 2 tests/tidy tests/unit tests/wire tests/deploy tests/sim
 	$(BIN)/pytest tests/mesh
 	$(BIN)/pytest tests/e2e
 
 unit: setup-light ## tests of parts
-	$(BIN)/pytest tests/tidy tests/unit tests/deploy
-	$(BIN)/pytest -n 2 tests/sim
+	$(BIN)/pytest -n 2 tests/tidy tests/unit tests/deploy tests/sim
 
 wire: setup-light ## tests of services over real gRPC and HTTP
 	$(BIN)/pytest tests/wire

@@ -8,7 +8,7 @@ from services.common.errors import BadSetting
 from services.gateway.tenants import Caller, TenantQuota
 from services.gateway.tenants.read import read_tenants
 
-KEY, OTHER_KEY = new_key(), new_key()
+KEY, OTHER_KEY = f"pdm_0123456789ab_{'A' * 43}", f"pdm_ba9876543210_{'B' * 42}A"
 FULL = f"""
 cache_secret = "hidden"
 [tiers.default]
