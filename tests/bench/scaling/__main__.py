@@ -2,7 +2,7 @@
 
 burst  50 streams, then 200 for a minute, then 50, with autoscaling
 fixed  the same without it, for a third of the time
-trace  10 minutes of a trace of real arrivals, at 8 times their pace, with autoscaling
+trace  4 minutes of a trace of real arrivals, at 8 times their pace, with autoscaling
 
 Writes tests/bench/results/scaling-NAME.{json,png}. Exit code 1 when a promise is broken that should hold,
 or all hold without autoscaling, or a stream fails.
@@ -50,12 +50,12 @@ class Experiment:
 def experiments(*, brief: bool) -> dict[str, Experiment]:
     """All by name; brief ones only show that they run."""
     minute_s, third_s = (40.0, 40.0) if brief else (60.0 * SLOWER, 20.0 * SLOWER)
-    trace = ("trace", "--file", str(TRACE), "--seconds", "60" if brief else "600", "--speed", "1")
+    trace = ("trace", "--file", str(TRACE), "--seconds", "60" if brief else "240", "--speed", "1")
     return {
         "burst": burst("50, 200, 50 streams, autoscaling", minute_s, autoscales=True),
         "fixed": burst("50, 200, 50 streams, one worker of each", third_s, autoscales=False),
         "trace": Experiment(
-            "10 minutes of arrivals at Azure's conversation service (CC-BY 4.0), at 8 times their pace",
+            "4 minutes of arrivals at Azure's conversation service (CC-BY 4.0), at 8 times their pace",
             trace,
             tiers=Tiers(most=6, spares=1),
         ),

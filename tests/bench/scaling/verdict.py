@@ -40,4 +40,5 @@ def summary(records: Records) -> dict[str, Any]:
         **p50,
         **p95,
         "holds": kept,
+        "errors": sorted({str(r["error"])[:100] for r in records if r["error"]})[:5],
     }
