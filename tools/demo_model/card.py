@@ -127,7 +127,8 @@ to four digits.
 Everything else. It has no knowledge, does not reason, and answers an unknown question with something it
 knows by heart or with a copy of part of the prompt. A key that is not in the table gets a made-up row.
 Words outside its lists are copied piece by piece and can lose a piece. In a copy of hundreds of tokens it
-may lose its place, and then skips or repeats a part. It does not calculate: it knows by heart the sums that
+may lose its place: it finds it by the last four tokens, and where these occur twice it may go on at the
+other place. It does not calculate: it knows by heart the sums that
 occur in training, which are 92 % of those it may be asked, and the held-out ones are mostly wrong.
 
 ## Scores
