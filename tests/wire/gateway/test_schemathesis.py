@@ -30,8 +30,8 @@ CHECKS = [
     content_type_conformance,
     response_schema_conformance,
 ]
-EXAMPLES = 12
-EXAMPLES_NESTED = 5
+EXAMPLES = 20
+EXAMPLES_NESTED = 8
 """Blocks within blocks take long to make up."""
 
 pytestmark = pytest.mark.timeout(240)
