@@ -23,6 +23,10 @@ NOON_S = 1_769_860_800.0
 DAY = "2026-01-31"
 
 
+def files_in(directory: Path) -> list[Path]:
+    return list(directory.iterdir())
+
+
 class Gateway:
     """One gateway's metering, with its counters."""
 
@@ -66,7 +70,7 @@ async def test_what_a_killed_gateway_had_booked_is_counted_once_by_another(
         assert successor.metric("adopted_total") + third.metric("adopted_total") == 9
         for gateway in (successor, third):
             await gateway.meter.close()
-        assert list(tmp_path.iterdir()) == []
+        assert files_in(tmp_path) == []
 
 
 def _days() -> list[str]:
