@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from services.common.errors import InvalidField
@@ -77,7 +77,7 @@ def refusal_of(parse: Callable[..., Any], body: bytes) -> InvalidField | None:
 
 
 @pytest.mark.parametrize(("parse", "kind", "body"), BODIES, ids=lambda value: getattr(value, "__name__", ""))
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(data=st.data())
 def test_one_field_is_anything(
     parse: Callable[..., Any], kind: Any, body: dict[str, Any], data: st.DataObject
@@ -93,7 +93,7 @@ def test_one_field_is_anything(
 
 
 @pytest.mark.parametrize(("parse", "kind", "body"), BODIES, ids=lambda value: getattr(value, "__name__", ""))
-@settings(max_examples=50, deadline=None, derandomize=True)
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow], derandomize=True)
 @given(junk=st.one_of(st.binary(max_size=60), json_values.map(lambda value: json.dumps(value).encode())))
 def test_the_whole_body_is_anything(parse: Callable[..., Any], kind: Any, body: Any, junk: bytes) -> None:
     with pytest.raises(InvalidField):
