@@ -45,6 +45,7 @@ class HttpServer:
         self.error_response = error_response
         self.date = formatdate(usegmt=True)
         self.is_draining = False
+        self.is_over = False
         self._handler = handler
         self._connections: set[Connection] = set()
         self._all_closed = asyncio.Event()
@@ -60,8 +61,11 @@ class HttpServer:
 
     async def __aexit__(self, *exc: Any) -> None:
         self._stop_listening()
+        self.is_over = True
         for connection in list(self._connections):
             connection.abort()
+        if self._connections:
+            await self._all_closed.wait()  # the transports let go of their sockets in the loop's next turn
         if self._ticker is not None:
             self._ticker.cancel()
         # Not told of the block's own exception, which would come out wrapped in a group.
@@ -118,6 +122,8 @@ class HttpServer:
         """Register a connection; False when there are too many."""
         self._connections.add(connection)
         self._all_closed.clear()
+        if self.is_over:
+            connection.abort()
         return len(self._connections) <= self.limits.connections_max and not self.is_draining
 
     def closed(self, connection: Connection) -> None:

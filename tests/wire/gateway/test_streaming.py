@@ -118,8 +118,7 @@ async def test_a_stop_string_ends_the_answer_and_frees_the_worker(edge: Edge, st
     """The text comes in single characters' tokens, so that the stop string lies across many."""
     fields = {"stop": ["\nUser:", "never"], "stream_options": {"include_usage": True}} if streamed else {}
     async with streaming(edge, **{"stop": ["\nUser:"], "stream": streamed, **fields}) as (client, job):
-        sent = [i for character in "Fine.\nUser: more" for i in edge.ids(character)]
-        for token in sent:
+        for token in [i for character in "Fine.\nUser:" for i in edge.ids(character)]:
             job.send([token])
             await asyncio.sleep(0.001)
         await eventually(lambda: job.is_cancelled)

@@ -1,16 +1,17 @@
 """Two gateways before one scripted router, sharing a Redis; a third may be a process that can be killed."""
 
 import asyncio
-import socket
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from tokenizers import Tokenizer
 
+from services.cli.ports import free_ports
 from services.gateway.settings import Settings
 from tests.tidy.source import ROOT
 from tests.wire.gateway.conftest import become_ready, running_gateway
@@ -52,9 +53,7 @@ async def running_pair(directory: Path, store: str, **settings: Any) -> AsyncIte
 @asynccontextmanager
 async def running_process(pair: Pair, *flags: str) -> AsyncIterator[tuple[asyncio.subprocess.Process, int]]:
     """A third gateway, as a process, and its port."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = next(free_ports(Random()))
     program = (sys.executable, "-m", "services.cli", "serve", "gateway", "--port", str(port))
     told = (
         "--model",
