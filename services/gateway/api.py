@@ -2,8 +2,6 @@
 
 import functools
 import logging
-import re
-import uuid
 from collections.abc import Coroutine
 from typing import Any
 
@@ -12,7 +10,7 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from services.common.clock import Clock
-from services.common.errors import InvalidField, ModelNotFound, NotAllowed, NoWorkers, RouterUnavailable
+from services.common.errors import ModelNotFound, NotAllowed, NoWorkers, RouterUnavailable
 from services.common.limits import Limits
 from services.common.version import VERSION
 from services.gateway.anthropic.body import TokenCount, parse_count, parse_messages
@@ -32,12 +30,12 @@ from services.gateway.openai.embeddings import NO_PROMPT, no_embeddings, parse_e
 from services.gateway.openai.format import FormatType
 from services.gateway.openapi import document
 from services.gateway.parts import Authenticator, Everybody
+from services.gateway.request_id import check_request_id, new_request_id
 from services.gateway.responses.body import parse_responses
 from services.gateway.responses.format import ResponsesFormat
 from services.gateway.tokenizing import Tokenizing
 
 _log = logging.getLogger("pdmesh.request")
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._:@/+=-]+")
 _UNLOGGED = ("/health", "/ready", "/metrics")
 _ANTHROPIC = "/v1/messages"
 _OPEN = frozenset(("/health", "/ready", "/openapi.json"))
@@ -99,9 +97,10 @@ class Api:
         if exchange.request.path.startswith(_ANTHROPIC):
             exchange.error_response = anthropic_error
         request_id = exchange.request.headers.get("x-request-id", "")
-        exchange.notes["request_id"] = request_id or uuid.uuid4().hex
+        exchange.notes["request_id"] = new_request_id()  # what a refused one is logged as, too
         if request_id:
-            self._check_request_id(exchange, request_id)
+            check_request_id(request_id, self._limits.request_id_chars_max, "x-request-id")
+            exchange.notes["request_id"] = request_id
         exchange.headers = (("x-request-id", str(exchange.notes["request_id"])),)
         if exchange.request.path not in self._open:
             self._identify(exchange)
@@ -128,14 +127,6 @@ class Api:
     async def _count_tokens(self, exchange: Exchange) -> None:
         model, prompt = parse_count(exchange.request.body, self._limits)
         _respond_json(exchange, TokenCount(await self._tokenizing.count(exchange, model, prompt)))
-
-    def _check_request_id(self, exchange: Exchange, request_id: str) -> None:
-        chars_max = self._limits.request_id_chars_max
-        if len(request_id) > chars_max or not _REQUEST_ID.fullmatch(request_id):
-            exchange.notes["request_id"] = uuid.uuid4().hex
-            raise InvalidField(
-                f"x-request-id: at most {chars_max} letters, digits and ._:@/+=-", field="x-request-id"
-            )
 
     def _ended(self, exchange: Exchange) -> None:
         """Count and log a request; `notes` carry what its handlers found out."""
