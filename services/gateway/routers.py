@@ -89,8 +89,10 @@ class Routers:
         """Nobody wants the rest. The end is still reported; tokens are not."""
         if self._waiting.pop(live, None) is not None:
             _fail(live, Cancelled())
-        else:
-            any(session.cancel(live) for session in self._sessions)
+            return
+        for session in self._sessions:
+            if session.cancel(live):
+                return
 
     async def run(self) -> None:
         """Keep a link to every router; until cancelled."""

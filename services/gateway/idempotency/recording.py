@@ -1,31 +1,16 @@
 """An exchange whose answer is written down instead of sent."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from services.common.errors import MeshError
 from services.gateway.http import Exchange, HttpResponse
 from services.gateway.http.message import Header
+from services.gateway.http.no_client import NoClient
 from services.gateway.idempotency.events import EventNumbers
 from services.gateway.idempotency.tape import Head, State, Tape
 
 EVENT_STREAM = "text/event-stream"
 PASSING_PREFIX = "x-ratelimit-"
-
-
-class _NoClient:
-    """Stands where an exchange has its connection."""
-
-    date = ""
-    is_draining = False
-
-    def __init__(self) -> None:
-        self.send: Callable[[bytes], None] = lambda _: None
-
-    def exchange_ended(self, *, closes: bool) -> None:
-        """Nothing follows."""
-
-    def abort(self) -> None:
-        """Nothing to cut."""
 
 
 class Recording(Exchange):
@@ -38,7 +23,7 @@ class Recording(Exchange):
     __slots__ = ("_numbers", "_origin", "_run", "_tape")
 
     def __init__(self, origin: Exchange, tape: Tape, run: str) -> None:
-        super().__init__(origin.request, _NoClient())
+        super().__init__(origin.request, NoClient())
         self.caller = origin.caller
         self.error_response = origin.error_response
         self.headers = origin.headers

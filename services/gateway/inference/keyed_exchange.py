@@ -11,6 +11,7 @@ from services.common.errors import AnswerLost, Cancelled, MeshError, by_reason
 from services.common.rpc.convert import receipt_from_wire
 from services.gateway.http import Exchange, HttpRequest, HttpResponse
 from services.gateway.http.message import Header
+from services.gateway.http.no_client import NoClient
 from services.gateway.idempotency import IDEMPOTENCY_KEY
 from services.gateway.inference.bodies import Request
 from services.gateway.inference.deltas import Response
@@ -18,22 +19,6 @@ from services.gateway.inference.framing import taken_from
 
 BEHIND_BYTES = 64 * 1024
 """Past this the client counts as slow, and what follows waits on the tape."""
-
-
-class _NoConnection:
-    """Stands where an exchange has its connection."""
-
-    date = ""
-    is_draining = False
-
-    def __init__(self) -> None:
-        self.send: Callable[[bytes], None] = lambda _: None
-
-    def exchange_ended(self, *, closes: bool) -> None:
-        """Nothing follows."""
-
-    def abort(self) -> None:
-        """Nothing to cut."""
 
 
 class KeyedExchange(Exchange):
@@ -54,7 +39,7 @@ class KeyedExchange(Exchange):
             chunks_allowed=False,
             received_ms=0.0,
         )
-        super().__init__(asked, _NoConnection())
+        super().__init__(asked, NoClient())
         self.receipt: Receipt | None = None
         self.on_full: Callable[[], None] = lambda: None
         self._message = message
