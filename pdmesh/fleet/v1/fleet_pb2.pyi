@@ -14,6 +14,7 @@ class JobKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     JOB_KIND_PREFILL: _ClassVar[JobKind]
     JOB_KIND_ADOPT: _ClassVar[JobKind]
     JOB_KIND_LOCAL: _ClassVar[JobKind]
+    JOB_KIND_EMBED: _ClassVar[JobKind]
 
 class FailureKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
@@ -26,6 +27,7 @@ JOB_KIND_UNSPECIFIED: JobKind
 JOB_KIND_PREFILL: JobKind
 JOB_KIND_ADOPT: JobKind
 JOB_KIND_LOCAL: JobKind
+JOB_KIND_EMBED: JobKind
 FAILURE_KIND_UNSPECIFIED: FailureKind
 FAILURE_KIND_INVALID: FailureKind
 FAILURE_KIND_HANDOFF: FailureKind
@@ -115,7 +117,7 @@ class FleetGreeting(_message.Message):
     def __init__(self, router_id: _Optional[str] = ..., session_id: _Optional[str] = ..., load_interval_ms: _Optional[int] = ...) -> None: ...
 
 class Registration(_message.Message):
-    __slots__ = ("worker_id", "role", "fingerprint", "capacity", "version", "address", "role_is_fixed", "standby", "can_replay", "adapters", "is_shared")
+    __slots__ = ("worker_id", "role", "fingerprint", "capacity", "version", "address", "role_is_fixed", "standby", "can_replay", "adapters", "is_shared", "embedding_model")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
@@ -127,6 +129,7 @@ class Registration(_message.Message):
     CAN_REPLAY_FIELD_NUMBER: _ClassVar[int]
     ADAPTERS_FIELD_NUMBER: _ClassVar[int]
     IS_SHARED_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_MODEL_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     role: _types_pb2.Role
     fingerprint: Fingerprint
@@ -138,7 +141,8 @@ class Registration(_message.Message):
     can_replay: bool
     adapters: _containers.RepeatedCompositeFieldContainer[LoraAdapter]
     is_shared: bool
-    def __init__(self, worker_id: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., fingerprint: _Optional[_Union[Fingerprint, _Mapping]] = ..., capacity: _Optional[_Union[Capacity, _Mapping]] = ..., version: _Optional[str] = ..., address: _Optional[str] = ..., role_is_fixed: _Optional[bool] = ..., standby: _Optional[bool] = ..., can_replay: _Optional[bool] = ..., adapters: _Optional[_Iterable[_Union[LoraAdapter, _Mapping]]] = ..., is_shared: _Optional[bool] = ...) -> None: ...
+    embedding_model: _types_pb2.EmbeddingModel
+    def __init__(self, worker_id: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., fingerprint: _Optional[_Union[Fingerprint, _Mapping]] = ..., capacity: _Optional[_Union[Capacity, _Mapping]] = ..., version: _Optional[str] = ..., address: _Optional[str] = ..., role_is_fixed: _Optional[bool] = ..., standby: _Optional[bool] = ..., can_replay: _Optional[bool] = ..., adapters: _Optional[_Iterable[_Union[LoraAdapter, _Mapping]]] = ..., is_shared: _Optional[bool] = ..., embedding_model: _Optional[_Union[_types_pb2.EmbeddingModel, _Mapping]] = ...) -> None: ...
 
 class LoraAdapter(_message.Message):
     __slots__ = ("name", "digest")
@@ -187,7 +191,7 @@ class Capacity(_message.Message):
     def __init__(self, kv_blocks: _Optional[int] = ..., kv_block_size_bytes: _Optional[int] = ..., max_running_requests: _Optional[int] = ..., max_batched_tokens: _Optional[int] = ..., max_model_len_tokens: _Optional[int] = ...) -> None: ...
 
 class Job(_message.Message):
-    __slots__ = ("stream", "kind", "request_id", "prompt_token_ids", "delivered_token_ids", "sampling", "cache_salt", "priority", "handoff", "lora")
+    __slots__ = ("stream", "kind", "request_id", "prompt_token_ids", "delivered_token_ids", "sampling", "cache_salt", "priority", "handoff", "lora", "embedding")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
@@ -198,6 +202,7 @@ class Job(_message.Message):
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     HANDOFF_FIELD_NUMBER: _ClassVar[int]
     LORA_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_FIELD_NUMBER: _ClassVar[int]
     stream: int
     kind: JobKind
     request_id: str
@@ -208,7 +213,8 @@ class Job(_message.Message):
     priority: int
     handoff: HandoffTicket
     lora: str
-    def __init__(self, stream: _Optional[int] = ..., kind: _Optional[_Union[JobKind, str]] = ..., request_id: _Optional[str] = ..., prompt_token_ids: _Optional[bytes] = ..., delivered_token_ids: _Optional[bytes] = ..., sampling: _Optional[_Union[_types_pb2.Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., priority: _Optional[int] = ..., handoff: _Optional[_Union[HandoffTicket, _Mapping]] = ..., lora: _Optional[str] = ...) -> None: ...
+    embedding: _types_pb2.EmbeddingAsk
+    def __init__(self, stream: _Optional[int] = ..., kind: _Optional[_Union[JobKind, str]] = ..., request_id: _Optional[str] = ..., prompt_token_ids: _Optional[bytes] = ..., delivered_token_ids: _Optional[bytes] = ..., sampling: _Optional[_Union[_types_pb2.Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., priority: _Optional[int] = ..., handoff: _Optional[_Union[HandoffTicket, _Mapping]] = ..., lora: _Optional[str] = ..., embedding: _Optional[_Union[_types_pb2.EmbeddingAsk, _Mapping]] = ...) -> None: ...
 
 class HandoffTicket(_message.Message):
     __slots__ = ("handoff_id", "prefill_worker", "connector_params", "kv_tokens", "expires_in_ms")
@@ -269,14 +275,16 @@ class HandoffReleased(_message.Message):
     def __init__(self, handoff_id: _Optional[str] = ..., expired: _Optional[bool] = ...) -> None: ...
 
 class JobFinished(_message.Message):
-    __slots__ = ("stream", "reason", "cached_tokens")
+    __slots__ = ("stream", "reason", "cached_tokens", "vector")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     CACHED_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
     stream: int
     reason: _types_pb2.FinishReason
     cached_tokens: int
-    def __init__(self, stream: _Optional[int] = ..., reason: _Optional[_Union[_types_pb2.FinishReason, str]] = ..., cached_tokens: _Optional[int] = ...) -> None: ...
+    vector: bytes
+    def __init__(self, stream: _Optional[int] = ..., reason: _Optional[_Union[_types_pb2.FinishReason, str]] = ..., cached_tokens: _Optional[int] = ..., vector: _Optional[bytes] = ...) -> None: ...
 
 class JobFailed(_message.Message):
     __slots__ = ("stream", "kind", "message")

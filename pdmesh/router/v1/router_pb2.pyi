@@ -30,7 +30,7 @@ class GatewayGreeting(_message.Message):
     def __init__(self, gateway_id: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class Submission(_message.Message):
-    __slots__ = ("stream", "request_id", "model", "tenant", "service_class", "deadline_ms", "prompt_token_ids", "delivered_token_ids", "sampling", "cache_salt", "strict_disaggregation", "session_key", "lora", "priority", "tenant_weight")
+    __slots__ = ("stream", "request_id", "model", "tenant", "service_class", "deadline_ms", "prompt_token_ids", "delivered_token_ids", "sampling", "cache_salt", "strict_disaggregation", "session_key", "lora", "priority", "tenant_weight", "embedding")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +46,7 @@ class Submission(_message.Message):
     LORA_FIELD_NUMBER: _ClassVar[int]
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     TENANT_WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_FIELD_NUMBER: _ClassVar[int]
     stream: int
     request_id: str
     model: str
@@ -61,7 +62,8 @@ class Submission(_message.Message):
     lora: str
     priority: int
     tenant_weight: float
-    def __init__(self, stream: _Optional[int] = ..., request_id: _Optional[str] = ..., model: _Optional[str] = ..., tenant: _Optional[str] = ..., service_class: _Optional[_Union[_types_pb2.ServiceClass, str]] = ..., deadline_ms: _Optional[int] = ..., prompt_token_ids: _Optional[bytes] = ..., delivered_token_ids: _Optional[bytes] = ..., sampling: _Optional[_Union[_types_pb2.Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., strict_disaggregation: _Optional[bool] = ..., session_key: _Optional[str] = ..., lora: _Optional[str] = ..., priority: _Optional[int] = ..., tenant_weight: _Optional[float] = ...) -> None: ...
+    embedding: _types_pb2.EmbeddingAsk
+    def __init__(self, stream: _Optional[int] = ..., request_id: _Optional[str] = ..., model: _Optional[str] = ..., tenant: _Optional[str] = ..., service_class: _Optional[_Union[_types_pb2.ServiceClass, str]] = ..., deadline_ms: _Optional[int] = ..., prompt_token_ids: _Optional[bytes] = ..., delivered_token_ids: _Optional[bytes] = ..., sampling: _Optional[_Union[_types_pb2.Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., strict_disaggregation: _Optional[bool] = ..., session_key: _Optional[str] = ..., lora: _Optional[str] = ..., priority: _Optional[int] = ..., tenant_weight: _Optional[float] = ..., embedding: _Optional[_Union[_types_pb2.EmbeddingAsk, _Mapping]] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
     __slots__ = ("sequence", "greeting", "placed", "tokens", "ended", "models", "acknowledged", "leaving")
@@ -98,18 +100,20 @@ class ModelList(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "max_model_len", "prefill_workers", "decode_workers", "adapters")
+    __slots__ = ("name", "max_model_len", "prefill_workers", "decode_workers", "adapters", "embedding_model")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MAX_MODEL_LEN_FIELD_NUMBER: _ClassVar[int]
     PREFILL_WORKERS_FIELD_NUMBER: _ClassVar[int]
     DECODE_WORKERS_FIELD_NUMBER: _ClassVar[int]
     ADAPTERS_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_MODEL_FIELD_NUMBER: _ClassVar[int]
     name: str
     max_model_len: int
     prefill_workers: int
     decode_workers: int
     adapters: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, name: _Optional[str] = ..., max_model_len: _Optional[int] = ..., prefill_workers: _Optional[int] = ..., decode_workers: _Optional[int] = ..., adapters: _Optional[_Iterable[str]] = ...) -> None: ...
+    embedding_model: _types_pb2.EmbeddingModel
+    def __init__(self, name: _Optional[str] = ..., max_model_len: _Optional[int] = ..., prefill_workers: _Optional[int] = ..., decode_workers: _Optional[int] = ..., adapters: _Optional[_Iterable[str]] = ..., embedding_model: _Optional[_Union[_types_pb2.EmbeddingModel, _Mapping]] = ...) -> None: ...
 
 class StreamPlaced(_message.Message):
     __slots__ = ("stream", "path", "path_reason", "prefill_worker", "decode_worker")
@@ -126,13 +130,15 @@ class StreamPlaced(_message.Message):
     def __init__(self, stream: _Optional[int] = ..., path: _Optional[_Union[_types_pb2.Path, str]] = ..., path_reason: _Optional[str] = ..., prefill_worker: _Optional[str] = ..., decode_worker: _Optional[str] = ...) -> None: ...
 
 class StreamEnded(_message.Message):
-    __slots__ = ("stream", "reason", "receipt", "error")
+    __slots__ = ("stream", "reason", "receipt", "error", "vector")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     REASON_FIELD_NUMBER: _ClassVar[int]
     RECEIPT_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
+    VECTOR_FIELD_NUMBER: _ClassVar[int]
     stream: int
     reason: _types_pb2.FinishReason
     receipt: _types_pb2.Receipt
     error: _types_pb2.Error
-    def __init__(self, stream: _Optional[int] = ..., reason: _Optional[_Union[_types_pb2.FinishReason, str]] = ..., receipt: _Optional[_Union[_types_pb2.Receipt, _Mapping]] = ..., error: _Optional[_Union[_types_pb2.Error, _Mapping]] = ...) -> None: ...
+    vector: bytes
+    def __init__(self, stream: _Optional[int] = ..., reason: _Optional[_Union[_types_pb2.FinishReason, str]] = ..., receipt: _Optional[_Union[_types_pb2.Receipt, _Mapping]] = ..., error: _Optional[_Union[_types_pb2.Error, _Mapping]] = ..., vector: _Optional[bytes] = ...) -> None: ...

@@ -155,6 +155,22 @@ class Sampling(_message.Message):
     logprobs: int
     def __init__(self, max_tokens: _Optional[int] = ..., temperature: _Optional[float] = ..., top_p: _Optional[float] = ..., top_k: _Optional[int] = ..., min_p: _Optional[float] = ..., presence_penalty: _Optional[float] = ..., frequency_penalty: _Optional[float] = ..., repetition_penalty: _Optional[float] = ..., seed: _Optional[int] = ..., stop_token_ids: _Optional[_Iterable[int]] = ..., ignore_eos: _Optional[bool] = ..., min_tokens: _Optional[int] = ..., logit_bias: _Optional[_Mapping[int, float]] = ..., allowed_token_ids: _Optional[bytes] = ..., bad_words: _Optional[_Iterable[_Union[TokenSequence, _Mapping]]] = ..., structured: _Optional[_Union[Structured, _Mapping]] = ..., logprobs: _Optional[int] = ...) -> None: ...
 
+class EmbeddingModel(_message.Message):
+    __slots__ = ("dimensions", "may_cut", "cuts")
+    DIMENSIONS_FIELD_NUMBER: _ClassVar[int]
+    MAY_CUT_FIELD_NUMBER: _ClassVar[int]
+    CUTS_FIELD_NUMBER: _ClassVar[int]
+    dimensions: int
+    may_cut: bool
+    cuts: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, dimensions: _Optional[int] = ..., may_cut: _Optional[bool] = ..., cuts: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class EmbeddingAsk(_message.Message):
+    __slots__ = ("dimensions",)
+    DIMENSIONS_FIELD_NUMBER: _ClassVar[int]
+    dimensions: int
+    def __init__(self, dimensions: _Optional[int] = ...) -> None: ...
+
 class Receipt(_message.Message):
     __slots__ = ("path", "path_reason", "prefill_worker", "decode_worker", "prompt_tokens", "cached_tokens", "generated_tokens", "kv_size_bytes", "queue_ms", "prefill_ms", "handoff_ms", "decode_ms", "retries", "request_id", "model")
     PATH_FIELD_NUMBER: _ClassVar[int]

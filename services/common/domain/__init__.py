@@ -4,6 +4,7 @@ Standard library only. The wire's form of the same things is in `protos/`, and
 `services.common.rpc.convert` is the one place that knows both.
 """
 
+from services.common.domain.embedding import EmbeddingAsk, EmbeddingModel
 from services.common.domain.grant import Grant, Want
 from services.common.domain.handoff import HandoffTicket
 from services.common.domain.job import Job, JobKind
@@ -28,6 +29,8 @@ from services.common.domain.worker import Capacity, Fingerprint, LoadReport, Reg
 
 __all__ = [
     "Capacity",
+    "EmbeddingAsk",
+    "EmbeddingModel",
     "FailureKind",
     "Fingerprint",
     "FinishReason",

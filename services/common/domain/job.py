@@ -4,6 +4,7 @@ from array import array
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from services.common.domain.embedding import EmbeddingAsk
 from services.common.domain.handoff import HandoffTicket
 from services.common.domain.sampling import Sampling
 from services.common.domain.tokens import tokens
@@ -18,6 +19,8 @@ class JobKind(IntEnum):
     """Take an offered KV over and generate from the second token."""
     LOCAL = 3
     """Run the prompt and generate."""
+    EMBED = 4
+    """Run the prompt and give its vector, with the job's end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,8 @@ class Job:
     """Lower runs first."""
     handoff: HandoffTicket | None = None
     """Set for ADOPT jobs."""
+    embedding: EmbeddingAsk | None = None
+    """Set for EMBED jobs, whose sampling says nothing."""
 
     @property
     def tokens_left(self) -> int:

@@ -4,6 +4,7 @@ from array import array
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from services.common.domain.embedding import EmbeddingAsk
 from services.common.domain.sampling import Sampling
 from services.common.domain.tokens import tokens
 
@@ -41,5 +42,8 @@ class Request:
     """LoRA adapter to generate with."""
     priority: int = 0
     """Among requests of the same class: lower runs first, within `priority_max` either way."""
+    embedding: EmbeddingAsk | None = None
+    """Set where a vector of the prompt is wanted. Its sampling says nothing but one token at most: a vector
+    counts as one, which never comes, so that no part takes the request for finished."""
     tenant_weight: float = 1.0
     """The tenant's share beside others of its class; the router's own setting for the tenant wins."""

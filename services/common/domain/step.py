@@ -132,6 +132,8 @@ class JobFinished:
     stream: int
     reason: FinishReason
     cached_tokens: int = 0
+    vector: "array[float] | None" = None
+    """Of an EMBED job."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 
+from services.common.domain.embedding import EmbeddingModel
+
 
 class Role(IntEnum):
     """What a worker does in the life of a request."""
@@ -90,3 +92,5 @@ class Registration:
     """True: it serves other routers too, and takes no more than it grants."""
     adapters: Mapping[str, str] = field(default_factory=dict)
     """LoRA adapters that it runs: name -> digest, so that two that differ under one name are found out."""
+    embedding_model: EmbeddingModel | None = None
+    """Set for a worker that gives vectors and generates nothing. It only ever prefills."""

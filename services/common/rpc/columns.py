@@ -43,9 +43,9 @@ def logprobs_to_wire(columns: LogprobColumns) -> types_pb2.LogprobColumns:
         streams=to_bytes(columns.streams),
         counts=to_bytes(columns.counts),
         alternatives=to_bytes(columns.alternatives),
-        chosen=_floats_to_bytes(columns.chosen),
+        chosen=floats_to_bytes(columns.chosen),
         top_ids=to_bytes(columns.top_ids),
-        top=_floats_to_bytes(columns.top),
+        top=floats_to_bytes(columns.top),
     )
 
 
@@ -55,20 +55,22 @@ def logprobs_from_wire(wire: types_pb2.LogprobColumns) -> LogprobColumns:
         streams=from_bytes(wire.streams),
         counts=from_bytes(wire.counts),
         alternatives=from_bytes(wire.alternatives),
-        chosen=_floats_from_bytes(wire.chosen),
+        chosen=floats_from_bytes(wire.chosen),
         top_ids=from_bytes(wire.top_ids),
-        top=_floats_from_bytes(wire.top),
+        top=floats_from_bytes(wire.top),
     )
 
 
-def _floats_to_bytes(values: "array[float]") -> bytes:
+def floats_to_bytes(values: "array[float]") -> bytes:
+    """The wire column (little-endian 32-bit floats) of an array."""
     if sys.byteorder == "big":  # pragma: no cover
         values = values[:]
         values.byteswap()
     return values.tobytes()
 
 
-def _floats_from_bytes(column: bytes) -> "array[float]":
+def floats_from_bytes(column: bytes) -> "array[float]":
+    """An array from a wire column; raises ValueError when its length is no multiple of 4 bytes."""
     values = logprobs()
     values.frombytes(column)
     if sys.byteorder == "big":  # pragma: no cover

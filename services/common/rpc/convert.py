@@ -26,6 +26,7 @@ from services.common.domain import (
 from services.common.domain.request import TENANT_WEIGHT_MAX, TENANT_WEIGHT_MIN
 from services.common.domain.tokens import from_bytes, to_bytes
 from services.common.errors import MeshError, ProtocolViolation, by_reason
+from services.common.rpc.embedding import ask_from_wire, ask_to_wire, model_from_wire, model_to_wire
 from services.common.rpc.sampling import sampling_from_wire, sampling_to_wire
 
 
@@ -36,6 +37,7 @@ def wire_enum(value: int) -> Any:
 
 def request_to_wire(stream: int, request: Request) -> router_pb2.Submission:
     """A request under the gateway's stream number."""
+    ask = request.embedding
     return router_pb2.Submission(
         stream=stream,
         request_id=request.request_id,
@@ -52,6 +54,7 @@ def request_to_wire(stream: int, request: Request) -> router_pb2.Submission:
         lora=request.lora,
         priority=request.priority,
         tenant_weight=request.tenant_weight,
+        embedding=None if ask is None else ask_to_wire(ask),
     )
 
 
@@ -76,6 +79,7 @@ def request_from_wire(wire: router_pb2.Submission) -> Request:
         lora=wire.lora,
         priority=wire.priority,
         tenant_weight=_weight(wire.tenant_weight),
+        embedding=ask_from_wire(wire.embedding) if wire.HasField("embedding") else None,
     )
 
 
@@ -102,6 +106,8 @@ def job_to_wire(job: Job) -> fleet_pb2.Job:
         lora=job.lora,
         priority=job.priority,
     )
+    if job.embedding is not None:
+        wire.embedding.CopyFrom(ask_to_wire(job.embedding))
     if job.handoff is not None:
         wire.handoff.handoff_id = job.handoff.handoff_id
         wire.handoff.prefill_worker = job.handoff.prefill_worker
@@ -120,6 +126,8 @@ def job_from_wire(wire: fleet_pb2.Job) -> Job:
         raise ProtocolViolation(f"job {wire.stream}: {failure}") from failure
     if (kind is JobKind.ADOPT) != wire.HasField("handoff"):
         raise ProtocolViolation(f"job {wire.stream}: a ticket belongs to an ADOPT job and to no other")
+    if (kind is JobKind.EMBED) != wire.HasField("embedding"):
+        raise ProtocolViolation(f"job {wire.stream}: it wants a vector and is no EMBED job, or the reverse")
     return Job(
         stream=wire.stream,
         kind=kind,
@@ -131,6 +139,7 @@ def job_from_wire(wire: fleet_pb2.Job) -> Job:
         lora=wire.lora,
         priority=wire.priority,
         handoff=_ticket_from_wire(wire.handoff) if wire.HasField("handoff") else None,
+        embedding=ask_from_wire(wire.embedding) if wire.HasField("embedding") else None,
     )
 
 
@@ -147,6 +156,7 @@ def _ticket_from_wire(wire: fleet_pb2.HandoffTicket) -> HandoffTicket:
 def registration_to_wire(registration: Registration) -> fleet_pb2.Registration:
     """A worker's first words."""
     prints, capacity = registration.fingerprint, registration.capacity
+    model = registration.embedding_model
     return fleet_pb2.Registration(
         worker_id=registration.worker_id,
         role=wire_enum(registration.role),
@@ -158,6 +168,7 @@ def registration_to_wire(registration: Registration) -> fleet_pb2.Registration:
         standby=registration.standby,
         can_replay=registration.can_replay,
         is_shared=registration.is_shared,
+        embedding_model=None if model is None else model_to_wire(model),
         adapters=[
             fleet_pb2.LoraAdapter(name=name, digest=digest) for name, digest in registration.adapters.items()
         ],
@@ -181,6 +192,7 @@ def registration_from_wire(wire: fleet_pb2.Registration) -> Registration:
         standby=wire.standby,
         can_replay=wire.can_replay,
         is_shared=wire.is_shared,
+        embedding_model=model_from_wire(wire.embedding_model) if wire.HasField("embedding_model") else None,
         adapters={adapter.name: adapter.digest for adapter in wire.adapters},
     )
 

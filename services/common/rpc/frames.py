@@ -19,28 +19,28 @@ from services.common.rpc.steps import (
     released_to_wire,
 )
 
-P = TypeVar("P", fleet_pb2.Job, router_pb2.Submission)
+M = TypeVar("M", fleet_pb2.Job, fleet_pb2.JobFinished, router_pb2.Submission, router_pb2.StreamEnded)
 
 FRAME_FILL_BYTES = 4 * 1024 * 1024
-"""Prompts join one frame up to this size; the rest waits for the next."""
+"""Prompts and vectors join one frame up to this size; the rest waits for the next."""
 KV_CHANGES_WAITING_MAX = 1_024
 """Past it a worker's KV changes are dropped and the router is told to forget what it knew."""
 
 
-class _PromptQueue(Generic[P]):
-    """Messages that carry prompts, given out in order, a frame's fill at a time."""
+class _FillQueue(Generic[M]):
+    """Messages that carry prompts or vectors, given out in order, a frame's fill at a time."""
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[P, int]] = deque()
+        self._waiting: deque[tuple[M, int]] = deque()
         self.size_bytes = 0
 
-    def add(self, message: P) -> None:
+    def add(self, message: M) -> None:
         size_bytes = message.ByteSize()
         self._waiting.append((message, size_bytes))
         self.size_bytes += size_bytes
 
-    def fill(self) -> list[P]:
-        taken: list[P] = []
+    def fill(self) -> list[M]:
+        taken: list[M] = []
         room_bytes = FRAME_FILL_BYTES
         while self._waiting and (not taken or self._waiting[0][1] <= room_bytes):
             message, size_bytes = self._waiting.popleft()
@@ -59,6 +59,7 @@ class WorkerDraft:
     def __init__(self) -> None:
         self._frame = fleet_pb2.AttachRequest()
         self._columns = TokenColumns()
+        self._embedded = _FillQueue[fleet_pb2.JobFinished]()
         self._draining = False
 
     def register(self, registration: fleet_pb2.Registration) -> None:
@@ -83,7 +84,10 @@ class WorkerDraft:
         self._columns.extend(step.tokens)
         frame.offered.extend(offered_to_wire(o) for o in step.offered)
         frame.adopted.extend(adopted_to_wire(a) for a in step.adopted)
-        frame.finished.extend(finished_to_wire(f) for f in step.finished)
+        frame.finished.extend(finished_to_wire(f) for f in step.finished if f.vector is None)
+        for finished in step.finished:
+            if finished.vector is not None:
+                self._embedded.add(finished_to_wire(finished))
         frame.failed.extend(failed_to_wire(f) for f in step.failed)
         frame.released.extend(released_to_wire(r) for r in step.released)
         if step.kv_changes:
@@ -97,21 +101,22 @@ class WorkerDraft:
         waiting.events.extend(kv_change_to_wire(change) for change in changes[-KV_CHANGES_WAITING_MAX:])
 
     def take(self, sequence: int, acknowledged: int) -> fleet_pb2.AttachRequest:
-        """All that waits, as one frame."""
+        """What waits, as one frame; more vectors than fill it wait for the next."""
         frame, self._frame = self._frame, fleet_pb2.AttachRequest()
         frame.sequence, frame.acknowledged, frame.draining = sequence, acknowledged, self._draining
+        frame.finished.extend(self._embedded.fill())
         if self._columns.streams:
             frame.tokens.CopyFrom(columns_to_wire(self._columns))
             self._columns = TokenColumns()
         return frame
 
     def is_empty(self) -> bool:
-        """Whether nothing waits; `take` leaves nothing."""
-        return not self._columns.streams and not self._frame.ByteSize()
+        """Whether nothing waits."""
+        return not self._columns.streams and not self._frame.ByteSize() and self._embedded.is_empty()
 
     def size_bytes(self) -> int:
         """Roughly what waits."""
-        return self._frame.ByteSize() + _size_bytes(self._columns)
+        return self._frame.ByteSize() + _size_bytes(self._columns) + self._embedded.size_bytes
 
 
 class CommandDraft:
@@ -119,7 +124,7 @@ class CommandDraft:
 
     def __init__(self) -> None:
         self._frame = fleet_pb2.AttachResponse()
-        self._jobs = _PromptQueue[fleet_pb2.Job]()
+        self._jobs = _FillQueue[fleet_pb2.Job]()
         self._aborted = tokens()
         self._released: list[str] = []
 
@@ -168,7 +173,7 @@ class SubmissionDraft:
 
     def __init__(self) -> None:
         self._frame = router_pb2.ConnectRequest()
-        self._submissions = _PromptQueue[router_pb2.Submission]()
+        self._submissions = _FillQueue[router_pb2.Submission]()
         self._cancelled = tokens()
 
     def greet(self, greeting: router_pb2.GatewayGreeting) -> None:
@@ -208,6 +213,7 @@ class AnswerDraft:
     def __init__(self) -> None:
         self._frame = router_pb2.ConnectResponse()
         self._columns = TokenColumns()
+        self._embedded = _FillQueue[router_pb2.StreamEnded]()
         self._leaving = False
 
     def leave(self) -> None:
@@ -236,24 +242,28 @@ class AnswerDraft:
 
     def end(self, ended: router_pb2.StreamEnded) -> None:
         """Append a stream's outcome."""
-        self._frame.ended.append(ended)
+        if ended.vector:
+            self._embedded.add(ended)
+        else:
+            self._frame.ended.append(ended)
 
     def take(self, sequence: int, acknowledged: int) -> router_pb2.ConnectResponse:
-        """All that waits, as one frame."""
+        """What waits, as one frame; more vectors than fill it wait for the next."""
         frame, self._frame = self._frame, router_pb2.ConnectResponse()
         frame.sequence, frame.acknowledged, frame.leaving = sequence, acknowledged, self._leaving
+        frame.ended.extend(self._embedded.fill())
         if self._columns.streams:
             frame.tokens.CopyFrom(columns_to_wire(self._columns))
             self._columns = TokenColumns()
         return frame
 
     def is_empty(self) -> bool:
-        """Whether nothing waits; `take` leaves nothing."""
-        return not self._columns.streams and not self._frame.ByteSize()
+        """Whether nothing waits."""
+        return not self._columns.streams and not self._frame.ByteSize() and self._embedded.is_empty()
 
     def size_bytes(self) -> int:
         """Roughly what waits."""
-        return self._frame.ByteSize() + _size_bytes(self._columns)
+        return self._frame.ByteSize() + _size_bytes(self._columns) + self._embedded.size_bytes
 
 
 def _size_bytes(columns: TokenColumns) -> int:

@@ -17,12 +17,18 @@ from services.common.domain import (
 )
 from services.common.domain.tokens import from_bytes, to_bytes
 from services.common.errors import ProtocolViolation
-from services.common.rpc.columns import columns_from_wire, logprobs_from_wire, logprobs_to_wire
+from services.common.rpc.columns import (
+    columns_from_wire,
+    floats_to_bytes,
+    logprobs_from_wire,
+    logprobs_to_wire,
+)
 from services.common.rpc.convert import (
     failure_kind_from_wire,
     finish_reason_from_wire,
     wire_enum,
 )
+from services.common.rpc.embedding import vector_from_wire
 
 
 def step_from_wire(frame: fleet_pb2.AttachRequest) -> StepOutput:
@@ -33,9 +39,7 @@ def step_from_wire(frame: fleet_pb2.AttachRequest) -> StepOutput:
             HandoffAdopted(a.stream, a.handoff_id, a.kv_size_bytes, a.transfer_ms) for a in frame.adopted
         ],
         tokens=columns_from_wire(frame.tokens) if frame.HasField("tokens") else TokenColumns(),
-        finished=[
-            JobFinished(f.stream, finish_reason_from_wire(f.reason), f.cached_tokens) for f in frame.finished
-        ],
+        finished=[_finished_from_wire(f) for f in frame.finished],
         failed=[JobFailed(f.stream, failure_kind_from_wire(f.kind), f.message) for f in frame.failed],
         released=[HandoffReleased(r.handoff_id, r.expired) for r in frame.released],
         kv_changes=_kv_changes_from_wire(frame.kv_events),
@@ -102,8 +106,16 @@ def adopted_to_wire(adopted: HandoffAdopted) -> fleet_pb2.HandoffAdopted:
 def finished_to_wire(finished: JobFinished) -> fleet_pb2.JobFinished:
     """A job's successful end."""
     return fleet_pb2.JobFinished(
-        stream=finished.stream, reason=wire_enum(finished.reason), cached_tokens=finished.cached_tokens
+        stream=finished.stream,
+        reason=wire_enum(finished.reason),
+        cached_tokens=finished.cached_tokens,
+        vector=b"" if finished.vector is None else floats_to_bytes(finished.vector),
     )
+
+
+def _finished_from_wire(wire: fleet_pb2.JobFinished) -> JobFinished:
+    reason = finish_reason_from_wire(wire.reason)
+    return JobFinished(wire.stream, reason, wire.cached_tokens, vector_from_wire(wire.vector))
 
 
 def failed_to_wire(failed: JobFailed) -> fleet_pb2.JobFailed:
