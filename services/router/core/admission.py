@@ -1,7 +1,7 @@
 """Admission: take a request in, or refuse it at once with a reason and a time to come back.
 
 Each check is small, pure and named; the first that objects decides. What was admitted once (a request
-that is submitted again with tokens already delivered) passes all but the hard bound.
+that is submitted again, or comes with tokens already delivered) passes all but the hard bound.
 """
 
 from dataclasses import dataclass
@@ -148,7 +148,7 @@ class Admission:
     def refusal(self, ask: Ask) -> MeshError | None:
         """The first objection; `None` admits."""
         bound = self._bound.refusal(ask)
-        if bound is not None or len(ask.request.delivered):
+        if bound is not None or ask.request.resubmitted or len(ask.request.delivered):
             return bound
         objections = (check.refusal(ask) for check in self._checks)
         return next((o for o in objections if o is not None), None)

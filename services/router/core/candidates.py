@@ -46,9 +46,10 @@ class Sampling:
 
     all_up_to: int = 32
     """Every worker of a tier that is no larger."""
-    random: int = 4
+    random: int = 2
+    """The power of two choices: of two, the better is nearly as good as the best of many."""
     overlapping: int = 2
-    freed: int = 2
+    freed: int = 1
 
 
 class Candidates:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 from services.common.domain import KvChange, Path, Receipt, Role
-from services.router.core.candidates import Candidates, Sampling
+from services.router.core.candidates import Candidates, Sampling, Tier
 from services.router.core.config import CoreConfig
 from services.router.core.fleet import Worker
 from services.router.core.flight import Flight
@@ -106,15 +106,17 @@ class Policies:
     def pick_decode(self, flight: Flight, now_ms: float) -> Worker | None:
         """The decode worker; `None` when none has room."""
         runs_text = flight.path is Path.LOCAL and flight.handoff is None
-        question = self._question(flight, Role.DECODE, self.kv_tokens(flight), now_ms)
-        return self._pick(Role.DECODE, "local" if runs_text else "decode", question, None)
+        tier = self._candidates.tier(flight.pool, Role.DECODE)
+        question = self._question(flight, Role.DECODE, tier, self.kv_tokens(flight), now_ms)
+        return self._pick(tier, "local" if runs_text else "decode", question, None)
 
     def pick_prefill(
         self, flight: Flight, may_pair: Callable[[Worker], bool], now_ms: float
     ) -> Worker | None:
         """The prefill worker among those that may hand over to the chosen decode worker; `None`: no room."""
-        question = self._question(flight, Role.PREFILL, flight.text_tokens, now_ms)
-        return self._pick(Role.PREFILL, "prefill", question, may_pair)
+        tier = self._candidates.tier(flight.pool, Role.PREFILL)
+        question = self._question(flight, Role.PREFILL, tier, flight.text_tokens, now_ms)
+        return self._pick(tier, "prefill", question, may_pair)
 
     def placed(self, flight: Flight, role: Role, worker: Worker, now_ms: float) -> None:
         """A worker that was picked has got the flight."""
@@ -140,9 +142,9 @@ class Policies:
         self.path.learn(receipt)
 
     def _pick(
-        self, role: Role, profile_name: str, question: Question, may_have: Callable[[Worker], bool] | None
+        self, tier: Tier, profile_name: str, question: Question, may_have: Callable[[Worker], bool] | None
     ) -> Worker | None:
-        tier, profile = self._candidates.tier(question.flight.pool, role), self._profiles[profile_name]
+        profile = self._profiles[profile_name]
         if tier.is_full_for(question):
             return None
         some = self._candidates.some(tier, question)
@@ -153,10 +155,10 @@ class Policies:
             tier.found_full(question)
         return chosen
 
-    def _question(self, flight: Flight, role: Role, kv_tokens: int, now_ms: float) -> Question:
+    def _question(self, flight: Flight, role: Role, tier: Tier, kv_tokens: int, now_ms: float) -> Question:
         text_tokens, request = flight.text_tokens, flight.request
         overlap = self._overlap(flight, text_tokens)
-        if overlap.levels and not overlap.levels[0][1] & self._candidates.tier(flight.pool, role).mask:
+        if overlap.levels and not overlap.levels[0][1] & tier.mask:
             overlap = NO_OVERLAP
         return Question(
             flight=flight,

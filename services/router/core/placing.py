@@ -39,8 +39,9 @@ class Placing:
         flight.phase, flight.waiting_since_ms = Phase.WAITING, now_ms
         needs_prefill = flight.path is Path.DISAGGREGATED and flight.handoff is None
         queue = flight.pool.prefill_queue if needs_prefill else flight.pool.decode_queue
-        (queue.put_back if returned else queue.append)(flight)
-        if not returned:
+        had_its_turn = returned or flight.request.resubmitted
+        (queue.put_back if had_its_turn else queue.append)(flight)
+        if not had_its_turn:
             demand = self._state.demand_of(flight.pool.model)
             demand.arrive(flight.text_tokens, needs_prefill=needs_prefill)
         self._state.dirty_pools[flight.pool.model] = flight.pool

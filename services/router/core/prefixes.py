@@ -9,7 +9,7 @@ correctness: the engine decides itself what it reuses.
 
 import heapq
 from array import array
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
@@ -46,7 +46,7 @@ class Overlap:
     """How much of one text each worker has: bit sets of workers, for each depth at which they change."""
 
     levels: tuple[tuple[int, int], ...] = ()
-    """(tokens, workers that have at least so many), fewest tokens first."""
+    """(tokens, workers that have at least so many), fewest tokens and most workers first."""
     bits: dict[int, int] = field(default_factory=dict)
     """The bit of each session; the index's own table."""
     slots: tuple[int, ...] | list[int] = ()
@@ -73,22 +73,17 @@ class Overlap:
         """Sessions of those that have most, at most so many, equals in random order."""
         found: list[int] = []
         for _, workers in reversed(self.levels):
-            for bit in _bits(workers & among, chance):
-                found.append(self.slots[bit])
-                if len(found) == most:
-                    return found
-            among &= ~workers
+            equals = workers & among
+            among ^= equals
+            below = (1 << int(chance.random() * equals.bit_length())) - 1
+            for part in (equals & ~below, equals & below):
+                while part:
+                    if len(found) == most:
+                        return found
+                    lowest = part & -part
+                    part ^= lowest
+                    found.append(self.slots[lowest.bit_length() - 1])
         return found
-
-
-def _bits(workers: int, chance: Random) -> Iterator[int]:
-    """Numbers of the set bits, from a random one on."""
-    start = int(chance.random() * workers.bit_length())
-    for part, base in ((workers >> start, start), (workers & ((1 << start) - 1), 0)):
-        while part:
-            lowest = part & -part
-            part ^= lowest
-            yield base + lowest.bit_length() - 1
 
 
 class PrefixIndex:

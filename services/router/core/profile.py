@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from operator import add
 from typing import Protocol
 
 from services.router.core.fleet import Worker
@@ -84,9 +85,10 @@ class Profile:
         workers = self.keep(question, workers)
         if len(workers) <= 1:
             return workers[0] if workers else None
-        totals = [0.0] * len(workers)
+        totals: list[float] = []
         for weight, policy in self.scorers:
             scores = policy.scores(question, workers)
             if scores is not None:
-                totals = [total + weight * score for total, score in zip(totals, scores, strict=True)]
-        return self.picker.pick(question, workers, totals)
+                weighted = [weight * score for score in scores]
+                totals = list(map(add, totals, weighted)) if totals else weighted
+        return self.picker.pick(question, workers, totals or [0.0] * len(workers))

@@ -45,7 +45,16 @@ class HasRoom:
     def keep(self, question: Question, workers: Sequence[Worker]) -> Sequence[Worker]:
         """Those with a free slot and enough free KV blocks."""
         blocks = question.blocks
-        return [w for w in workers if w.has_room(blocks)]
+        return [
+            w
+            for w in workers
+            # Most have plenty, and a call for each would cost more than the answer.
+            if (
+                w.slots_taken < (has := w.capacity).max_running_requests
+                and w.blocks_taken + blocks <= has.kv_blocks
+            )
+            or w.has_room(blocks)
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +110,7 @@ class CachedTokens:
         if not question.overlap.levels:
             return None
         text_tokens = question.text_tokens
-        return [tokens / text_tokens for tokens in question.overlap.tokens(w.session for w in workers)]
+        return [tokens / text_tokens for tokens in question.overlap.tokens([w.session for w in workers])]
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +166,7 @@ class BestScore:
             fresh = [(w, s) for w, s in zip(workers, scores, strict=True) if w.session not in avoided]
             workers, scores = tuple(zip(*fresh, strict=True)) or (workers, scores)
         highest = max(scores)
+        if scores.count(highest) == 1:
+            return workers[scores.index(highest)]
         equals = [w for w, score in zip(workers, scores, strict=True) if score == highest]
-        if len(equals) == 1:
-            return equals[0]
         return min(equals, key=lambda w: (w.slots_taken, w.blocks_taken, w.session))

@@ -177,8 +177,9 @@ def test_a_large_tier_is_sampled_and_those_that_matter_are_always_looked_at():
     mesh.fleet.workers[160].take(1, 1, 0)
     mesh.policies.room_changed(mesh.fleet.workers[160])
     candidates = mesh.policies._candidates
-    question = mesh.policies._question(flight, Role.DECODE, 116, 0.0)
-    seen = {w.session for w in candidates.some(candidates.tier(mesh.pool, Role.DECODE), question)}
+    tier = candidates.tier(mesh.pool, Role.DECODE)
+    question = mesh.policies._question(flight, Role.DECODE, tier, 116, 0.0)
+    seen = {w.session for w in candidates.some(tier, question)}
     assert {150, 160} <= seen
     assert len(seen) <= 8
 
@@ -307,5 +308,6 @@ def test_versions_are_sticky_follow_their_weights_and_roll_back_at_once():
 def test_a_small_tier_is_looked_at_whole():
     mesh = large(workers=20)
     candidates = Candidates(CandidateSampling(), mesh.policies.index, Random(0))
-    question = mesh.policies._question(mesh.flight(), Role.DECODE, 116, 0.0)
-    assert len(candidates.some(candidates.tier(mesh.pool, Role.DECODE), question)) == 20
+    tier = candidates.tier(mesh.pool, Role.DECODE)
+    question = mesh.policies._question(mesh.flight(), Role.DECODE, tier, 116, 0.0)
+    assert len(candidates.some(tier, question)) == 20
