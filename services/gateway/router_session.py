@@ -77,10 +77,11 @@ class RouterSession:
 
     def send(self, live: LiveStream) -> None:
         """Submit a stream, with what its client already has."""
+        request = live.resumed_request()
         self._last_number += 1
         live.number = self._last_number
         self._streams[live.number] = live
-        self._draft.submit(request_to_wire(live.number, live.resumed_request()))
+        self._draft.submit(request_to_wire(live.number, request))
         self._wake()
 
     def cancel(self, live: LiveStream) -> bool:

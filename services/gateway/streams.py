@@ -60,8 +60,8 @@ class LiveStream:
         return len(self.delivered) >= sampling.max_tokens or (enough and self.delivered[-1] in self.final_ids)
 
     def resumed_request(self) -> Request:
-        """The request with what the client already has."""
-        return replace(self.request, delivered=self.delivered[:])
+        """The request with what the client already has; a stream that has a number was at a router before."""
+        return replace(self.request, delivered=self.delivered[:], resubmitted=self.number > 0)
 
 
 class Streams(Protocol):

@@ -244,14 +244,16 @@ class DescribeScalingRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class DescribeScalingResponse(_message.Message):
-    __slots__ = ("tiers", "acts", "watchers")
+    __slots__ = ("tiers", "acts", "watchers", "decider")
     TIERS_FIELD_NUMBER: _ClassVar[int]
     ACTS_FIELD_NUMBER: _ClassVar[int]
     WATCHERS_FIELD_NUMBER: _ClassVar[int]
+    DECIDER_FIELD_NUMBER: _ClassVar[int]
     tiers: _containers.RepeatedCompositeFieldContainer[TierScaling]
     acts: bool
     watchers: int
-    def __init__(self, tiers: _Optional[_Iterable[_Union[TierScaling, _Mapping]]] = ..., acts: _Optional[bool] = ..., watchers: _Optional[int] = ...) -> None: ...
+    decider: str
+    def __init__(self, tiers: _Optional[_Iterable[_Union[TierScaling, _Mapping]]] = ..., acts: _Optional[bool] = ..., watchers: _Optional[int] = ..., decider: _Optional[str] = ...) -> None: ...
 
 class TierScaling(_message.Message):
     __slots__ = ("model", "role", "desired_workers", "desired_spares", "serving_workers", "idle_workers", "attached_workers", "coming_workers", "needed_workers", "why", "cold_start_ms", "changed_s_ago", "least_workers", "most_workers")
@@ -290,11 +292,13 @@ class WatchScalingRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WatchScalingResponse(_message.Message):
-    __slots__ = ("tiers", "stoppable_workers", "known_workers")
+    __slots__ = ("tiers", "stoppable_workers", "known_workers", "follows")
     TIERS_FIELD_NUMBER: _ClassVar[int]
     STOPPABLE_WORKERS_FIELD_NUMBER: _ClassVar[int]
     KNOWN_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    FOLLOWS_FIELD_NUMBER: _ClassVar[int]
     tiers: _containers.RepeatedCompositeFieldContainer[TierScaling]
     stoppable_workers: _containers.RepeatedScalarFieldContainer[str]
     known_workers: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, tiers: _Optional[_Iterable[_Union[TierScaling, _Mapping]]] = ..., stoppable_workers: _Optional[_Iterable[str]] = ..., known_workers: _Optional[_Iterable[str]] = ...) -> None: ...
+    follows: bool
+    def __init__(self, tiers: _Optional[_Iterable[_Union[TierScaling, _Mapping]]] = ..., stoppable_workers: _Optional[_Iterable[str]] = ..., known_workers: _Optional[_Iterable[str]] = ..., follows: _Optional[bool] = ...) -> None: ...

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from pdmesh.types.v1 import types_pb2 as pdmesh_dot_types_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpdmesh/router/v1/router.proto\x12\x10pdmesh.router.v1\x1a\x1bpdmesh/types/v1/types.proto\"\xbb\x01\n\x0e\x43onnectRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x33\n\x08greeting\x18\x02 \x01(\x0b\x32!.pdmesh.router.v1.GatewayGreeting\x12\x31\n\x0bsubmissions\x18\x03 \x03(\x0b\x32\x1c.pdmesh.router.v1.Submission\x12\x19\n\x11\x63\x61ncelled_streams\x18\x04 \x01(\x0c\x12\x14\n\x0c\x61\x63knowledged\x18\x05 \x01(\x04\"6\n\x0fGatewayGreeting\x12\x12\n\ngateway_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\xaf\x03\n\nSubmission\x12\x0e\n\x06stream\x18\x01 \x01(\r\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0e\n\x06tenant\x18\x04 \x01(\t\x12\x34\n\rservice_class\x18\x05 \x01(\x0e\x32\x1d.pdmesh.types.v1.ServiceClass\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x06 \x01(\r\x12\x18\n\x10prompt_token_ids\x18\x07 \x01(\x0c\x12\x1b\n\x13\x64\x65livered_token_ids\x18\x08 \x01(\x0c\x12+\n\x08sampling\x18\t \x01(\x0b\x32\x19.pdmesh.types.v1.Sampling\x12\x12\n\ncache_salt\x18\n \x01(\t\x12\x1d\n\x15strict_disaggregation\x18\x0b \x01(\x08\x12\x13\n\x0bsession_key\x18\x0c \x01(\t\x12\x0c\n\x04lora\x18\r \x01(\t\x12\x10\n\x08priority\x18\x0e \x01(\x11\x12\x15\n\rtenant_weight\x18\x0f \x01(\x01\x12\x30\n\tembedding\x18\x10 \x01(\x0b\x32\x1d.pdmesh.types.v1.EmbeddingAsk\"\xb8\x02\n\x0f\x43onnectResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x32\n\x08greeting\x18\x02 \x01(\x0b\x32 .pdmesh.router.v1.RouterGreeting\x12.\n\x06placed\x18\x03 \x03(\x0b\x32\x1e.pdmesh.router.v1.StreamPlaced\x12-\n\x06tokens\x18\x04 \x01(\x0b\x32\x1d.pdmesh.types.v1.TokenColumns\x12,\n\x05\x65nded\x18\x05 \x03(\x0b\x32\x1d.pdmesh.router.v1.StreamEnded\x12+\n\x06models\x18\x06 \x01(\x0b\x32\x1b.pdmesh.router.v1.ModelList\x12\x14\n\x0c\x61\x63knowledged\x18\x07 \x01(\x04\x12\x0f\n\x07leaving\x18\x08 \x01(\x08\"4\n\x0eRouterGreeting\x12\x11\n\trouter_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"4\n\tModelList\x12\'\n\x06models\x18\x01 \x03(\x0b\x32\x17.pdmesh.router.v1.Model\"\xa9\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rmax_model_len\x18\x02 \x01(\r\x12\x17\n\x0fprefill_workers\x18\x03 \x01(\r\x12\x16\n\x0e\x64\x65\x63ode_workers\x18\x04 \x01(\r\x12\x10\n\x08\x61\x64\x61pters\x18\x05 \x03(\t\x12\x38\n\x0f\x65mbedding_model\x18\x06 \x01(\x0b\x32\x1f.pdmesh.types.v1.EmbeddingModel\"\x87\x01\n\x0cStreamPlaced\x12\x0e\n\x06stream\x18\x01 \x01(\r\x12#\n\x04path\x18\x02 \x01(\x0e\x32\x15.pdmesh.types.v1.Path\x12\x13\n\x0bpath_reason\x18\x03 \x01(\t\x12\x16\n\x0eprefill_worker\x18\x04 \x01(\t\x12\x15\n\rdecode_worker\x18\x05 \x01(\t\"\xae\x01\n\x0bStreamEnded\x12\x0e\n\x06stream\x18\x01 \x01(\r\x12-\n\x06reason\x18\x02 \x01(\x0e\x32\x1d.pdmesh.types.v1.FinishReason\x12)\n\x07receipt\x18\x03 \x01(\x0b\x32\x18.pdmesh.types.v1.Receipt\x12%\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x16.pdmesh.types.v1.Error\x12\x0e\n\x06vector\x18\x05 \x01(\x0c\x32\x63\n\rRouterService\x12R\n\x07\x43onnect\x12 .pdmesh.router.v1.ConnectRequest\x1a!.pdmesh.router.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dpdmesh/router/v1/router.proto\x12\x10pdmesh.router.v1\x1a\x1bpdmesh/types/v1/types.proto\"\xbb\x01\n\x0e\x43onnectRequest\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x33\n\x08greeting\x18\x02 \x01(\x0b\x32!.pdmesh.router.v1.GatewayGreeting\x12\x31\n\x0bsubmissions\x18\x03 \x03(\x0b\x32\x1c.pdmesh.router.v1.Submission\x12\x19\n\x11\x63\x61ncelled_streams\x18\x04 \x01(\x0c\x12\x14\n\x0c\x61\x63knowledged\x18\x05 \x01(\x04\"6\n\x0fGatewayGreeting\x12\x12\n\ngateway_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"\xc4\x03\n\nSubmission\x12\x0e\n\x06stream\x18\x01 \x01(\r\x12\x12\n\nrequest_id\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12\x0e\n\x06tenant\x18\x04 \x01(\t\x12\x34\n\rservice_class\x18\x05 \x01(\x0e\x32\x1d.pdmesh.types.v1.ServiceClass\x12\x13\n\x0b\x64\x65\x61\x64line_ms\x18\x06 \x01(\r\x12\x18\n\x10prompt_token_ids\x18\x07 \x01(\x0c\x12\x1b\n\x13\x64\x65livered_token_ids\x18\x08 \x01(\x0c\x12+\n\x08sampling\x18\t \x01(\x0b\x32\x19.pdmesh.types.v1.Sampling\x12\x12\n\ncache_salt\x18\n \x01(\t\x12\x1d\n\x15strict_disaggregation\x18\x0b \x01(\x08\x12\x13\n\x0bsession_key\x18\x0c \x01(\t\x12\x0c\n\x04lora\x18\r \x01(\t\x12\x10\n\x08priority\x18\x0e \x01(\x11\x12\x15\n\rtenant_weight\x18\x0f \x01(\x01\x12\x30\n\tembedding\x18\x10 \x01(\x0b\x32\x1d.pdmesh.types.v1.EmbeddingAsk\x12\x13\n\x0bresubmitted\x18\x11 \x01(\x08\"\xb8\x02\n\x0f\x43onnectResponse\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x32\n\x08greeting\x18\x02 \x01(\x0b\x32 .pdmesh.router.v1.RouterGreeting\x12.\n\x06placed\x18\x03 \x03(\x0b\x32\x1e.pdmesh.router.v1.StreamPlaced\x12-\n\x06tokens\x18\x04 \x01(\x0b\x32\x1d.pdmesh.types.v1.TokenColumns\x12,\n\x05\x65nded\x18\x05 \x03(\x0b\x32\x1d.pdmesh.router.v1.StreamEnded\x12+\n\x06models\x18\x06 \x01(\x0b\x32\x1b.pdmesh.router.v1.ModelList\x12\x14\n\x0c\x61\x63knowledged\x18\x07 \x01(\x04\x12\x0f\n\x07leaving\x18\x08 \x01(\x08\"4\n\x0eRouterGreeting\x12\x11\n\trouter_id\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\"4\n\tModelList\x12\'\n\x06models\x18\x01 \x03(\x0b\x32\x17.pdmesh.router.v1.Model\"\xa9\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rmax_model_len\x18\x02 \x01(\r\x12\x17\n\x0fprefill_workers\x18\x03 \x01(\r\x12\x16\n\x0e\x64\x65\x63ode_workers\x18\x04 \x01(\r\x12\x10\n\x08\x61\x64\x61pters\x18\x05 \x03(\t\x12\x38\n\x0f\x65mbedding_model\x18\x06 \x01(\x0b\x32\x1f.pdmesh.types.v1.EmbeddingModel\"\x87\x01\n\x0cStreamPlaced\x12\x0e\n\x06stream\x18\x01 \x01(\r\x12#\n\x04path\x18\x02 \x01(\x0e\x32\x15.pdmesh.types.v1.Path\x12\x13\n\x0bpath_reason\x18\x03 \x01(\t\x12\x16\n\x0eprefill_worker\x18\x04 \x01(\t\x12\x15\n\rdecode_worker\x18\x05 \x01(\t\"\xae\x01\n\x0bStreamEnded\x12\x0e\n\x06stream\x18\x01 \x01(\r\x12-\n\x06reason\x18\x02 \x01(\x0e\x32\x1d.pdmesh.types.v1.FinishReason\x12)\n\x07receipt\x18\x03 \x01(\x0b\x32\x18.pdmesh.types.v1.Receipt\x12%\n\x05\x65rror\x18\x04 \x01(\x0b\x32\x16.pdmesh.types.v1.Error\x12\x0e\n\x06vector\x18\x05 \x01(\x0c\x32\x63\n\rRouterService\x12R\n\x07\x43onnect\x12 .pdmesh.router.v1.ConnectRequest\x1a!.pdmesh.router.v1.ConnectResponse(\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,19 +37,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GATEWAYGREETING']._serialized_start=270
   _globals['_GATEWAYGREETING']._serialized_end=324
   _globals['_SUBMISSION']._serialized_start=327
-  _globals['_SUBMISSION']._serialized_end=758
-  _globals['_CONNECTRESPONSE']._serialized_start=761
-  _globals['_CONNECTRESPONSE']._serialized_end=1073
-  _globals['_ROUTERGREETING']._serialized_start=1075
-  _globals['_ROUTERGREETING']._serialized_end=1127
-  _globals['_MODELLIST']._serialized_start=1129
-  _globals['_MODELLIST']._serialized_end=1181
-  _globals['_MODEL']._serialized_start=1184
-  _globals['_MODEL']._serialized_end=1353
-  _globals['_STREAMPLACED']._serialized_start=1356
-  _globals['_STREAMPLACED']._serialized_end=1491
-  _globals['_STREAMENDED']._serialized_start=1494
-  _globals['_STREAMENDED']._serialized_end=1668
-  _globals['_ROUTERSERVICE']._serialized_start=1670
-  _globals['_ROUTERSERVICE']._serialized_end=1769
+  _globals['_SUBMISSION']._serialized_end=779
+  _globals['_CONNECTRESPONSE']._serialized_start=782
+  _globals['_CONNECTRESPONSE']._serialized_end=1094
+  _globals['_ROUTERGREETING']._serialized_start=1096
+  _globals['_ROUTERGREETING']._serialized_end=1148
+  _globals['_MODELLIST']._serialized_start=1150
+  _globals['_MODELLIST']._serialized_end=1202
+  _globals['_MODEL']._serialized_start=1205
+  _globals['_MODEL']._serialized_end=1374
+  _globals['_STREAMPLACED']._serialized_start=1377
+  _globals['_STREAMPLACED']._serialized_end=1512
+  _globals['_STREAMENDED']._serialized_start=1515
+  _globals['_STREAMENDED']._serialized_end=1689
+  _globals['_ROUTERSERVICE']._serialized_start=1691
+  _globals['_ROUTERSERVICE']._serialized_end=1790
 # @@protoc_insertion_point(module_scope)

@@ -30,7 +30,7 @@ class GatewayGreeting(_message.Message):
     def __init__(self, gateway_id: _Optional[str] = ..., version: _Optional[str] = ...) -> None: ...
 
 class Submission(_message.Message):
-    __slots__ = ("stream", "request_id", "model", "tenant", "service_class", "deadline_ms", "prompt_token_ids", "delivered_token_ids", "sampling", "cache_salt", "strict_disaggregation", "session_key", "lora", "priority", "tenant_weight", "embedding")
+    __slots__ = ("stream", "request_id", "model", "tenant", "service_class", "deadline_ms", "prompt_token_ids", "delivered_token_ids", "sampling", "cache_salt", "strict_disaggregation", "session_key", "lora", "priority", "tenant_weight", "embedding", "resubmitted")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
@@ -47,6 +47,7 @@ class Submission(_message.Message):
     PRIORITY_FIELD_NUMBER: _ClassVar[int]
     TENANT_WEIGHT_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    RESUBMITTED_FIELD_NUMBER: _ClassVar[int]
     stream: int
     request_id: str
     model: str
@@ -63,7 +64,8 @@ class Submission(_message.Message):
     priority: int
     tenant_weight: float
     embedding: _types_pb2.EmbeddingAsk
-    def __init__(self, stream: _Optional[int] = ..., request_id: _Optional[str] = ..., model: _Optional[str] = ..., tenant: _Optional[str] = ..., service_class: _Optional[_Union[_types_pb2.ServiceClass, str]] = ..., deadline_ms: _Optional[int] = ..., prompt_token_ids: _Optional[bytes] = ..., delivered_token_ids: _Optional[bytes] = ..., sampling: _Optional[_Union[_types_pb2.Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., strict_disaggregation: _Optional[bool] = ..., session_key: _Optional[str] = ..., lora: _Optional[str] = ..., priority: _Optional[int] = ..., tenant_weight: _Optional[float] = ..., embedding: _Optional[_Union[_types_pb2.EmbeddingAsk, _Mapping]] = ...) -> None: ...
+    resubmitted: bool
+    def __init__(self, stream: _Optional[int] = ..., request_id: _Optional[str] = ..., model: _Optional[str] = ..., tenant: _Optional[str] = ..., service_class: _Optional[_Union[_types_pb2.ServiceClass, str]] = ..., deadline_ms: _Optional[int] = ..., prompt_token_ids: _Optional[bytes] = ..., delivered_token_ids: _Optional[bytes] = ..., sampling: _Optional[_Union[_types_pb2.Sampling, _Mapping]] = ..., cache_salt: _Optional[str] = ..., strict_disaggregation: _Optional[bool] = ..., session_key: _Optional[str] = ..., lora: _Optional[str] = ..., priority: _Optional[int] = ..., tenant_weight: _Optional[float] = ..., embedding: _Optional[_Union[_types_pb2.EmbeddingAsk, _Mapping]] = ..., resubmitted: _Optional[bool] = ...) -> None: ...
 
 class ConnectResponse(_message.Message):
     __slots__ = ("sequence", "greeting", "placed", "tokens", "ended", "models", "acknowledged", "leaving")

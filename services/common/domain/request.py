@@ -47,3 +47,5 @@ class Request:
     counts as one, which never comes, so that no part takes the request for finished."""
     tenant_weight: float = 1.0
     """The tenant's share beside others of its class; the router's own setting for the tenant wins."""
+    resubmitted: bool = False
+    """Whether a router that was lost had taken it: it is no new arrival, and goes first."""

@@ -55,6 +55,7 @@ def request_to_wire(stream: int, request: Request) -> router_pb2.Submission:
         priority=request.priority,
         tenant_weight=request.tenant_weight,
         embedding=None if ask is None else ask_to_wire(ask),
+        resubmitted=request.resubmitted,
     )
 
 
@@ -80,6 +81,7 @@ def request_from_wire(wire: router_pb2.Submission) -> Request:
         priority=wire.priority,
         tenant_weight=_weight(wire.tenant_weight),
         embedding=ask_from_wire(wire.embedding) if wire.HasField("embedding") else None,
+        resubmitted=wire.resubmitted,
     )
 
 

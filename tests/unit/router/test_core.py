@@ -298,6 +298,18 @@ def test_a_resubmitted_request_goes_on_from_what_was_delivered(world):
     assert caller.got == whole.got
 
 
+def test_what_a_lost_router_had_goes_first_and_counts_as_no_arrival(world):
+    world.add_worker(Role.DECODE, max_running_requests=1)
+    gateway = world.add_gateway()
+    ahead = [world.submit(gateway, 10, 5) for _ in range(3)]
+    moved = world.submit(gateway, 10, 5, resubmitted=True)
+    assert world.core.state.demand_of("m").decode.arrived_requests == 3
+    world.run(60_000.0)
+    seconds = [c for c in (*ahead[1:], moved) if c.outcomes[0].receipt.queue_ms]
+    assert min(seconds, key=lambda c: c.outcomes[0].receipt.queue_ms) is moved
+    check(world)
+
+
 def test_a_stream_number_in_use_breaks_the_rules_and_changes_nothing(world):
     world.add_worker(Role.DECODE)
     gateway = world.add_gateway()

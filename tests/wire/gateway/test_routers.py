@@ -96,6 +96,7 @@ async def test_streams_of_a_dead_router_go_on_at_the_other_at_once(site: Site) -
     await site.stacks[0].aclose()
     again = await second.job()
     assert list(again.request.delivered) == [70, 71]
+    assert again.request.resubmitted
     again.send([72])
     again.end()
     made.extend([event async for event in stream])
