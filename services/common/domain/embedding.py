@@ -25,7 +25,8 @@ class EmbeddingModel:
         """Whether it makes vectors of this size; 0 is its own."""
         if dimensions in (0, self.dimensions):
             return True
-        return self.may_cut and 0 < dimensions < self.dimensions and (not self.cuts or dimensions in self.cuts)
+        may_be_cut = self.may_cut and 0 < dimensions < self.dimensions
+        return may_be_cut and (not self.cuts or dimensions in self.cuts)
 
 
 @dataclass(frozen=True, slots=True)

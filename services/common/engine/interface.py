@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from typing import Protocol
 
-from services.common.domain import Capacity, Fingerprint, Job, LoadReport, StepOutput
+from services.common.domain import Capacity, EmbeddingModel, Fingerprint, Job, LoadReport, StepOutput
 
 
 class EngineSink(Protocol):
@@ -46,6 +46,10 @@ class Engine(Protocol):
     def adapters(self) -> Mapping[str, str]:
         """LoRA adapters that jobs may name: name -> digest of its content; valid after `start`."""
 
+    @property
+    def embedding_model(self) -> EmbeddingModel | None:
+        """Of an engine that runs EMBED jobs and no others; `None` where it generates; valid after `start`."""
+
     async def start(self, sink: EngineSink) -> None:
         """Load the model; raises `EngineStartFailed` with one clear line."""
 
@@ -69,7 +73,7 @@ class Engine(Protocol):
         """Numbers of this kind of engine alone, for metrics: running totals, and gauges, by name."""
 
     async def check(self) -> None:
-        """Deep health: really generate a few tokens; raises `EngineUnhealthy`."""
+        """Deep health: really generate a few tokens, or make a vector; raises `EngineUnhealthy`."""
 
     async def close(self) -> None:
         """Stop the engine and free everything; idempotent."""

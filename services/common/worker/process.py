@@ -89,17 +89,20 @@ async def _serve_loaded(
 
 
 def _registration(engine: Engine, role: Role, settings: WorkerSettings, address: str) -> Registration:
+    """A model that gives vectors only ever prefills, whatever the worker was started as."""
+    generates = engine.embedding_model is None
     return Registration(
         worker_id=settings.identity(),
-        role=role,
+        role=role if generates else Role.PREFILL,
         fingerprint=engine.fingerprint,
         capacity=engine.capacity,
         version=VERSION,
         address=address,
-        role_is_fixed=engine.role_is_fixed,
+        role_is_fixed=engine.role_is_fixed or not generates,
         standby=settings.standby,
         can_replay=engine.can_replay,
         adapters=engine.adapters,
+        embedding_model=engine.embedding_model,
         is_shared=len(settings.router_addresses) > 1,
     )
 

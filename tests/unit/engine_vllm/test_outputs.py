@@ -42,7 +42,7 @@ PARAMS = {"remote_block_ids": [[1, 2, 3]], "remote_engine_id": "e", "do_remote_p
 
 
 def output(request_id: str, *ids: int, finish: str | None = None, **more: Any) -> SimpleNamespace:
-    base = {"kv_transfer_params": None, "prefill_stats": None}
+    base = {"kv_transfer_params": None, "prefill_stats": None, "pooling_output": None}
     return SimpleNamespace(
         request_id=request_id, new_token_ids=list(ids), finish_reason=finish, **(base | more)
     )

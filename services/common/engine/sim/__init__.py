@@ -6,10 +6,11 @@ from hashlib import sha256
 from services.common.domain import Fingerprint, Role
 from services.common.engine.interface import Engine
 from services.common.engine.sim.continuation import Vocabulary, expected_tokens
+from services.common.engine.sim.embedding import expected_vector
 from services.common.engine.sim.engine import VERSION, SimEngine
 from services.common.engine.sim.faults import Faults
 from services.common.engine.sim.likelihood import describe
-from services.common.engine.sim.model import model_digest, vocabulary
+from services.common.engine.sim.model import embedding_model, model_digest, vocabulary
 from services.common.engine.sim.options import Options, Shape, parse
 from services.common.engine.sim.profile import PROFILES, Profile
 from services.common.engine.sim.structure import Structures, example
@@ -24,8 +25,10 @@ __all__ = [
     "Vocabulary",
     "create",
     "describe",
+    "embedding_model",
     "example",
     "expected_tokens",
+    "expected_vector",
     "vocabulary",
 ]
 
@@ -56,4 +59,12 @@ def create(
     )
     words = vocabulary(model, vocab_size=shape.vocab_size, eos_token_id=shape.eos_token_id)
     named = {name: sha256(name.encode()).hexdigest()[:16] for name in adapters or {}}
-    return SimEngine(fingerprint, role, options, words, structures=Structures(model), adapters=named)
+    return SimEngine(
+        fingerprint,
+        role,
+        options,
+        words,
+        structures=Structures(model),
+        adapters=named,
+        embedding_model=embedding_model(model) if shape.runner == "pooling" else None,
+    )

@@ -2,28 +2,45 @@
 
 from collections.abc import Container
 
-from services.common.domain import FailureKind, Job, JobKind, Role
+from services.common.domain import EmbeddingModel, FailureKind, Job, JobKind, Role
 from services.common.engine.sim.options import Shape
 
 Refusal = tuple[FailureKind, str]
 
 
 def refusal_of(
-    job: Job, role: Role, shape: Shape, waiting: int, adapters: Container[str] = ()
+    job: Job,
+    role: Role,
+    shape: Shape,
+    waiting: int,
+    adapters: Container[str] = (),
+    embedding_model: EmbeddingModel | None = None,
 ) -> Refusal | None:
-    """Why a job cannot be queued behind `waiting` others; None when it can."""
+    """Why a job cannot be queued behind `waiting` others; None when it can.
+
+    With an `embedding_model` the engine gives vectors, and without one it generates.
+    """
     if waiting >= shape.max_waiting_requests:
         return FailureKind.ENGINE, f"the engine's queue is full ({waiting} jobs)"
     if job.lora and job.lora not in adapters:
         return FailureKind.INVALID, f"there is no adapter {job.lora!r} here"
-    return _size_refusal(job, shape) or _ticket_refusal(job) or _role_refusal(job, role, shape)
+    refusal = _runner_refusal(job, embedding_model) or _size_refusal(job, shape)
+    return refusal or _ticket_refusal(job) or _role_refusal(job, role, shape)
+
+
+def _runner_refusal(job: Job, model: EmbeddingModel | None) -> Refusal | None:
+    if (job.embedding is None) != (model is None):
+        return FailureKind.INVALID, "a model generates or gives vectors, and not the other"
+    if job.embedding is not None and model is not None and not model.gives(job.embedding.dimensions):
+        return FailureKind.INVALID, f"this model gives no vectors of {job.embedding.dimensions} numbers"
+    return None
 
 
 def _size_refusal(job: Job, shape: Shape) -> Refusal | None:
     text_tokens = len(job.prompt) + len(job.delivered)
     if not job.prompt:
         return FailureKind.INVALID, "the prompt is empty"
-    if text_tokens >= shape.max_model_len:
+    if text_tokens >= shape.max_model_len + (job.kind is JobKind.EMBED):
         return (
             FailureKind.INVALID,
             f"{text_tokens} tokens leave no room in a context of {shape.max_model_len}",

@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping
 from services.common.clock import Clock, MonotonicClock
 from services.common.domain import (
     Capacity,
+    EmbeddingModel,
     FailureKind,
     Fingerprint,
+    FinishReason,
     HandoffAdopted,
     Job,
     JobFailed,
@@ -24,6 +26,7 @@ from services.common.engine.sim.admission import refusal_of
 from services.common.engine.sim.adoption import Adoptions, is_nth
 from services.common.engine.sim.blocks import BlockPool
 from services.common.engine.sim.continuation import Continuation, Vocabulary
+from services.common.engine.sim.embedding import expected_vector
 from services.common.engine.sim.faults import Faults
 from services.common.engine.sim.likelihood import describe
 from services.common.engine.sim.offers import Offers
@@ -60,6 +63,7 @@ class SimEngine:
         *,
         structures: Structures | None = None,
         adapters: Mapping[str, str] | None = None,
+        embedding_model: EmbeddingModel | None = None,
     ) -> None:
         shape = options.shape
         self.fingerprint = fingerprint
@@ -74,6 +78,7 @@ class SimEngine:
         self.can_replay = True  # tokens are a function of prompt and position alone
         self.vocabulary = vocabulary
         self.adapters = adapters or {}
+        self.embedding_model = embedding_model
         self._structures = structures or Structures("")
         self._role = role
         self._shape, self._profile, self._faults = shape, options.profile, options.faults
@@ -118,7 +123,9 @@ class SimEngine:
 
     def submit(self, job: Job) -> None:
         """Queue a job; a job that cannot run here is reported as failed."""
-        refusal = refusal_of(job, self._role, self._shape, self._scheduler.waiting, self.adapters)
+        refusal = refusal_of(
+            job, self._role, self._shape, self._scheduler.waiting, self.adapters, self.embedding_model
+        )
         if refusal is not None:
             self._fail(job.stream, *refusal)
             return
@@ -188,12 +195,12 @@ class SimEngine:
         }
 
     async def check(self) -> None:
-        """Generate four tokens through the real loop and compare them; raises `EngineUnhealthy`."""
+        """Run a short job through the real loop and compare what comes; raises `EngineUnhealthy`."""
         if self._loop_task is None or self._loop_task.done():
             raise EngineUnhealthy("the engine does not run")
         if self._probe is not None:
             raise EngineUnhealthy("a check is running")
-        self._probe = Probe(self.vocabulary)
+        self._probe = Probe(self.vocabulary, self.embedding_model)
         try:
             self.submit(self._probe.job)
             await self._probe.result(CHECK_TIMEOUT_S)
@@ -266,6 +273,9 @@ class SimEngine:
 
     def _end_prefill(self, sequence: Sequence) -> None:
         """Hand over, or decode on; an answer that ends with its first token has nothing to hand over."""
+        if self.embedding_model is not None:
+            self._end_embedding(sequence, self.embedding_model)
+            return
         if sequence.job.kind is not JobKind.PREFILL:
             self._scheduler.first_token(sequence, self._news)
             return
@@ -281,6 +291,13 @@ class SimEngine:
         self._news.offered.append(self._offers.open(sequence, ids, self._clock.now_ms(), described))
         self._scheduler.detach(sequence)
         del self._sequences[sequence.stream]
+
+    def _end_embedding(self, sequence: Sequence, model: EmbeddingModel) -> None:
+        job = sequence.job
+        self._scheduler.remove(sequence)
+        made = expected_vector(job.prompt, model, job.embedding.dimensions if job.embedding else 0, job.lora)
+        end = JobFinished(sequence.stream, FinishReason.STOP, sequence.cached_tokens, made)
+        self._news.finished.append(end)
 
     def _tell(self) -> None:
         """Report everything that is new in one message."""

@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from services.common.domain import EmbeddingModel
 from services.common.engine.sim.continuation import Vocabulary
 from services.common.errors import ModelMissing
 
@@ -50,6 +51,17 @@ def vocabulary(model: str, *, vocab_size: int = 0, eos_token_id: int = -1) -> Vo
     special = {int(entry["id"]) for entry in added if entry.get("special")}
     first, count = _widest_gap({i for i in special if i < size}, size)
     return Vocabulary(first, count, eos)
+
+
+DIMENSIONS_DEFAULT = 64
+
+
+def embedding_model(model: str) -> EmbeddingModel:
+    """What the model gives under `runner=pooling`, by the fields of its config that vLLM reads."""
+    config = _json(Path(model).expanduser() / "config.json")
+    cuts = tuple(sorted(config.get("matryoshka_dimensions") or ()))
+    may_cut = bool(cuts or config.get("is_matryoshka"))
+    return EmbeddingModel(_first_int(config.get("hidden_size")) or DIMENSIONS_DEFAULT, may_cut, cuts)
 
 
 def _first_int(value: Any) -> int | None:

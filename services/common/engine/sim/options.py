@@ -11,6 +11,7 @@ from services.common.engine.sim.profile import PROFILES, Profile
 from services.common.errors import BadSetting
 from services.common.limits import DEFAULTS
 
+RUNNERS = ("auto", "generate", "pooling")
 IGNORED = frozenset(
     {"quantization", "gpu-memory-utilization", "speculative-config", "enforce-eager", "dtype"}
 )
@@ -31,6 +32,8 @@ class Shape:
     """Jobs that may wait in the engine; more fail at once."""
     enable_prefix_caching: bool = True
     enable_chunked_prefill: bool = True
+    runner: str = "auto"
+    """"pooling" gives vectors instead of text."""
     tensor_parallel_size: int = 1
     kv_cache_dtype: str = "auto"
     load_ms: float = 0.0
@@ -125,6 +128,8 @@ def _convert(key: str, text: str, default: Any) -> Any:
 
 def _validated(options: Options) -> Options:
     shape, profile, faults = options.shape, options.profile, options.faults
+    if shape.runner not in RUNNERS:
+        raise BadSetting(f"engine argument runner={shape.runner}: choose one of {', '.join(RUNNERS)}")
     for name in (
         "kv_blocks",
         "block_size",

@@ -9,6 +9,7 @@ Importing this package costs nothing; vLLM itself is imported by `VllmEngine.sta
     engine       the `Engine`: submits jobs, owns the loop over the engine's steps
     outputs      one vLLM step -> one `StepOutput`
     sampling     a job -> vLLM's request
+    pooling      models that give vectors instead of text
     connector    the KV handoff over NIXL, inside the engine's process
     replay       delivered tokens as output once more, inside the engine's process
     replay_v2    the same for vLLM's second model runner

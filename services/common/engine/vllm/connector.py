@@ -153,6 +153,11 @@ class WorkerCalls:
         """Free the offered KV of these requests; unknown ones are ignored."""
         _handoffs().release(request_ids)
 
+    def mesh_follow_parent(self) -> None:
+        """End with the process that started this one, as engines with a connector do. Of several ranks each
+        ends with vLLM's own process, which then outlives a worker that is killed."""
+        follow_parent()
+
     def mesh_spare_output_tokens(self) -> None:
         """Keep vLLM from waiting for a step's tokens before it samples the next: the replay only counts them.
 

@@ -18,6 +18,7 @@ from services.common.domain import Role
 from services.common.engine.vllm import adapters, cpu
 from services.common.engine.vllm.adapters import Adapter
 from services.common.engine.vllm.arguments import EngineArguments, parse
+from services.common.engine.vllm.pooling import is_pooling
 from services.common.engine.vllm.root_cause import root_cause
 from services.common.errors import BadSetting, ComponentMissing, EngineStartFailed, ModelMissing
 
@@ -130,7 +131,7 @@ def _start_process(config: Any, on_cpu: bool, cores: list[int]) -> Any:
 
 
 def _build_config(plan: Plan, on_cpu: bool, kv_events_endpoint: str) -> Any:
-    from vllm.config import KVEventsConfig, KVTransferConfig
+    from vllm.config import KVEventsConfig
     from vllm.usage.usage_lib import UsageContext
 
     given = plan.arguments.settings()
@@ -147,7 +148,27 @@ def _build_config(plan: Plan, on_cpu: bool, kv_events_endpoint: str) -> Any:
     args.disable_log_stats = False
     args.use_tqdm_on_load = False
     args.worker_extension_cls = "services.common.engine.vllm.connector.WorkerCalls"
-    args.kv_transfer_config = KVTransferConfig(
+    generates = args.create_model_config().runner_type != "pooling"
+    if generates:  # others have nothing to hand over, and many of them no KV cache
+        args.kv_transfer_config = _handoffs(plan, args)
+    tells = generates and args.enable_prefix_caching is not False
+    args.kv_events_config = KVEventsConfig(
+        enable_kv_cache_events=tells,
+        publisher="zmq" if tells else "null",
+        endpoint=kv_events_endpoint,
+    )
+    config = args.create_engine_config(UsageContext.ENGINE_CONTEXT)
+    if can_replay(config):
+        replay = _REPLAY_V2 if config.use_v2_model_runner else _REPLAY
+        config.model_config.logits_processors = [*(config.model_config.logits_processors or ()), replay]
+    return config
+
+
+def _handoffs(plan: Plan, args: Any) -> Any:
+    """vLLM's KVTransferConfig."""
+    from vllm.config import KVTransferConfig
+
+    return KVTransferConfig(
         kv_connector="NixlConnector",
         kv_connector_module_path="services.common.engine.vllm.connector",
         kv_role=_kv_role(plan.role, args),
@@ -157,16 +178,6 @@ def _build_config(plan: Plan, on_cpu: bool, kv_events_endpoint: str) -> Any:
             "mesh_margin_ms": plan.arguments.handoff_margin_ms,
         },
     )
-    args.kv_events_config = KVEventsConfig(
-        enable_kv_cache_events=args.enable_prefix_caching is not False,
-        publisher="zmq" if args.enable_prefix_caching is not False else "null",
-        endpoint=kv_events_endpoint,
-    )
-    config = args.create_engine_config(UsageContext.ENGINE_CONTEXT)
-    if can_replay(config):
-        replay = _REPLAY_V2 if config.use_v2_model_runner else _REPLAY
-        config.model_config.logits_processors = [*(config.model_config.logits_processors or ()), replay]
-    return config
 
 
 async def load_adapters(core: Core, wanted: Iterable[Adapter]) -> None:
@@ -181,7 +192,18 @@ async def load_adapters(core: Core, wanted: Iterable[Adapter]) -> None:
 def can_replay(config: Any) -> bool:
     """Whether requests can generate delivered tokens again: not with drafts, nor where ranks sample parts of
     a batch, because the replay tells rows apart by their place in it."""
+    if is_pooling(config):
+        return False
     return config.speculative_config is None and not config.parallel_config.enable_batch_sharded_sampling
+
+
+async def kv_block_size_bytes(core: Core) -> int:
+    """Bytes of one KV block over all ranks; 0 for a model whose KV is never handed over."""
+    if is_pooling(core.config):
+        # What else the connector sees to in a generating model's process.
+        await core.client.collective_rpc_async("mesh_follow_parent")
+        return 0
+    return sum(await core.client.collective_rpc_async("mesh_kv_block_size_bytes"))
 
 
 async def spare_output_tokens(core: Core) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 
 from services.common.domain import (
     Capacity,
+    EmbeddingAsk,
+    EmbeddingModel,
     FailureKind,
     Fingerprint,
     Job,
@@ -24,7 +26,7 @@ from services.common.domain import (
 from services.common.domain.tokens import tokens
 from services.common.engine.interface import EngineSink
 from services.common.engine.vllm import core as vllm_core
-from services.common.engine.vllm import kv_events
+from services.common.engine.vllm import kv_events, pooling
 from services.common.engine.vllm.adapters import Adapter
 from services.common.engine.vllm.arguments import EngineArguments
 from services.common.engine.vllm.counters import Counters
@@ -96,6 +98,11 @@ class VllmEngine:
         """LoRA adapters that jobs may name, with their digests."""
         return {name: adapter.digest for name, adapter in self._plan.adapters.items()}
 
+    @property
+    def embedding_model(self) -> EmbeddingModel | None:
+        """Of a model that gives vectors instead of text; valid after `start`."""
+        return self._embedding_model
+
     def stats(self) -> dict[str, float]:
         """Running totals: prompt tokens by source, what NIXL moved and failed to move, expired handoffs."""
         return dict(self._counters.totals)
@@ -112,10 +119,12 @@ class VllmEngine:
         with ThreadPoolExecutor(1, "vllm-start") as thread:
             self._core = await loop.run_in_executor(thread, vllm_core.start, self._plan)
         config = self._core.config
-        sizes = await self._core.client.collective_rpc_async("mesh_kv_block_size_bytes")
+        block_size_bytes = await vllm_core.kv_block_size_bytes(self._core)
         self._fingerprint = fingerprint(config, self._plan.served_model_name, self._core.on_cpu)
-        self._capacity = capacity(config, sum(sizes))
-        self._role_is_fixed = bool(config.kv_transfer_config.kv_role != "kv_both")
+        self._capacity = capacity(config, block_size_bytes)
+        self._embedding_model = await pooling.embedding_model(self._core)
+        handoffs = config.kv_transfer_config
+        self._role_is_fixed = handoffs is None or bool(handoffs.kv_role != "kv_both")
         self._can_replay = vllm_core.can_replay(config)
         await vllm_core.spare_output_tokens(self._core)
         await vllm_core.load_adapters(self._core, self._plan.adapters.values())
@@ -125,13 +134,14 @@ class VllmEngine:
             config.model_config.max_model_len,
             self._can_replay,
             self._plan.adapters,
+            self._embedding_model,
         )
         self._load = LoadMeter(self._capacity.kv_blocks)
         self._translator = Translator(
             live=self._live,
             offers=self._offers,
             counters=self._counters,
-            engine_id=config.kv_transfer_config.engine_id,
+            engine_id="" if handoffs is None else handoffs.engine_id,
             kv_block_size_bytes=self._capacity.kv_block_size_bytes,
             lease_ms=self._plan.arguments.handoff_lease_ms,
             drop_offer=self._release_request,
@@ -184,25 +194,29 @@ class VllmEngine:
         return self._load.report(self._live.values())
 
     async def check(self) -> None:
-        """Really generate a few tokens greedily; raises `EngineUnhealthy`."""
+        """Really generate a few tokens greedily, or make a vector; raises `EngineUnhealthy`."""
         if self._dead:
             raise EngineUnhealthy(self._dead)
         request_id = f"check-{next(self._probe_numbers)}"
+        model, prompt = self._embedding_model, tokens(range(1, 9))
         sampling = Sampling(max_tokens=CHECK_TOKENS, temperature=0.0, ignore_eos=True)
-        job = Job(0, JobKind.LOCAL, request_id, tokens(range(1, 9)), sampling)
+        job = Job(0, JobKind.LOCAL, request_id, prompt, sampling)
+        if model is not None:
+            job = Job(0, JobKind.EMBED, request_id, prompt, sampling, embedding=EmbeddingAsk())
         _, request = self._builder.build(job, request_id)
         probe = self._probes[request_id] = Probe(asyncio.get_running_loop().create_future())
         self._command("add", request)
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_S):
-                generated = await probe.done
+                made = await probe.done
         except TimeoutError:
             self._command("abort", [request_id])
-            raise EngineUnhealthy(f"vLLM generated nothing in {CHECK_TIMEOUT_S:.0f} s") from None
+            raise EngineUnhealthy(f"vLLM made nothing in {CHECK_TIMEOUT_S:.0f} s") from None
         finally:
             del self._probes[request_id]
-        if len(generated) != CHECK_TOKENS:
-            raise EngineUnhealthy(f"vLLM generated {len(generated)} tokens instead of {CHECK_TOKENS}")
+        wanted = CHECK_TOKENS if model is None else model.dimensions
+        if made != wanted:
+            raise EngineUnhealthy(f"vLLM made {made} tokens or numbers instead of {wanted}")
 
     async def close(self) -> None:
         """Stop the engine process and free everything; idempotent."""

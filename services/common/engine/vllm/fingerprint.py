@@ -29,9 +29,15 @@ def fingerprint(config: Any, served_model_name: str, on_cpu: bool) -> Fingerprin
 
 
 def capacity(config: Any, kv_block_size_bytes: int) -> Capacity:
-    """What the engine can hold; vLLM keeps one KV block for itself."""
+    """What the engine can hold; vLLM keeps one KV block for itself.
+
+    A model without a KV cache, as encoders are, has as many as its requests could fill: their number is the
+    only bound.
+    """
+    blocks_per_text = -(-config.model_config.max_model_len // config.cache_config.block_size)
+    kv_blocks = config.cache_config.num_gpu_blocks - 1
     return Capacity(
-        kv_blocks=config.cache_config.num_gpu_blocks - 1,
+        kv_blocks=kv_blocks or config.scheduler_config.max_num_seqs * blocks_per_text,
         kv_block_size_bytes=kv_block_size_bytes,
         max_running_requests=config.scheduler_config.max_num_seqs,
         max_batched_tokens=config.scheduler_config.max_num_batched_tokens,

@@ -3,11 +3,13 @@
 import asyncio
 import json
 import time
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.common.domain import HandoffTicket, Job, JobKind
+from services.common.domain import EmbeddingAsk, EmbeddingModel, HandoffTicket, Job, JobKind
+from services.common.engine.vllm import pooling
 from services.common.engine.vllm.adapters import Adapter
 from services.common.engine.vllm.sampling import extra_args, to_vllm
 
@@ -70,6 +72,7 @@ class RequestBuilder:
     max_model_len_tokens: int
     can_replay: bool
     adapters: Mapping[str, Adapter]
+    embedding_model: EmbeddingModel | None = None
 
     def build(self, job: Job, request_id: str) -> tuple[LiveJob, Any]:
         """The job's entry and its EngineCoreRequest.
@@ -78,7 +81,11 @@ class RequestBuilder:
         """
         from vllm.exceptions import VLLMClientError
 
+        if (job.embedding is None) != (self.embedding_model is None):
+            raise ValueError("a model generates or gives vectors, and not the other")
         try:
+            if job.embedding is not None:
+                return self._build_embedding(job, job.embedding, request_id)
             return self._build(job, request_id)
         except VLLMClientError as error:
             raise ValueError(error.args[0].splitlines()[0]) from error
@@ -95,22 +102,26 @@ class RequestBuilder:
             one_token=job.kind is JobKind.PREFILL,
             extra_args=extra_args(job, offers=offers, replays=replays, connector_params=connector_params),
         )
-        prompt = {
-            "type": "token",
-            "prompt_token_ids": (job.prompt if replays else text).tolist(),
-            "cache_salt": job.cache_salt or None,
-        }
-        request = self.inputs.process_inputs(
-            request_id,
-            prompt,
-            params,
-            supported_tasks=("generate",),
-            lora_request=self._adapter(job.lora),
-            priority=job.priority,
-        )
+        request = self._request(job, request_id, job.prompt if replays else text, params, "generate")
         live = LiveJob(job=job, request_id=request_id, offers=offers, text_tokens=len(text))
         live.replay = job.delivered.tolist() if replays else []
         return live, request
+
+    def _build_embedding(self, job: Job, ask: EmbeddingAsk, request_id: str) -> tuple[LiveJob, Any]:
+        request = self._request(job, request_id, job.prompt, pooling.to_vllm(ask), pooling.TASK)
+        return LiveJob(job=job, request_id=request_id, offers=False, text_tokens=len(job.prompt)), request
+
+    def _request(self, job: Job, request_id: str, ids: "array[int]", params: Any, task: str) -> Any:
+        """vLLM's EngineCoreRequest."""
+        prompt = {"type": "token", "prompt_token_ids": ids.tolist(), "cache_salt": job.cache_salt or None}
+        return self.inputs.process_inputs(
+            request_id,
+            prompt,
+            params,
+            supported_tasks=(task,),
+            lora_request=self._adapter(job.lora),
+            priority=job.priority,
+        )
 
     def _adapter(self, name: str) -> Any:
         if name and name not in self.adapters:

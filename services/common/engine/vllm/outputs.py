@@ -22,6 +22,7 @@ from services.common.domain import (
 from services.common.domain.tokens import tokens
 from services.common.engine.vllm.counters import Counters
 from services.common.engine.vllm.jobs import LiveJob
+from services.common.engine.vllm.pooling import to_vector
 
 _STOP, _LENGTH, _ERROR, _REPETITION = "stop", "length", "error", "repetition"
 _FINISH = {_STOP: FinishReason.STOP, _REPETITION: FinishReason.STOP, _LENGTH: FinishReason.LENGTH}
@@ -115,6 +116,9 @@ class Translator:
         if output.prefill_stats is not None:
             live.cached_tokens = output.prefill_stats.num_local_cached_tokens
             self.counters.count_prefill(output.prefill_stats)
+        if output.pooling_output is not None:
+            self._vector(live, output, step)
+            return
         if output.new_token_ids:
             live.started = True
         if live.offers and output.kv_transfer_params:
@@ -124,6 +128,16 @@ class Translator:
             # All of it was in this engine's own prefix cache: nothing moved.
             self._adopt(live, 0, 0.0, step)
         self._tokens(live, output, step)
+
+    def _vector(self, live: LiveJob, output: Any, step: StepOutput) -> None:
+        self._end(output.request_id)
+        made = to_vector(output.pooling_output)
+        if made is None:
+            message = "the vector has numbers that are none"
+            step.failed.append(JobFailed(live.job.stream, FailureKind.ENGINE, message))
+        else:
+            end = JobFinished(live.job.stream, FinishReason.STOP, live.cached_tokens, made)
+            step.finished.append(end)
 
     def _tokens(self, live: LiveJob, output: Any, step: StepOutput) -> None:
         fresh = _not_replayed(live, output.new_token_ids) if live.replay else output.new_token_ids
