@@ -10,7 +10,9 @@ from pdmesh.router.v1 import router_pb2
 from services.common.clock import Clock
 from services.common.errors import MeshError
 from services.common.rpc import Link
+from services.common.rpc.columns import floats_to_bytes
 from services.common.rpc.convert import error_to_wire, job_to_wire, receipt_to_wire, wire_enum
+from services.common.rpc.embedding import model_to_wire
 from services.common.rpc.frames import AnswerDraft, CommandDraft
 from services.router.core import RouterCore
 from services.router.core.actions import (
@@ -167,6 +169,7 @@ def _answer(gateway: GatewayPeer, action: SendPlaced | EndStream) -> None:
                 stream=action.stream,
                 reason=wire_enum(action.reason),
                 receipt=receipt_to_wire(action.receipt),
+                vector=b"" if action.vector is None else floats_to_bytes(action.vector),
             )
             if action.error is not None:
                 ended.error.CopyFrom(error_to_wire(action.error))
@@ -180,4 +183,5 @@ def _model(info: ModelInfo) -> router_pb2.Model:
         prefill_workers=info.prefill_workers,
         decode_workers=info.decode_workers,
         adapters=info.adapters,
+        embedding_model=None if info.embedding_model is None else model_to_wire(info.embedding_model),
     )

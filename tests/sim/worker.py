@@ -18,6 +18,7 @@ from services.common.domain import (
     StepOutput,
     TokenLogprobs,
 )
+from services.common.domain.embedding import vector
 from services.common.domain.tokens import tokens
 from services.router.core.events import WorkerDetached, WorkerStep
 
@@ -92,6 +93,8 @@ class SimWorker:
             self._later(20.0 + len(job.prompt) * 0.2, lambda: self._offer(job))
         elif job.kind is JobKind.ADOPT:
             self._later(5.0, lambda: self._adopt(job))
+        elif job.kind is JobKind.EMBED:
+            self._later(20.0 + len(job.prompt) * 0.2, lambda: self._embed(job))
         else:
             self._later(20.0 + len(job.prompt) * 0.4, lambda: self._generate(job))
 
@@ -128,6 +131,12 @@ class SimWorker:
         self.send(StepOutput(offered=[offer]))
         self._tell_kv(job)
         self.world.at(LEASE_MS, lambda: self._settle(handoff_id, expired=True))
+
+    def _embed(self, job: Job) -> None:
+        if self._is_live(job):
+            del self.jobs[job.stream]
+            made = vector([float(job.prompt[0]), float(len(job.prompt))])
+            self.send(StepOutput(finished=[JobFinished(job.stream, FinishReason.STOP, vector=made)]))
 
     def _tell_kv(self, job: Job) -> None:
         """The prompt's first block is cached; some time later it is evicted."""

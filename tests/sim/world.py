@@ -211,6 +211,7 @@ class World:
             standby=bool(shape.get("standby")),
             can_replay=bool(shape.get("can_replay")),
             adapters=dict.fromkeys(shape.get("adapters", ()), "digest"),
+            embedding_model=shape.get("embedding_model"),
         )
         worker = SimWorker(self, session, registration)
         self.workers[session] = worker

@@ -1,8 +1,18 @@
 """What the core wants done, in order. The shell does it and decides nothing."""
 
+from array import array
 from dataclasses import dataclass
 
-from services.common.domain import FinishReason, Job, Path, Receipt, Request, TokenColumns, Want
+from services.common.domain import (
+    EmbeddingModel,
+    FinishReason,
+    Job,
+    Path,
+    Receipt,
+    Request,
+    TokenColumns,
+    Want,
+)
 from services.common.errors import MeshError
 
 
@@ -75,6 +85,8 @@ class EndStream:
     reason: FinishReason
     receipt: Receipt
     error: MeshError | None = None
+    vector: "array[float] | None" = None
+    """Of a request for one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +99,8 @@ class ModelInfo:
     decode_workers: int
     adapters: tuple[str, ...] = ()
     """LoRA adapters with which it is served."""
+    embedding_model: EmbeddingModel | None = None
+    """Set for a model that gives vectors."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -175,6 +175,9 @@ class RouterCore:
         if other is None:
             return None
         differences = registration.fingerprint.differences(other.registration.fingerprint)
+        if registration.embedding_model != other.registration.embedding_model:
+            pair = registration.embedding_model, other.registration.embedding_model
+            differences.append("embedding model: {} != {}".format(*pair))
         known = pool.adapter_digests if pool is not None else {}
         differences += [
             f"adapter {name}: {digest} != {known[name]}"

@@ -1,5 +1,7 @@
 """The end of a flight: exactly one outcome, everything closed, whatever phase it was in."""
 
+from array import array
+
 from services.common.domain import FinishReason
 from services.common.errors import MeshError
 from services.router.core.actions import AbortJob, EndStream, ReleaseHandoff
@@ -15,12 +17,15 @@ class Ending:
     def __init__(self, state: State) -> None:
         self._state = state
 
-    def finish(self, flight: Flight, reason: FinishReason, now_ms: float) -> None:
+    def finish(
+        self, flight: Flight, reason: FinishReason, now_ms: float, vector: "array[float] | None" = None
+    ) -> None:
         """End with an answer, or cancelled."""
         self._close(flight, now_ms)
-        if reason in (FinishReason.STOP, FinishReason.LENGTH) and not flight.request.delivered:
+        is_answer = reason in (FinishReason.STOP, FinishReason.LENGTH)
+        if is_answer and not flight.request.delivered and flight.request.embedding is None:
             self._state.policies.finished(flight.receipt)
-        self._say(flight, reason, None)
+        self._say(flight, reason, None, vector)
 
     def fail(self, flight: Flight, error: MeshError, now_ms: float) -> None:
         """End with an error."""
@@ -31,11 +36,17 @@ class Ending:
         """End with nobody left to tell."""
         self._close(flight, now_ms)
 
-    def _say(self, flight: Flight, reason: FinishReason, error: MeshError | None) -> None:
+    def _say(
+        self,
+        flight: Flight,
+        reason: FinishReason,
+        error: MeshError | None,
+        vector: "array[float] | None" = None,
+    ) -> None:
         if flight.gateway == CANARY_GATEWAY:
             self._state.canaries_ended.append((flight, reason))
         else:
-            self._state.do(EndStream(flight.gateway, flight.stream, reason, flight.receipt, error))
+            self._state.do(EndStream(flight.gateway, flight.stream, reason, flight.receipt, error, vector))
 
     def _close(self, flight: Flight, now_ms: float) -> None:
         flight.stop_decoding(now_ms)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from services.common.domain import Path, Receipt, Request
 from services.common.errors import MeshError, ModelNotFound
 from services.router.core.admission import Admission, Ask
+from services.router.core.embeddings import wrong_kind
 from services.router.core.flight import Flight
 from services.router.core.paths import PathChoice
 from services.router.core.placing import no_adapter
@@ -28,6 +29,8 @@ def explain(state: State, admission: Admission, request: Request, now_ms: float)
     pool = state.fleet.pools.get(request.model)
     if pool is None:
         return Explanation(ModelNotFound(f"the model '{request.model}' is not served here", field="model"))
+    if (refusal := wrong_kind(request, pool)) is not None:
+        return Explanation(refusal)
     flight = Flight(0, 0, request, pool, Receipt(request.request_id), request.delivered, now_ms)
     choice = state.policies.choose_path(flight)
     flight.path = choice.path

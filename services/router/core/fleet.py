@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from services.common.domain import Capacity, LoadReport, Registration, Role
+from services.common.domain import Capacity, EmbeddingModel, LoadReport, Registration, Role
 from services.router.core.breaker import Breaker
 from services.router.core.config import CoreConfig
 from services.router.core.fairness import FairShares
@@ -155,9 +155,11 @@ class Pool:
     max_model_len_tokens: int = 0
     """The longest text that every worker can hold; 0 without workers."""
     adapters: frozenset[str] = frozenset()
-    """LoRA adapters with which at least one decode worker serves."""
+    """LoRA adapters with which at least one worker answers."""
     adapter_digests: dict[str, str] = field(default_factory=dict)
     """Of all workers' adapters; those of one name are the same."""
+    embedding_model: EmbeddingModel | None = None
+    """Set where the model gives vectors: its workers only prefill, and nobody decodes."""
     can_replay: bool = False
     """Whether every decode worker goes on exactly with any sampling."""
     waits_for_decode: bool = False
@@ -172,7 +174,8 @@ class Pool:
         self.max_model_len_tokens = min(
             (w.registration.capacity.max_model_len_tokens for w in self.workers.values()), default=0
         )
-        self.adapters = frozenset(name for w in decode for name in w.registration.adapters)
+        answering = decode if self.embedding_model is None else filter(_serves, self.workers.values())
+        self.adapters = frozenset(name for w in answering for name in w.registration.adapters)
         self.adapter_digests = {
             name: digest for w in self.workers.values() for name, digest in w.registration.adapters.items()
         }
@@ -198,6 +201,10 @@ class Pool:
         return (w for w in self.workers.values() if w.role.can_decode() and w.takes_work(now_ms))
 
 
+def _serves(worker: Worker) -> bool:
+    return worker.is_serving
+
+
 class Fleet:
     """All workers by session, all pools by model. A pool outlives its last worker: one may come back."""
 
@@ -215,6 +222,7 @@ class Fleet:
         self.workers[worker.session] = pool.workers[worker.session] = worker
         worker.pool = pool
         pool.block_size_tokens = worker.registration.fingerprint.block_size_tokens
+        pool.embedding_model = worker.registration.embedding_model
         pool.recount()
         return pool
 

@@ -64,6 +64,13 @@ class Flight:
         """Length of the text so far: prompt and what was generated."""
         return len(self.request.prompt) + len(self.delivered)
 
+    @property
+    def needs_prefill(self) -> bool:
+        """Whether a prefill worker is next. For a vector it is the only one: nothing is handed over."""
+        if self.request.embedding is not None:
+            return True
+        return self.path is Path.DISAGGREGATED and self.handoff is None
+
     def stop_decoding(self, now_ms: float) -> None:
         """Book the time spent decoding until now, if it decodes."""
         if self.decode_since_ms is not None:

@@ -19,6 +19,8 @@ from services.common.errors import (
 from services.router.core.actions import EndStream
 from services.router.core.admission import Admission, Ask
 from services.router.core.demands import excess
+from services.router.core.embeddings import misfit as embedding_misfit
+from services.router.core.embeddings import wrong_kind
 from services.router.core.ending import Ending
 from services.router.core.fleet import Pool
 from services.router.core.flight import Flight, Phase
@@ -87,7 +89,9 @@ class Intake:
 
     def _objection(self, flight: Flight, now_ms: float) -> MeshError | None:
         """Why it is not taken now: the queue that it would wait in, by what is cached of it, has a say."""
-        pool, needs_prefill = flight.pool, self._state.policies.choose_path(flight).path is Path.DISAGGREGATED
+        pool, needs_prefill = flight.pool, flight.needs_prefill
+        if flight.request.embedding is None:
+            needs_prefill = self._state.policies.choose_path(flight).path is Path.DISAGGREGATED
         queue = pool.prefill_queue if needs_prefill else pool.decode_queue
         objection = self.admission.refusal(Ask(flight.request, pool, queue, now_ms))
         if objection is not None:  # more workers would have taken it
@@ -119,9 +123,11 @@ class Intake:
         retry_after_ms = pool.placements.retry_after_ms(waiting, now_ms)
         kind: type[MeshError] = QueueWaitExceeded
         message = f"not placed within {wait_ms} ms"
-        if next(pool.decode_workers(now_ms), None) is None:
+        generates = pool.embedding_model is None
+        answering = pool.decode_workers(now_ms) if generates else pool.prefill_workers(now_ms)
+        if next(answering, None) is None:
             kind = NoWorkers
-            message = f"no decode worker serves {pool.model}"
+            message = f"no {'decode worker' if generates else 'worker'} serves {pool.model}"
         self._ending.fail(flight, kind(message, retry_after_ms=retry_after_ms), now_ms)
 
 
@@ -129,7 +135,11 @@ _STATE = "penalties, seeds, structured answers and bad words of several tokens"
 
 
 def _misfit(request: Request, pool: Pool) -> MeshError | None:
-    sampling = request.sampling
+    sampling, ask = request.sampling, request.embedding
+    if (fault := wrong_kind(request, pool)) is not None:
+        return fault
+    if ask is not None and pool.embedding_model is not None:
+        return embedding_misfit(request, ask, pool.embedding_model, pool)
     if not request.prompt:
         return InvalidField("the prompt is empty", field="prompt")
     if sampling.max_tokens < 1:

@@ -33,11 +33,11 @@ class Placing:
 
     def enqueue(self, flight: Flight, now_ms: float, *, returned: bool = False) -> None:
         """Choose the path and wait in its tier's queue."""
-        if flight.handoff is None:
+        if flight.handoff is None and flight.request.embedding is None:
             choice = self._state.policies.choose_path(flight)
             flight.path, flight.receipt.path_reason = choice.path, choice.reason
         flight.phase, flight.waiting_since_ms = Phase.WAITING, now_ms
-        needs_prefill = flight.path is Path.DISAGGREGATED and flight.handoff is None
+        needs_prefill = flight.needs_prefill
         queue = flight.pool.prefill_queue if needs_prefill else flight.pool.decode_queue
         had_its_turn = returned or flight.request.resubmitted
         (queue.put_back if had_its_turn else queue.append)(flight)
@@ -65,9 +65,11 @@ class Placing:
         pool.waits_for_decode = False
 
     def _try(self, flight: Flight, now_ms: float) -> Outcome:
+        if flight.request.embedding is not None:
+            return self._try_embedding(flight, now_ms)
         decode = self._state.policies.pick_decode(flight, now_ms)
         if decode is None:
-            return self._without_decode(flight, now_ms)
+            return self._without_worker(flight, Outcome.NEEDS_DECODE, now_ms)
         if flight.handoff is not None:
             self.start_adopting(flight, self._leave_for(flight, decode, now_ms), now_ms)
         elif flight.path is Path.LOCAL:
@@ -76,10 +78,19 @@ class Placing:
             return self._try_disaggregated(flight, decode, now_ms)
         return Outcome.LEFT_QUEUE
 
-    def _without_decode(self, flight: Flight, now_ms: float) -> Outcome:
+    def _try_embedding(self, flight: Flight, now_ms: float) -> Outcome:
+        """Any worker that prefills will do, and keeps nothing for another."""
+        worker = self._state.policies.pick_prefill(flight, lambda _: True, now_ms)
+        if worker is None:
+            return self._without_worker(flight, Outcome.NEEDS_PREFILL, now_ms)
+        self._leave_queue(flight, now_ms)
+        self._start_prefill(flight, worker, now_ms)
+        return Outcome.LEFT_QUEUE
+
+    def _without_worker(self, flight: Flight, needs: Outcome, now_ms: float) -> Outcome:
         """It waits, unless it would wait for an adapter that nobody has any more, and others behind it."""
         if not flight.request.lora or flight.request.lora in flight.pool.adapters:
-            return Outcome.NEEDS_DECODE
+            return needs
         self._ending.fail(flight, no_adapter(flight.request, flight.pool), now_ms)
         return Outcome.LEFT_QUEUE
 
@@ -111,12 +122,15 @@ class Placing:
         self.start_local(flight, self._leave_for(flight, decode, now_ms), now_ms)
 
     def _leave_for(self, flight: Flight, decode: Worker, now_ms: float) -> Seat:
+        self._leave_queue(flight, now_ms)
+        self._state.policies.placed(flight, Role.DECODE, decode, now_ms)
+        return self._reserve(flight, decode)
+
+    def _leave_queue(self, flight: Flight, now_ms: float) -> None:
         self._ending.leave_queue(flight, now_ms)
         flight.pool.placements.count(now_ms)
         if not flight.receipt.retries:
             self._charge(flight)
-        self._state.policies.placed(flight, Role.DECODE, decode, now_ms)
-        return self._reserve(flight, decode)
 
     def _reserve(self, flight: Flight, decode: Worker) -> Seat:
         flight.receipt.path = flight.path
@@ -148,7 +162,8 @@ class Placing:
         self._state.policies.placed(flight, Role.PREFILL, prefill, now_ms)
         flight.phase, flight.dispatched_ms = Phase.PREFILLING, now_ms
         self._state.demand_of(flight.pool.model).prefilling(text_tokens)
-        self._start(flight, prefill, JobKind.PREFILL, now_ms)
+        kind = JobKind.PREFILL if flight.request.embedding is None else JobKind.EMBED
+        self._start(flight, prefill, kind, now_ms)
         self._expect_progress(flight, now_ms + self._state.config.prefill_timeout_ms)
 
     def start_adopting(self, flight: Flight, seat: Seat, now_ms: float) -> None:
@@ -211,6 +226,7 @@ class Placing:
             lora=request.lora,
             priority=engine_priority(request),
             handoff=ticket,
+            embedding=request.embedding,
         )
         self._state.do(StartJob(worker.session, job))
 

@@ -115,6 +115,7 @@ class Progress:
         self._first_token(flight, now_ms)
 
     def _first_token(self, flight: Flight, now_ms: float) -> None:
+        """The prompt has run."""
         if flight.dispatched_ms is not None:
             took_ms = now_ms - flight.dispatched_ms
             flight.receipt.prefill_ms += took_ms
@@ -163,8 +164,11 @@ class Progress:
         if flight.path is Path.LOCAL:
             flight.receipt.cached_tokens = finished.cached_tokens
         worker.breaker.success()
-        self._placing.announce(flight)
-        self._ending.finish(flight, finished.reason, now_ms)
+        if flight.request.embedding is None:
+            self._placing.announce(flight)
+        else:
+            self._first_token(flight, now_ms)
+        self._ending.finish(flight, finished.reason, now_ms, finished.vector)
 
     def _released(self, worker: Worker, released: HandoffReleased) -> None:
         ledger = self._state.ledger
