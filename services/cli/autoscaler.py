@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pdmesh.operator.v1 import operator_pb2 as wire
 from services.cli.operator.client import OperatorClient
@@ -22,32 +22,39 @@ FAILED_START_MS = 60_000.0
 
 
 class Autoscaler:
-    """Follows one router; `run` ends with its task."""
+    """Listens to every router and obeys the one that decides; `run` ends with its task."""
 
     def __init__(
         self,
-        connect: Callable[[], OperatorClient],
+        connects: Sequence[Callable[[], OperatorClient]],
         supervisor: Supervisor,
         specs: WorkerSpecs,
         clock: Clock,
         say: Callable[[str], None],
     ) -> None:
-        self._connect, self._supervisor, self._specs = connect, supervisor, specs
+        self._connects, self._supervisor, self._specs = connects, supervisor, specs
         self._clock, self._say = clock, say
         self._paused_until_ms: dict[str, float] = {}
         supervisor.on_lost = self._lost
 
     async def run(self) -> None:
-        """Do as the router says, for ever; a router that is away changes nothing."""
+        """Do as the routers say, for ever; a router that is away changes nothing."""
+        async with asyncio.TaskGroup() as tasks:
+            for connect in self._connects:
+                tasks.create_task(self._listen(connect))
+
+    async def _listen(self, connect: Callable[[], OperatorClient]) -> None:
         while True:
             with contextlib.suppress(MeshError):
-                async with self._connect() as client, contextlib.aclosing(client.watch_scaling()) as told:
+                async with connect() as client, contextlib.aclosing(client.watch_scaling()) as told:
                     async for news in told:
                         self.obey(news)
             await asyncio.sleep(RETRY_S)
 
     def obey(self, news: wire.WatchScalingResponse) -> None:
-        """Start what lacks and end what may end."""
+        """Start what lacks and end what may end, if it is the one that decides who says so."""
+        if news.follows:
+            return
         for worker_id in news.stoppable_workers:
             if self._supervisor.retire(worker_id):
                 self._say(f"{worker_id} is drained and not needed: ending it")

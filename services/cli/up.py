@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -116,14 +117,14 @@ class Mesh:
     async def _autoscale(self) -> None:
         """Once all that there was to begin with serves, have as many workers as are needed."""
         await self._supervisor.all_ready.wait()
-        router = (self._supervisor.ready["router"].facts or {})["url"]
         security, settings = self._settings.mesh.security(), self._settings
+        routers = [c for c in self._supervisor.ready.values() if c.spec.service == "router"]
         specs = WorkerSpecs(self._supervisor.specs, self._ports, self._cores, settings.workers_most)
-
-        def connect() -> OperatorClient:
-            return OperatorClient(router, ROUTER_TIMEOUT_MS, security)
-
-        await Autoscaler(connect, self._supervisor, specs, self._clock, self._output.say).run()
+        connects = [
+            partial(OperatorClient, (router.facts or {})["url"], ROUTER_TIMEOUT_MS, security)
+            for router in routers
+        ]
+        await Autoscaler(connects, self._supervisor, specs, self._clock, self._output.say).run()
 
     async def _serves(self, url: str) -> bool:
         if self._settings.tls.client_ca:

@@ -74,8 +74,8 @@ class UpSettings:
     def _check_autoscaling(self) -> None:
         if self.standby_prefill or self.standby_decode:
             raise ValueError("--autoscale has spares of its own: --prefill-spares and --decode-spares")
-        if self.routers > 1:
-            raise ValueError("--autoscale needs one router, which decides alone; there are --routers")
+        if self.routers > 1 and not self.redis_url:
+            raise ValueError("--autoscale with several --routers needs --redis-url: there they agree on one")
         for role, begin in (("prefill", self.prefill), ("decode", self.decode)):
             least, most = self.scaling(role).replicas_min, self.scaling(role).replicas_max
             if not max(1, least) <= begin <= most:

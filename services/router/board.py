@@ -1,80 +1,62 @@
-"""What routers tell each other through Redis: who waits where, so that operators see one queue per tier."""
+"""What routers tell each other through Redis: who waits where, and who of them scales the fleet."""
 
 import asyncio
-import json
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 
-from services.common.domain import Role
+from services.common.clock import Clock
 from services.common.errors import StoreUnavailable
 from services.common.limits import DEFAULTS
 from services.common.store import Store
-from services.router.core.fleet import Pool
-from services.router.core.state import State
+from services.router.core.events import RoutersSeen
+from services.router.lease import Lease
+from services.router.notes import RouterNote
 
 PREFIX = "pdmesh:queues:"
-INTERVAL_S = 1.0
+INTERVAL_S = 0.5
 TTL_MS = 5_000
-"""A router that has not posted for so long is gone."""
+"""A router that has not posted for so long is gone from the picture."""
+ALIVE_MS = 1_250.0
+"""One that has posted nothing new for so long is none whose work counts for scaling."""
+LOOK_ROUND_EVERY = 4
+"""In so many exchanges newcomers are looked for once: that reads through all of the store's keys."""
+PATIENCE_MS = 3_000.0
+"""A router that has just started leaves scaling to others, who know more."""
 
 _log = logging.getLogger("pdmesh.router")
 
 
-@dataclass(frozen=True, slots=True)
-class QueueNote:
-    """One tier's queue at one router."""
-
-    model: str
-    role: Role
-    requests: int
-    tokens: int
-    oldest_wait_ms: float
-    """Of those waiting now; 0 while nobody does."""
-    wait_ms_max: int
-    """Who has waited so long is refused."""
-
-
-@dataclass(frozen=True, slots=True)
-class RouterNote:
-    """What one router posts."""
-
-    router_id: str
-    open_requests: int
-    queues: tuple[QueueNote, ...]
-
-
-def note_of(state: State, router_id: str, now_ms: float) -> RouterNote:
-    """This router's own note."""
-    queues = [
-        _queue_note(pool, role, state.config.limits.queue_wait_ms_max, now_ms)
-        for pool in state.fleet.pools.values()
-        for role in (Role.PREFILL, Role.DECODE)
-    ]
-    return RouterNote(router_id, len(state.flights), tuple(queues))
-
-
-def _queue_note(pool: Pool, role: Role, wait_ms_max: int, now_ms: float) -> QueueNote:
-    queue = pool.prefill_queue if role is Role.PREFILL else pool.decode_queue
-    since_ms = min((flight.waiting_since_ms for flight in queue), default=now_ms)
-    return QueueNote(pool.model, role, len(queue), queue.tokens, now_ms - since_ms, wait_ms_max)
-
-
 class Board:
-    """Posts this router's note each second and reads those of the others."""
+    """Posts this router's note twice a second, reads those of the others, and keeps or seeks the lease."""
 
-    def __init__(self, store: Store, own: Callable[[], RouterNote]) -> None:
-        self._store, self._own = store, own
+    def __init__(
+        self,
+        store: Store,
+        own: Callable[[], RouterNote],
+        lease: Lease,
+        clock: Clock,
+        on_seen: Callable[[RoutersSeen], None] = lambda _: None,
+    ) -> None:
+        self._store, self._own, self._lease, self._clock, self._on_seen = store, own, lease, clock, on_seen
         self._others: tuple[RouterNote, ...] = ()
-        self._is_away = False
+        self._keys: set[str] = set()
+        self._news: dict[str, tuple[int, float]] = {}
+        """The number of each router's newest note, and when it came."""
+        self._exchanges = 0
+        self._born_ms = clock.now_ms()
+        self._seen = RoutersSeen()
+        self._is_alone = self._is_away = False
 
     def notes(self) -> Sequence[RouterNote]:
-        """Every router's note, this one's first and fresh, the others' about a second old."""
+        """Every router's note, this one's first and fresh, the others' about half a second old."""
         return (self._own(), *self._others)
 
     async def run(self) -> None:
         """Until cancelled; then takes the note down. Without the store each router shows itself alone."""
         key = PREFIX + self._own().router_id
+        self._tell(self._seen)
         try:
             while True:
                 try:
@@ -83,32 +65,56 @@ class Board:
                     self._lost(error)
                 await asyncio.sleep(INTERVAL_S)
         finally:
-            try:
+            with contextlib.suppress(StoreUnavailable):  # its time to live ends it
                 await self._store.delete(key)
-            except StoreUnavailable:
-                pass  # its time to live ends it
+
+    async def leave(self) -> None:
+        """Have another router scale the fleet from here on."""
+        self._tell(replace(self._seen, decider="", decides_until_ms=float("-inf")))
+        await self._lease.give_up()
 
     async def _exchange(self, key: str) -> None:
-        await self._store.set(key, json.dumps(asdict(self._own())).encode(), TTL_MS)
-        keys = [other for other in await self._store.keys(PREFIX) if other != key]
-        posted = [await self._store.get(other) for other in keys[: DEFAULTS.routers_max]]
-        self._others = tuple(note for value in posted if value and (note := _note(value)) is not None)
+        self._exchanges += 1
+        note = replace(self._own(), number=self._exchanges)
+        await self._store.set(key, note.to_bytes(), TTL_MS)
+        if self._exchanges % LOOK_ROUND_EVERY == 1:
+            found = [other for other in await self._store.keys(PREFIX) if other != key]
+            self._keys = set(found[: DEFAULTS.routers_max])
+        self._others = await self._read()
+        alive = self._alive()
+        self._is_alone = not self._others
+        has_lived = self._clock.now_ms() - self._born_ms >= PATIENCE_MS
+        decider = await self._lease.renew(may_claim=has_lived or not alive)
+        reports = tuple(note.scaling for note in alive if note.scaling is not None)
+        self._tell(RoutersSeen(reports, decider, self._lease.until_ms))
         if self._is_away:
             self._is_away = False
             _log.warning("the store answers again: queues of other routers are seen")
 
+    async def _read(self) -> tuple[RouterNote, ...]:
+        posted = [await self._store.get(key) for key in sorted(self._keys)]
+        return tuple(note for value in posted if value and (note := RouterNote.from_bytes(value)))
+
+    def _alive(self) -> list[RouterNote]:
+        """Those that have lately posted something new."""
+        now_ms, before = self._clock.now_ms(), self._news
+        self._news = {}
+        for note in self._others:
+            known = before.get(note.router_id)
+            is_new = known is None or known[0] != note.number
+            self._news[note.router_id] = (note.number, now_ms) if is_new or known is None else known
+        return [note for note in self._others if now_ms - self._news[note.router_id][1] < ALIVE_MS]
+
+    def _tell(self, seen: RoutersSeen) -> None:
+        self._seen = seen
+        self._on_seen(seen)
+
     def _lost(self, error: StoreUnavailable) -> None:
+        """A router that was alone scales on alone; where there were others nobody knows what they have."""
         self._others = ()
+        self._lease.store_was_away()
+        if self._is_alone:
+            self._tell(RoutersSeen(decides_until_ms=float("inf")))
         if not self._is_away:
             self._is_away = True
-            _log.error("the store does not answer, queues of other routers are not seen: %s", error.message)
-
-
-def _note(value: bytes) -> RouterNote | None:
-    """A posted note; None for what another version wrote and we cannot read."""
-    try:
-        found = json.loads(value)
-        queues = tuple(QueueNote(**queue | {"role": Role(queue["role"])}) for queue in found["queues"])
-        return RouterNote(found["router_id"], found["open_requests"], queues)
-    except (ValueError, KeyError, TypeError):
-        return None
+            _log.error("the store does not answer, other routers are not seen: %s", error.message)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import secrets
 import socket
 import time
 from collections.abc import Callable
@@ -20,13 +21,15 @@ from services.common.rpc import RpcServer
 from services.common.store import connect
 from services.common.telemetry import serve_metrics
 from services.common.version import VERSION
-from services.router.board import Board, note_of
+from services.router.board import Board
 from services.router.core import CoreConfig, RouterCore
 from services.router.core.placement import Policies
 from services.router.core.timing import Timing
 from services.router.gateways import GatewayServicer
 from services.router.keda import KedaServicer
+from services.router.lease import Lease
 from services.router.metrics import Metrics, StateCollector
+from services.router.notes import RouterNote, note_of
 from services.router.operators import OperatorServicer
 from services.router.poison import PoisonLog
 from services.router.scaling_rules import scaling_config
@@ -85,21 +88,30 @@ async def serve(
     timing = Timing(time.perf_counter) if settings.times_policies else None
     core = RouterCore(config, Policies.of(config, timing))
     router_id = settings.router_id or f"router-{socket.gethostname()}-{os.getpid()}"
-    store = await connect(settings.store)
-    board = Board(store, lambda: note_of(core.state, router_id, clock.now_ms()))
+    run = f"{router_id}/{secrets.token_hex(8)}"
     shell = Shell(core, clock, Metrics(registry), PoisonLog(settings.quarantine_dir))
+    store = await connect(settings.store)
+
+    def note() -> RouterNote:
+        now_ms = clock.now_ms()
+        return note_of(core.state, core.scaling.report(run, router_id, now_ms), now_ms)
+
+    board = Board(store, note, Lease(store, run, clock), clock, shell.feed)
     registry.register(StateCollector(shell.core.state, shell.core.scaling, clock.now_ms))
     server = _server(shell, board, router_id, settings, config.limits, clock)
     try:
         port = await server.start(settings.host, settings.port)
         with serve_metrics(settings.metrics_port, settings.host, registry):
             async with asyncio.TaskGroup() as tasks:
-                lasting = [tasks.create_task(shell.tick()), tasks.create_task(board.run())]
+                lasting = [tasks.create_task(shell.tick())]
+                if settings.store:  # without it the router is alone, and scales the fleet alone
+                    lasting.append(tasks.create_task(board.run()))
                 await server.set_serving(True)
                 ready({"url": f"{settings.host}:{port}"})
                 await stop.wait()
                 await server.set_serving(False)
                 shell.leave()
+                await board.leave()
                 await _drain(shell, settings.grace_ms)
                 for task in lasting:
                     task.cancel()

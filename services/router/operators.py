@@ -16,7 +16,7 @@ from services.common.errors import InvalidField, MeshError, TooManyConnections
 from services.common.limits import Limits
 from services.common.rpc import abort_with
 from services.common.rpc.convert import wire_enum
-from services.router.board import Board, RouterNote
+from services.router.board import Board
 from services.router.core.breaker import Breaker
 from services.router.core.events import (
     Activate,
@@ -32,6 +32,7 @@ from services.router.core.explain import Explanation
 from services.router.core.fleet import Pool, Worker
 from services.router.core.pairs import Pair
 from services.router.core.scaling.scaling import Scaling
+from services.router.notes import RouterNote
 from services.router.scaling import describe, watch
 from services.router.shell import Shell
 
@@ -154,7 +155,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         self, _request: operator_pb2.DescribeScalingRequest, _context: Context
     ) -> operator_pb2.DescribeScalingResponse:
         """How many workers each tier should have, and why."""
-        return describe(self._shell.core.scaling, self._clock.now_ms())
+        return describe(self._shell.core.scaling, self._router_id, self._clock.now_ms())
 
     async def WatchScaling(  # noqa: N802
         self, _request: operator_pb2.WatchScalingRequest, context: Context

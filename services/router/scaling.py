@@ -17,10 +17,15 @@ REPEAT_MS = 1_000.0
 """Without a change it is told the same again after this."""
 
 
-def describe(scaling: Scaling, now_ms: float) -> operator_pb2.DescribeScalingResponse:
-    """All tiers."""
+def describe(scaling: Scaling, router_id: str, now_ms: float) -> operator_pb2.DescribeScalingResponse:
+    """All tiers, and who decides on them."""
+    other = scaling.peers.decider
+    decider = router_id if scaling.decides(now_ms) else other.router_id if other is not None else ""
     return operator_pb2.DescribeScalingResponse(
-        tiers=tier_scalings(scaling, now_ms), acts=scaling.config.acts, watchers=len(scaling.drivers)
+        tiers=tier_scalings(scaling, now_ms),
+        acts=scaling.config.acts,
+        watchers=len(scaling.drivers),
+        decider=decider,
     )
 
 
@@ -48,9 +53,14 @@ def _news(shell: Shell, now_ms: float) -> operator_pb2.WatchScalingResponse:
     for tier in tiers:
         for moving in ("changed_s_ago", "needed_workers", "cold_start_ms", "why"):
             tier.ClearField(moving)
-    stoppable = sorted(worker.worker_id for worker in scaling.steward.stoppable())
+    stoppable = sorted(worker.worker_id for worker in scaling.stoppable())
     known = sorted(worker.worker_id for worker in workers)
-    return operator_pb2.WatchScalingResponse(tiers=tiers, stoppable_workers=stoppable, known_workers=known)
+    return operator_pb2.WatchScalingResponse(
+        tiers=tiers,
+        stoppable_workers=stoppable,
+        known_workers=known,
+        follows=not scaling.decides(now_ms),
+    )
 
 
 def tier_scalings(scaling: Scaling, now_ms: float) -> list[operator_pb2.TierScaling]:

@@ -49,9 +49,12 @@ def _who_acts(scaling: wire.DescribeScalingResponse) -> str:
         return "no worker has ever attached, so there is nothing to scale"
     if not scaling.acts:
         return "advice only: the router runs without --autoscale"
+    if not scaling.decider:
+        return "no router decides at the moment, so all stays as it is"
+    who = f"{scaling.decider} decides; "
     if not scaling.watchers:
-        return "the router activates spares and flips roles; nobody starts and ends workers by these numbers"
-    return "workers are started and ended by these numbers"
+        return who + "spares are activated and roles flipped; nobody starts and ends workers by these numbers"
+    return who + "workers are started and ended by these numbers"
 
 
 SCALING = Command(

@@ -19,6 +19,12 @@ class Store(Protocol):
     async def set(self, key: str, value: bytes, ttl_ms: int) -> None:
         """Store a value for `ttl_ms`, replacing what was there."""
 
+    async def claim(self, key: str, value: bytes, ttl_ms: int) -> bytes:
+        """Store a value for `ttl_ms` unless another one is there; returns what is there then.
+
+        Claiming again what is one's own renews it, and with a `ttl_ms` of 0 gives it up.
+        """
+
     async def delete(self, key: str) -> bool:
         """Remove a key; True when it was there."""
 

@@ -33,6 +33,14 @@ class MemoryStore:
         """See `Store`."""
         self._put(key, value, ttl_ms)
 
+    async def claim(self, key: str, value: bytes, ttl_ms: int) -> bytes:
+        """See `Store`."""
+        entry = self._live(key)
+        if entry is not None and entry.value != value:
+            return entry.value
+        self._put(key, value, ttl_ms)
+        return value
+
     async def delete(self, key: str) -> bool:
         """See `Store`."""
         was_live = self._live(key) is not None

@@ -2,7 +2,9 @@
 
 from services.common.store.client import RedisClient
 from services.common.store.interface import SCAN_KEYS_MAX
+from services.common.store.script import Script
 
+_CLAIM = Script.beside(__file__, "claim.lua")
 TIMEOUT_S = 2.0
 CONNECTIONS_MAX = 32
 
@@ -29,6 +31,11 @@ class RedisStore:
         """See `Store`."""
         async with self._client.commands() as redis:
             await redis.set(key, value, px=ttl_ms)
+
+    async def claim(self, key: str, value: bytes, ttl_ms: int) -> bytes:
+        """See `Store`."""
+        holder = await _CLAIM.run(self._client, [key], [value, ttl_ms])
+        return holder.encode() if isinstance(holder, str) else bytes(holder)
 
     async def delete(self, key: str) -> bool:
         """See `Store`."""

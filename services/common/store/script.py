@@ -23,7 +23,7 @@ class Script:
         return cls(Path(module_file).with_name(name).read_text(encoding="utf-8"))
 
     async def run(
-        self, client: RedisClient, keys: Sequence[str], arguments: Sequence[str | int | float]
+        self, client: RedisClient, keys: Sequence[str], arguments: Sequence[str | bytes | int | float]
     ) -> Any:
         """What it returns, in one round trip; in three where Redis does not know it yet, or no longer.
 

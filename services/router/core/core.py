@@ -16,6 +16,7 @@ from services.router.core.events import (
     Forgive,
     GatewayAttached,
     GatewayDetached,
+    RoutersSeen,
     ScalerAttached,
     ScalerDetached,
     SetLocalThreshold,
@@ -133,6 +134,8 @@ class RouterCore:
                 self.scaling.drivers.add(session)
             case ScalerDetached(session):
                 self.scaling.drivers.discard(session)
+            case RoutersSeen():
+                self.scaling.routers_seen(event, now_ms)
             case Drain() | Undrain() | StandBy() | Activate() | SetRole() | SetLocalThreshold() | Forgive():
                 self._operations.carry_out(event, now_ms)
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from services.common.domain import Grant, LoadReport, Registration, Request, Role, StepOutput
+from services.router.core.scaling.reports import RouterReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,17 @@ class ScalerDetached:
     session: int
 
 
+@dataclass(frozen=True, slots=True)
+class RoutersSeen:
+    """What the other routers of the fleet report, all that live, and whose it is to scale it."""
+
+    reports: tuple[RouterReport, ...] = ()
+    decider: str = ""
+    """Which of these lives decides; "" for none of them."""
+    decides_until_ms: float = float("-inf")
+    """Until when we do."""
+
+
 FleetOrder = Drain | Undrain | StandBy | Activate | SetRole | SetLocalThreshold | Forgive
 
 Event = (
@@ -164,6 +176,7 @@ Event = (
     | CancelRequested
     | ScalerAttached
     | ScalerDetached
+    | RoutersSeen
     | Tick
     | FleetOrder
 )

@@ -41,9 +41,11 @@ class Placing:
         queue = flight.pool.prefill_queue if needs_prefill else flight.pool.decode_queue
         had_its_turn = returned or flight.request.resubmitted
         (queue.put_back if had_its_turn else queue.append)(flight)
+        demand = self._state.demand_of(flight.pool.model)
         if not had_its_turn:
-            demand = self._state.demand_of(flight.pool.model)
             demand.arrive(flight.text_tokens, needs_prefill=needs_prefill)
+        elif not returned:
+            demand.moved_ms = now_ms
         self._state.dirty_pools[flight.pool.model] = flight.pool
         due_ms = now_ms + self._state.config.limits.queue_wait_ms_max
         self._state.timers.at(due_ms, Timer(TimerKind.QUEUE_WAIT, flight.gateway, flight.stream))

@@ -36,15 +36,17 @@ class Host:
         self.mesh = Mesh(script("decode-1", text, "decode"))
         self.specs, self.clock, self.said = ScriptSpecs(added or text), ManualClock(), []
         supervisor = self.mesh.supervisor
-        self.scaler = Autoscaler(lambda: None, supervisor, self.specs, self.clock, self.said.append)
+        self.scaler = Autoscaler([], supervisor, self.specs, self.clock, self.said.append)
 
-    def told(self, desired: int, *known: str, spares: int = 0, stoppable=()) -> None:
+    def told(self, desired: int, *known: str, spares: int = 0, stoppable=(), follows=False) -> None:
         role = types_pb2.ROLE_DECODE
         tier = wire.TierScaling(
             model="m", role=role, desired_workers=desired, desired_spares=spares, attached_workers=len(known)
         )
         self.scaler.obey(
-            wire.WatchScalingResponse(tiers=[tier], known_workers=known, stoppable_workers=stoppable)
+            wire.WatchScalingResponse(
+                tiers=[tier], known_workers=known, stoppable_workers=stoppable, follows=follows
+            )
         )
 
     async def until(self, condition) -> None:
@@ -69,6 +71,14 @@ async def test_what_lacks_is_started_once(host):
     host.told(3, "decode-1", "decode-2")
     host.told(3, "decode-1", "decode-2", "decode-3")
     assert len(host.specs.made) == 2
+
+
+async def test_only_the_router_that_decides_is_obeyed(host):
+    host.told(3, "decode-1", stoppable=["decode-1"], follows=True)
+    assert host.specs.made == []
+    assert host.mesh.supervisor.members("decode") == ["decode-1"]
+    host.told(2, "decode-1")
+    assert host.specs.made == ["decode-2"]
 
 
 async def test_spares_start_without_work(host):
@@ -142,7 +152,7 @@ def test_further_workers_are_like_the_first():
         ({"standby_decode": 1}, "--decode-spares"),
         ({"decode": 9}, "--decode is 9; --autoscale begins with 1 to 8"),
         ({"prefill": 0}, "--prefill is 0"),
-        ({"routers": 2}, "one router"),
+        ({"routers": 2}, "needs --redis-url"),
     ],
 )
 def test_what_autoscaling_cannot_do_is_refused(settings, said):

@@ -49,6 +49,17 @@ async def test_deletes_once(store: Store) -> None:
     assert await store.get("key") is None
 
 
+async def test_what_one_has_claimed_nobody_else_gets_until_it_ends_or_is_given_up(store: Store) -> None:
+    assert await store.claim("key", b"a", 10_000) == b"a"
+    assert await store.claim("key", b"b", 10_000) == b"a"
+    assert await store.claim("key", b"b", 0) == b"a"
+    assert await store.claim("key", b"a", 30) == b"a"
+    while await store.claim("key", b"b", 10_000) != b"b":
+        await asyncio.sleep(0.01)
+    assert await store.claim("key", b"b", 0) == b"b"
+    assert await store.claim("key", b"a", 10_000) == b"a"
+
+
 async def test_lists_keys_by_literal_prefix(store: Store) -> None:
     for key in ("a*b:2", "a*b:1", "axb:1"):
         await store.set(key, b"1", 10_000)

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from pdmesh.operator.v1 import operator_pb2, operator_pb2_grpc
 from pdmesh.router.v1 import router_pb2, router_pb2_grpc
 from services.cli.operator.fleet import lines
+from services.common.clock import MonotonicClock
 from services.common.domain import Request, Role, Sampling
 from services.common.domain.tokens import tokens
 from services.common.errors import StoreUnavailable
@@ -18,8 +19,10 @@ from services.common.rpc import Link, open_channel
 from services.common.rpc.convert import request_to_wire
 from services.common.rpc.frames import SubmissionDraft
 from services.common.store.memory import MemoryStore
-from services.router.board import PREFIX, Board, RouterNote
+from services.router.board import PREFIX, Board
+from services.router.lease import Lease
 from services.router.main import serve
+from services.router.notes import RouterNote
 from services.router.settings import Settings
 from tests.redis_server import RedisServer, redis_server
 from tests.wire.worker.conftest import RunningWorker
@@ -120,7 +123,8 @@ async def test_notes_that_make_no_sense_are_passed_over() -> None:
         await store.set(PREFIX + name, value, 10_000)
     good = b'{"router_id": "d", "open_requests": 2, "queues": []}'
     await store.set(PREFIX + "d", good, 10_000)
-    board = Board(store, lambda: RouterNote("me", 0, ()))
+    clock = MonotonicClock()
+    board = Board(store, lambda: RouterNote("me", 0, ()), Lease(store, "me", clock), clock)
     posting = asyncio.create_task(board.run())
     async with asyncio.timeout(WAIT_S):
         while len(board.notes()) == 1:

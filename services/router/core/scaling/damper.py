@@ -32,6 +32,12 @@ class Damper:
             self._change(max(needed, self._down_to(now_ms)), now_ms)
         return self.desired
 
+    def follow(self, desired: int, at_most: int, now_ms: float) -> int:
+        """Be what another has decided, and go on from there once it is ours to decide."""
+        self._needed_lately(at_most, now_ms)
+        self._change(desired, now_ms)
+        return self.desired
+
     def bound(self, least: int, most: int, now_ms: float) -> int:
         """Obey bounds at once, whatever the steps are."""
         self._change(min(max(self.desired, least), most), now_ms)

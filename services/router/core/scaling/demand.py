@@ -1,6 +1,6 @@
 """What each pool is asked for and gives, as running totals: the scaler reads their differences."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 
 @dataclass(slots=True)
@@ -27,6 +27,17 @@ class TierDemand:
         self.arrived_tokens += text_tokens
         self.arrived_tokens_squared += text_tokens * text_tokens
 
+    def plus(self, other: "TierDemand") -> "TierDemand":
+        """Both together."""
+        return TierDemand(*(getattr(self, name) + getattr(other, name) for name in _TOTALS))
+
+    def minus(self, other: "TierDemand") -> "TierDemand":
+        """What has come since."""
+        return TierDemand(*(getattr(self, name) - getattr(other, name) for name in _TOTALS))
+
+
+_TOTALS = tuple(each.name for each in fields(TierDemand))
+
 
 @dataclass(slots=True)
 class Demand:
@@ -36,6 +47,8 @@ class Demand:
 
     prefill: TierDemand = field(default_factory=TierDemand)
     decode: TierDemand = field(default_factory=TierDemand)
+    moved_ms: float = float("-inf")
+    """When a request last came that another router had had."""
 
     def arrive(self, text_tokens: int, *, needs_prefill: bool) -> None:
         """A request has come."""

@@ -22,6 +22,7 @@ def observe(
     serving = [w for w in members if w.is_serving and not w.breaker.is_open(now_ms)]
     queued, queued_tokens = pool.waiting(tier)
     at_hand = (w for w in members if w.state is WorkerState.STANDBY or w.session in retiring)
+    busy = tuple(w.worker_id for w in members if w.prefill_tokens_taken)
     return TierSignal(
         serving=len(serving),
         at_hand=sum(1 for w in at_hand if not w.leaves and w.flips_to is None),
@@ -30,7 +31,8 @@ def observe(
         queued_tokens=queued_tokens,
         running_requests=_running(members, tier),
         running_tokens=sum(w.prefill_tokens_taken for w in members),
-        busy=sum(1 for w in members if w.prefill_tokens_taken),
+        busy=len(busy),
+        busy_workers=busy,
         # Whole workers, whatever part of them is lent to other routers: they count their own requests.
         slots=sum(w.registration.capacity.max_running_requests for w in serving),
         blocks=sum(w.registration.capacity.kv_blocks for w in serving),

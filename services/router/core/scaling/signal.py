@@ -23,6 +23,8 @@ class TierSignal:
     """Tokens at prefill workers."""
     busy: int = 0
     """Workers with work."""
+    busy_workers: tuple[str, ...] = ()
+    """Names of those with prompt tokens of this router's."""
     slots: int = 0
     """Requests that the serving workers run at once at most."""
     blocks: int = 0

@@ -1,11 +1,12 @@
 """Makes a tier what was decided: calls back, activates, sets aside, drains; always the cheapest first."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from services.common.domain import Role
 from services.router.core.events import Activate, Drain, FleetOrder, StandBy, Undrain
 from services.router.core.fleet import Pool, Worker, WorkerState
 from services.router.core.scaling.observe import is_of_tier
+from services.router.core.scaling.reports import Standing, WorkerReport
 from services.router.core.scaling.tier import Decision
 
 
@@ -39,6 +40,31 @@ class Steward:
         """Give every worker on its way out work again: nobody is there to end them."""
         for worker in list(self.retiring.values()):
             yield from self._recall(worker)
+
+    def follow(self, pool: Pool, told: Mapping[str, WorkerReport]) -> Iterator[FleetOrder]:
+        """Do with each worker what the router does that decides; who is drained by hand here stays so."""
+        for worker in list(pool.workers.values()):
+            report = told.get(worker.worker_id)
+            if report is None or worker.leaves:
+                continue
+            if report.standing in (Standing.RETIRES, Standing.RETIRED):
+                if worker.session not in self.retiring:
+                    yield from self._retire([worker])
+                continue
+            if worker.session in self.retiring:
+                yield from self._recall(worker)
+            if report.standing is Standing.SERVES and worker.state is WorkerState.STANDBY:
+                yield Activate(worker.worker_id)
+            elif report.standing is Standing.STANDS_BY and worker.state is WorkerState.SERVING:
+                yield StandBy(worker.worker_id)
+
+    def standing(self, worker: Worker) -> Standing | None:
+        """What is done with a worker; `None` where that is not the scaler's doing."""
+        if worker.session in self.retiring:
+            return Standing.RETIRED if worker.is_empty else Standing.RETIRES
+        if worker.leaves or worker.state is WorkerState.DRAINING:
+            return None
+        return Standing.STANDS_BY if worker.state is WorkerState.STANDBY else Standing.SERVES
 
     def stoppable(self) -> list[Worker]:
         """Drained workers with nothing left to do."""

@@ -59,8 +59,18 @@ class TierScaler:
         self._seen_ms: float | None = None
         self._serving = 0
 
-    def decide(self, signal: TierSignal, now_ms: float, floor: int = 0) -> Decision:
-        """What should be, by all that has been seen until now; `floor` is the schedule's."""
+    def decide(
+        self,
+        signal: TierSignal,
+        now_ms: float,
+        floor: int = 0,
+        *,
+        told: int | None = None,
+        may_grow: bool = True,
+    ) -> Decision:
+        """What should be, by all that has been seen until now. `floor` is the schedule's; `told` is the
+        number of whoever else decides; without `may_grow` what waits is not trusted, and nothing added.
+        """
         self.meter.take(signal, 0.0 if self._seen_ms is None else now_ms - self._seen_ms)
         self._seen_ms = now_ms
         rules = self.rules
@@ -71,8 +81,12 @@ class TierScaler:
         self._serving = signal.serving
         need, at_least, at_most = self._needed(signal)
         least = min(max(rules.replicas_min, floor), rules.replicas_max)
-        self._damper.settle(at_least, max(at_most, least), now_ms)
-        desired = self._damper.bound(least, rules.replicas_max, now_ms)
+        if told is not None:
+            desired = self._damper.follow(told, max(at_most, least), now_ms)
+        else:
+            wanted = at_least if may_grow else min(at_least, self._damper.desired)
+            self._damper.settle(wanted, max(at_most, least), now_ms)
+            desired = self._damper.bound(least, rules.replicas_max, now_ms)
         self._cold_starts.watch(desired + rules.spares, signal.attached, now_ms)
         return Decision(
             desired,
