@@ -86,7 +86,7 @@ async def test_a_spare_is_activated_and_another_one_loaded(up, model_dir: Path) 
     assert "decode-2" in {answer.receipt["decode_worker"] for answer in burst.answers}
     told = run_cli(["scaling", "--router", mesh.facts["urls"]["router"]]).stdout.splitlines()
     assert any(" decode: " in line and " and 1 spare wanted" in line for line in told)
-    assert told[-1] == "workers are started and ended by these numbers"
+    assert told[-1] == "router decides; workers are started and ended by these numbers"
 
 
 async def test_deaths_in_the_middle_of_scaling_lose_nothing(up, model_dir: Path) -> None:
