@@ -4,13 +4,12 @@ from array import array
 from collections.abc import Callable, Sequence
 
 from services.common.clock import Clock
-from services.common.domain import Receipt
 from services.common.errors import MeshError
 from services.gateway.call import BOOKED_AS, Call
 from services.gateway.choice import Choice
 from services.gateway.metering.kv_seconds import kv_seconds
 from services.gateway.metrics import Metrics
-from services.gateway.openai.format import receipt_json
+from services.gateway.openai.format import receipt_json, receipts_json
 from services.gateway.parts import Meter, Reservation, Route, Use
 from services.gateway.streams import Placement
 from services.gateway.transcripts import Transcript
@@ -125,20 +124,11 @@ class Answer:
         receipts = [choice.receipt for choice in self._choices]
         extra: dict[str, object] = {}
         if self._call.generation.includes_receipt:
-            extra["pdmesh"] = self._receipts_json(receipts)
+            extra["pdmesh"] = receipts_json(receipts, self._route.reason)
         if self._call.retrieval is not None:
             extra["retrieval"] = self._call.retrieval.as_json()
         self._call.notes["finish_reason"] = self._choices[0].finish_reason
         self._writer.finish(Ending(self._usage(), receipts, extra))
-
-    def _receipts_json(self, receipts: Sequence[Receipt]) -> dict[str, object]:
-        """The first choice's receipt; with the others' beside it, where there are several."""
-        first: dict[str, object] = receipt_json(receipts[0])
-        if len(receipts) > 1:
-            first["choices"] = [receipt_json(receipt) for receipt in receipts]
-        if self._route.reason:
-            first["model_reason"] = self._route.reason
-        return first
 
     def _usage(self) -> Usage:
         return Usage(

@@ -16,6 +16,7 @@ from services.common.version import VERSION
 from services.gateway.anthropic.body import TokenCount, parse_count, parse_messages
 from services.gateway.anthropic.errors import error_response as anthropic_error
 from services.gateway.anthropic.format import MessagesFormat
+from services.gateway.embeddings import Embedder
 from services.gateway.generate import Generator, Parse
 from services.gateway.http import Exchange, HttpResponse, Routes
 from services.gateway.idempotency import Idempotency
@@ -26,7 +27,6 @@ from services.gateway.openai.chat import parse_chat
 from services.gateway.openai.chat_format import ChatFormat
 from services.gateway.openai.completion import parse_completion
 from services.gateway.openai.completion_format import CompletionFormat
-from services.gateway.openai.embeddings import NO_PROMPT, no_embeddings, parse_embeddings
 from services.gateway.openai.format import FormatType
 from services.gateway.openapi import document
 from services.gateway.parts import Authenticator, Everybody
@@ -48,6 +48,7 @@ class Api:
     def __init__(
         self,
         generator: Generator,
+        embedder: Embedder,
         models: Models,
         metrics: Metrics,
         limits: Limits,
@@ -62,6 +63,7 @@ class Api:
         self.is_leaving = False
         """True once the process is to end: no longer ready."""
         self._generator = generator
+        self._embedder = embedder
         self._idempotency = idempotency
         self._tokenizing = tokenizing
         self._authenticator = authenticator or Everybody()
@@ -77,7 +79,7 @@ class Api:
         add("POST", "/v1/chat/completions", lambda x: self._generate(x, parse_chat, ChatFormat))
         add("POST", "/v1/completions", lambda x: self._generate(x, parse_completion, CompletionFormat))
         add("POST", "/v1/responses", lambda x: self._generate(x, parse_responses, ResponsesFormat))
-        add("POST", "/v1/embeddings", self._refuse_embeddings)
+        add("POST", "/v1/embeddings", self._embed)
         add("POST", "/v1/messages", lambda x: self._generate(x, parse_messages, MessagesFormat))
         add("POST", "/v1/messages/count_tokens", self._count_tokens)
         add("POST", "/tokenize", tokenizing.tokenize)
@@ -119,10 +121,8 @@ class Api:
 
         return self._idempotency.answer(exchange, exchange.caller.tenant, answer)
 
-    def _refuse_embeddings(self, exchange: Exchange) -> None:
-        model = parse_embeddings(exchange.request.body, self._limits)
-        self._tokenizing.find(exchange, model, NO_PROMPT)
-        raise no_embeddings(model)
+    def _embed(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
+        return self._idempotency.answer(exchange, exchange.caller.tenant, self._embedder.answer)
 
     async def _count_tokens(self, exchange: Exchange) -> None:
         model, prompt = parse_count(exchange.request.body, self._limits)

@@ -97,7 +97,7 @@ class Choice:
         if self._transcript.is_stopped:
             self.silence()
 
-    def on_ended(self, reason: FinishReason, receipt: Receipt) -> None:
+    def on_ended(self, reason: FinishReason, receipt: Receipt, vector: "array[float] | None" = None) -> None:
         """Write what was held back, and the end."""
         if self._is_over:
             return

@@ -18,6 +18,7 @@ from services.common.telemetry import serve_metrics
 from services.common.version import VERSION
 from services.gateway.accounting import Accounting
 from services.gateway.api import Api
+from services.gateway.embeddings import Embedder
 from services.gateway.generate import Generator
 from services.gateway.http import HttpServer
 from services.gateway.idempotency import Idempotency
@@ -71,10 +72,12 @@ async def serve(
             Tenancy(settings.tenants, settings.jwt, settings.store, registry, clock)
         )
         generator = Generator(pipeline, metrics, limits, clock)
+        embedder = Embedder(session, models, threads, metrics, limits, clock, parts)
         idempotency = _idempotency(settings, limits, clock, metrics)
         stack.push_async_callback(idempotency.close)
         api = Api(
             generator,
+            embedder,
             models,
             metrics,
             limits,

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from services.common.domain import EmbeddingModel
 from services.common.errors import ModelNotFound, NoWorkers, RouterUnavailable
 from services.gateway.parsing import NoParsing, Parsing, load_parsing
 from services.gateway.rendering import ModelFiles, Renderer, model_directory
@@ -51,6 +52,8 @@ class ServedModel:
     renderer: Renderer
     parsing: Parsing = NO_PARSING
     """How it writes tool calls and reasoning."""
+    embedding_model: EmbeddingModel | None = None
+    """Set where it gives vectors and generates nothing."""
 
 
 class Models:
@@ -107,4 +110,5 @@ class Models:
         if model_len is None:
             raise ModelNotFound(f"The model {name[:200]!r} does not exist", field="model")
         kit = self.kits.get(name, self._kit)
-        return ServedModel(name, model_len, kit.renderer, kit.parsing)
+        vectors = self._session.embedding_models.get(name)
+        return ServedModel(name, model_len, kit.renderer, kit.parsing, vectors)

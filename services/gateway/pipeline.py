@@ -16,6 +16,7 @@ from services.gateway.answer import Answer
 from services.gateway.call import Call
 from services.gateway.metrics import Metrics
 from services.gateway.models import Models, ServedModel
+from services.gateway.openai.embeddings import no_text
 from services.gateway.openai.generation import check_vocabulary, fit_max_tokens
 from services.gateway.parts import (
     ByName,
@@ -80,6 +81,8 @@ class Pipeline:
         call.notes["model"] = call.generation.model[:200]
         route = self._parts.routes.resolve(call)
         model = self._models.find(route.model)
+        if model.embedding_model is not None:
+            raise no_text(call.generation.model)
         check_vocabulary(call.generation, model.renderer.vocabulary_size)
         retrieval = self._parts.retriever.augment(call, model.renderer)
         if retrieval is not None:

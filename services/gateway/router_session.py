@@ -11,7 +11,7 @@ import grpc.aio
 from pdmesh.router.v1 import router_pb2, router_pb2_grpc
 from services.common.clock import Clock, MonotonicClock
 from services.common.credentials import OPEN, Security
-from services.common.domain import FinishReason, Path, Receipt, TokenColumns
+from services.common.domain import EmbeddingModel, FinishReason, Path, Receipt, TokenColumns
 from services.common.errors import Cancelled, Internal, MeshError
 from services.common.limits import DEFAULTS, Limits
 from services.common.rpc import Link, LinkLost, error_from_rpc, open_channel
@@ -22,6 +22,7 @@ from services.common.rpc.convert import (
     receipt_from_wire,
     request_to_wire,
 )
+from services.common.rpc.embedding import model_from_wire, vector_from_wire
 from services.common.rpc.frames import SubmissionDraft
 from services.gateway.streams import LiveStream, Placement
 
@@ -52,6 +53,8 @@ class RouterSession:
         """Longest prompt and answer together, in tokens, by the name of each model served."""
         self.adapters: Mapping[str, Sequence[str]] = {}
         """Names of the LoRA adapters that each model is served with."""
+        self.embedding_models: Mapping[str, EmbeddingModel] = {}
+        """Those models that give vectors instead of text, by name."""
         self._address = address
         self._greeting = greeting
         self._limits = limits
@@ -148,6 +151,11 @@ class RouterSession:
         if frame.HasField("models"):
             self.model_lens = {model.name: model.max_model_len for model in frame.models.models}
             self.adapters = {model.name: tuple(model.adapters) for model in frame.models.models}
+            self.embedding_models = {
+                model.name: model_from_wire(model.embedding_model)
+                for model in frame.models.models
+                if model.HasField("embedding_model")
+            }
             self._on_change()
         for placed in frame.placed:
             self._on_placed(placed)
@@ -190,8 +198,8 @@ class RouterSession:
             return
         reason = finish_reason_from_wire(ended.reason)
         if reason in _END_REASONS:
-            receipt = receipt_from_wire(ended.receipt)
-            self._tell(live, lambda: live.sink.on_ended(reason, receipt))
+            receipt, vector = receipt_from_wire(ended.receipt), vector_from_wire(ended.vector)
+            self._tell(live, lambda: live.sink.on_ended(reason, receipt, vector))
         else:
             error = error_from_wire(ended.error)
             self._tell(live, lambda: live.sink.on_failed(error))
@@ -220,7 +228,7 @@ class RouterSession:
     def _detach(self) -> None:
         self._is_attached = self._is_leaving = False
         self._link = None
-        self.model_lens, self.adapters = {}, {}
+        self.model_lens, self.adapters, self.embedding_models = {}, {}, {}
         for live in list(self._streams.values()):
             self._settle_or_keep(live)
         orphans = list(self._streams.values())

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pdmesh.router.v1 import router_pb2
 from services.common.clock import Clock, MonotonicClock
 from services.common.credentials import OPEN, Security
-from services.common.domain import Request
+from services.common.domain import EmbeddingModel, Request
 from services.common.errors import Cancelled, MeshError, RouterUnavailable, TooManyConnections
 from services.common.limits import DEFAULTS, Limits
 from services.gateway.router_session import RouterSession
@@ -41,6 +41,8 @@ class Routers:
         """Longest prompt and answer together, in tokens, by the name of each model served."""
         self.adapters: Mapping[str, Sequence[str]] = {}
         """Names of the LoRA adapters that each model is served with."""
+        self.embedding_models: Mapping[str, EmbeddingModel] = {}
+        """Those models that give vectors instead of text, by name."""
         self.known_models: set[str] = set()
         """Names of all models that a router has ever said it serves."""
         self._resume_wait_ms = resume_wait_ms
@@ -116,12 +118,14 @@ class Routers:
         """A router came, went, or serves other models."""
         lens: dict[str, int] = {}
         adapters: dict[str, Sequence[str]] = {}
+        embedding_models: dict[str, EmbeddingModel] = {}
         for session in self._sessions:
             if session.is_open:
                 for name, length in session.model_lens.items():
                     lens[name] = min(length, lens.get(name, length))
                 adapters |= session.adapters
-        self.model_lens, self.adapters = lens, adapters
+                embedding_models |= session.embedding_models
+        self.model_lens, self.adapters, self.embedding_models = lens, adapters, embedding_models
         self.known_models.update(lens)
         self._submit_waiting()
         self._on_change()

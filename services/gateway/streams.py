@@ -30,8 +30,8 @@ class StreamSink(Protocol):
     def on_tokens(self, ids: "array[int]", logprobs: TokenLogprobs | None = None) -> None:
         """Take the next tokens, all that one frame has of them, with their logprobs if the request asked."""
 
-    def on_ended(self, reason: FinishReason, receipt: Receipt) -> None:
-        """Take the end."""
+    def on_ended(self, reason: FinishReason, receipt: Receipt, vector: "array[float] | None" = None) -> None:
+        """Take the end, and the vector if the request asked for one."""
 
     def on_failed(self, error: MeshError) -> None:
         """Take an end without a whole answer."""

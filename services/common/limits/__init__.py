@@ -31,6 +31,10 @@ class Limits:
     """Requests in flight per gateway; 503 past it."""
     choices_per_request_max: int = 128
     """Choices that one call may ask for, of all its prompts; 400 past it."""
+    inputs_per_request_max: int = 2_048
+    """Texts of one call for vectors; 400 past it."""
+    inputs_in_flight_max: int = 64
+    """Of these, so many are at the router at once, lest one call fill its queue."""
     answer_size_bytes_max: int = 32 * 1024 * 1024
     """One answer that is sent whole, kept until its end; 400 past it, as a stream has no such bound."""
     client_buffer_bytes_max: int = 256 * 1024

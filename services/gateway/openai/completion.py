@@ -4,7 +4,6 @@ from typing import Any
 
 import msgspec
 
-from services.common.domain.tokens import tokens
 from services.common.errors import InvalidField
 from services.common.limits import Limits
 from services.gateway.openai.fields import (
@@ -14,8 +13,9 @@ from services.gateway.openai.fields import (
     refuse_unsupported,
     sampling_of,
 )
-from services.gateway.openai.generation import Generation, TextPrompt, TokenPrompt
+from services.gateway.openai.generation import Generation
 from services.gateway.openai.json_body import decode_json
+from services.gateway.openai.prompts import Given, prompts_of
 from services.gateway.openai.ranges import ALTERNATIVES_MAX, within
 
 MAX_TOKENS_DEFAULT = 16
@@ -25,7 +25,7 @@ MAX_TOKENS_DEFAULT = 16
 class CompletionBody(GenerationFields, kw_only=True):
     """The whole body. `prompt` is a text, token ids, or a list of texts or of lists of token ids."""
 
-    prompt: str | list[int | str | list[int]]
+    prompt: Given
     echo: bool | None = None
     logprobs: int | None = None
 
@@ -45,7 +45,7 @@ def parse_completion(body: bytes, limits: Limits) -> Generation:
     if fields.echo and fields.logprobs is not None:
         raise InvalidField("logprobs: the prompt's are not known, so not with echo", field="logprobs")
     common = common_of(fields, body, limits)
-    prompts = _prompts(fields.prompt)
+    prompts = prompts_of(fields.prompt, "prompt")
     if common["n"] * len(prompts) > limits.choices_per_request_max:
         raise InvalidField(
             f"prompt: at most {limits.choices_per_request_max} choices of all prompts", field="prompt"
@@ -57,27 +57,3 @@ def parse_completion(body: bytes, limits: Limits) -> Generation:
         max_tokens_default=MAX_TOKENS_DEFAULT,
         echoes=bool(fields.echo),
     )
-
-
-def _prompts(prompt: str | list[int | str | list[int]]) -> tuple[TextPrompt | TokenPrompt, ...]:
-    if isinstance(prompt, str):
-        return (TextPrompt(prompt),)
-    first = prompt[0] if prompt else None
-    if first is None:
-        raise InvalidField("prompt: must not be empty", field="prompt")
-    if isinstance(first, int):
-        return (TokenPrompt(_ids(prompt, "prompt")),)
-    return tuple(_prompt(one, type(first), f"prompt[{index}]") for index, one in enumerate(prompt))
-
-
-def _prompt(prompt: int | str | list[int], kind: type, at: str) -> TextPrompt | TokenPrompt:
-    if not isinstance(prompt, kind):
-        raise InvalidField(f"{at}: prompts must be all texts or all lists of token ids", field=at)
-    return TextPrompt(prompt) if isinstance(prompt, str) else TokenPrompt(_ids(prompt, at))
-
-
-def _ids(ids: Any, at: str) -> Any:
-    try:
-        return tokens(ids)
-    except (TypeError, OverflowError):
-        raise InvalidField(f"{at}: token ids must be integers from 0 on", field=at) from None

@@ -231,13 +231,20 @@ def session_key_of(body: GenerationFields) -> str:
 def class_of(body: GenerationFields, mesh: MeshOptions) -> ServiceClass | None:
     """The class asked for, by our own word or else by OpenAI's tier."""
     if mesh.service_class is not None:
-        if mesh.service_class not in _CLASSES:
-            raise InvalidField(
-                f"pdmesh.service_class: must be one of {', '.join(_CLASSES)}", field="pdmesh.service_class"
-            )
-        return _CLASSES[mesh.service_class]
+        return class_of_options(mesh)
     if body.service_tier is None:
         return None
     if body.service_tier not in _TIERS:
         raise InvalidField(f"service_tier: must be one of {', '.join(_TIERS)}", field="service_tier")
     return _TIERS[body.service_tier]
+
+
+def class_of_options(mesh: MeshOptions) -> ServiceClass | None:
+    """The class asked for by our own word; raises `InvalidField`."""
+    if mesh.service_class is None:
+        return None
+    if mesh.service_class not in _CLASSES:
+        raise InvalidField(
+            f"pdmesh.service_class: must be one of {', '.join(_CLASSES)}", field="pdmesh.service_class"
+        )
+    return _CLASSES[mesh.service_class]

@@ -168,6 +168,16 @@ _TIERS = {
 """Classes under the names of OpenAI's `service_tier`."""
 
 
+def receipts_json(receipts: Sequence[Receipt], model_reason: str) -> dict[str, Any]:
+    """The first one; with the others' beside it, where there are several."""
+    first = receipt_json(receipts[0])
+    if len(receipts) > 1:
+        first["choices"] = [receipt_json(receipt) for receipt in receipts]
+    if model_reason:
+        first["model_reason"] = model_reason
+    return first
+
+
 def receipt_json(receipt: Receipt) -> dict[str, Any]:
     """A receipt for people and programs; milliseconds with three decimals."""
     made = {name: getattr(receipt, name) for name in Receipt.__dataclass_fields__}

@@ -74,6 +74,15 @@ class MessageAnswer(msgspec.Struct):
     usage: dict[str, int]
 
 
+class EmbeddingsAnswer(msgspec.Struct):
+    """All vectors of a call: numbers, or base64 of little-endian 32-bit floats."""
+
+    object: str
+    data: list[dict[str, Any]]
+    model: str
+    usage: dict[str, int]
+
+
 class ModelEntry(msgspec.Struct):
     """One name that can be asked for."""
 

@@ -72,7 +72,7 @@ def _mark_refused(schema: dict[str, Any]) -> None:
 def _operation(one: Operation) -> dict[str, Any]:
     made: dict[str, Any] = {"summary": one.summary, "responses": _responses(one)}
     parameters = [*_PARAMETERS.get(one.path, [])]
-    if one.is_generation:
+    if one.is_generation or one.is_call:
         parameters += [
             {"name": name, "in": "header", "description": said, "schema": {"type": "string"}}
             for name, said in _CALL_HEADERS.items()
@@ -87,7 +87,7 @@ def _operation(one: Operation) -> dict[str, Any]:
 
 
 def _responses(one: Operation) -> dict[str, Any]:
-    answers = {} if one.always_fails else {"200": _answer(one)}
+    answers = {"200": _answer(one)}
     error = AnthropicErrorAnswer if one.is_anthropic else ErrorAnswer
     for status, reasons in _reasons().items():
         said = ", ".join(reasons)

@@ -24,11 +24,12 @@ class Operation:
     answer: type | None = None
     """`None` is plain text, or nothing but errors."""
     is_generation: bool = False
-    """Streams, takes the headers of a call, and may be retried with a key."""
+    """Streams, beside what a call does."""
+    is_call: bool = False
+    """Takes the headers of a call, and may be retried with a key; every generation does."""
     is_open: bool = False
     """Needs no credential."""
     is_anthropic: bool = False
-    always_fails: bool = False
 
 
 OPERATIONS = (
@@ -62,7 +63,7 @@ OPERATIONS = (
         is_anthropic=True,
     ),
     Operation(
-        "post", "/v1/embeddings", "Refused: no pooling model is served", EmbeddingsBody, always_fails=True
+        "post", "/v1/embeddings", "Vectors of texts", EmbeddingsBody, answers.EmbeddingsAnswer, is_call=True
     ),
     Operation("post", "/tokenize", "Tokens of a text or conversation", TokenizeBody, Tokenized),
     Operation("post", "/detokenize", "Text of tokens", DetokenizeBody, Detokenized),

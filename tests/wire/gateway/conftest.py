@@ -2,7 +2,7 @@
 
 import asyncio
 import dataclasses
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +11,12 @@ import pytest
 from prometheus_client import CollectorRegistry
 from tokenizers import Tokenizer
 
+from pdmesh.router.v1 import router_pb2
 from services.common.limits import DEFAULTS
 from services.gateway.main import serve
 from services.gateway.settings import Settings
 from tests.unit.gateway.model_directory import write_model
-from tests.wire.gateway.fake_router import FakeRouter, Job, running_router
+from tests.wire.gateway.fake_router import MODEL, FakeRouter, Job, running_router
 from tests.wire.gateway.raw_http import RawClient, get
 
 
@@ -121,9 +122,12 @@ async def become_ready(port: int) -> None:
 
 
 @asynccontextmanager
-async def running_edge(directory: Path, **settings: object) -> AsyncIterator[Edge]:
+async def running_edge(
+    directory: Path, *, models: Sequence[router_pb2.Model] = (MODEL,), **settings: object
+) -> AsyncIterator[Edge]:
     """A gateway with a scripted router, ready."""
     router = FakeRouter()
+    router.models = list(models)
     async with running_router(router) as router_port:
         given = {"port": 0, "model": str(directory), "router": (f"127.0.0.1:{router_port}",), **settings}
         async with announced_gateway(Settings(**given)) as (facts, stop):

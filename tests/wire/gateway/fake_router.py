@@ -12,6 +12,7 @@ from services.common.domain import Request, TokenColumns, TokenLogprobs
 from services.common.domain.tokens import from_bytes, tokens
 from services.common.errors import MeshError
 from services.common.rpc import Link, LinkLost, RpcServer
+from services.common.rpc.columns import floats_to_bytes
 from services.common.rpc.convert import error_to_wire, request_from_wire
 from services.common.rpc.frames import AnswerDraft
 
@@ -58,7 +59,12 @@ class Job:
         self.session.draft.add_columns(columns)
         self.session.link.wake()
 
-    def end(self, reason: int = types_pb2.FINISH_REASON_STOP, error: MeshError | None = None) -> None:
+    def end(
+        self,
+        reason: int = types_pb2.FINISH_REASON_STOP,
+        error: MeshError | None = None,
+        vector: "array[float] | None" = None,
+    ) -> None:
         """Send the outcome."""
         receipt = types_pb2.Receipt(
             request_id=self.request.request_id,
@@ -73,6 +79,8 @@ class Job:
             queue_ms=1.25,
         )
         ended = router_pb2.StreamEnded(stream=self.stream, reason=reason, receipt=receipt)
+        if vector is not None:
+            ended.vector = floats_to_bytes(vector)
         if error is not None:
             ended.reason = types_pb2.FINISH_REASON_ERROR
             ended.error.CopyFrom(error_to_wire(error))

@@ -177,11 +177,3 @@ async def test_a_stream_that_breaks_has_failed(edge: Edge, client: openai.AsyncO
     last: Any = [event async for event in stream][-1]
     assert (last.type, last.response.status) == ("response.failed", "failed")
     assert last.response.error.message == "workers failed"
-
-
-async def test_there_are_no_embeddings(client: openai.AsyncOpenAI) -> None:
-    with pytest.raises(openai.BadRequestError, match="no pooling model") as caught:
-        await client.embeddings.create(model="tiny", input="Hello")
-    assert caught.value.param == "model"
-    with pytest.raises(openai.NotFoundError):
-        await client.embeddings.create(model="other", input="Hello")
