@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import grpc.aio
 
-from pdmesh.router.v1 import router_pb2, router_pb2_grpc
+from pdmesh.router.v1 import router_pb2
 from services.common.clock import Clock, MonotonicClock
 from services.common.credentials import OPEN, Security
 from services.common.domain import EmbeddingModel, FinishReason, Path, Receipt, TokenColumns
 from services.common.errors import Cancelled, Internal, MeshError
 from services.common.limits import DEFAULTS, Limits
-from services.common.rpc import Link, LinkLost, error_from_rpc, open_channel
+from services.common.rpc import Link, LinkLost, error_from_rpc
 from services.common.rpc.columns import columns_from_wire
 from services.common.rpc.convert import (
     error_from_wire,
@@ -24,6 +24,7 @@ from services.common.rpc.convert import (
 )
 from services.common.rpc.embedding import model_from_wire, vector_from_wire
 from services.common.rpc.frames import SubmissionDraft
+from services.common.rpc.lane import CONNECT, open_stream
 from services.gateway.streams import LiveStream, Placement
 
 BACKOFF_MS = (50.0, 2_000.0)
@@ -117,18 +118,15 @@ class RouterSession:
 
     async def _connect(self, address: str) -> None:
         """One connection, until it is lost; the finally block leaves nothing of it."""
-        channel = open_channel(address, self._limits, self._security)
-        call = router_pb2_grpc.RouterServiceStub(channel).Connect(metadata=self._security.metadata)
-        self._draft = SubmissionDraft()
-        self._draft.greet(self._greeting)
-        self._link = Link(call, self._draft, limits=self._limits, clock=self._clock)
-        try:
-            self._link.wake()
-            await self._link.run(self._on_frame)
-        finally:
-            self._detach()
-            call.cancel()
-            await channel.close()
+        async with open_stream(address, CONNECT, self._limits, self._security) as call:
+            self._draft = SubmissionDraft()
+            self._draft.greet(self._greeting)
+            self._link = Link(call, self._draft, limits=self._limits, clock=self._clock)
+            try:
+                self._link.wake()
+                await self._link.run(self._on_frame)
+            finally:
+                self._detach()
 
     async def _pause(self) -> None:
         least, most = BACKOFF_MS

@@ -18,6 +18,7 @@ from pdmesh.router.v1 import router_pb2_grpc
 from services.common.clock import Clock, MonotonicClock
 from services.common.limits import DEFAULTS, Limits
 from services.common.rpc import RpcServer
+from services.common.rpc.lane import ATTACH, CONNECT
 from services.common.store import connect
 from services.common.telemetry import serve_metrics
 from services.common.version import VERSION
@@ -42,6 +43,7 @@ SERVICES = (
     "pdmesh.router.v1.RouterService",
     "pdmesh.fleet.v1.FleetService",
     "pdmesh.operator.v1.OperatorService",
+    "pdmesh.lane.v1.LaneService",
     "externalscaler.ExternalScaler",
 )
 Ready = Callable[[dict[str, str]], None]
@@ -128,6 +130,8 @@ def _server(
     router_pb2_grpc.add_RouterServiceServicer_to_server(gateways, server.server)
     workers = WorkerServicer(shell, router_id, limits)
     fleet_pb2_grpc.add_FleetServiceServicer_to_server(workers, server.server)
+    if settings.lane_port >= 0:
+        server.offer_lanes({CONNECT: gateways.Connect, ATTACH: workers.Attach}, settings.lane_port)
     operators = OperatorServicer(shell, router_id, clock, limits, board)
     operator_pb2_grpc.add_OperatorServiceServicer_to_server(operators, server.server)
     keda = KedaServicer(shell.core.scaling, clock, limits)

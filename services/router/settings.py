@@ -13,6 +13,12 @@ class Settings:
 
     host: str = setting("127.0.0.1", "address to listen on for gateways and workers")
     port: int = setting(9000, "gRPC port; 0 picks a free one", least=0, most=65535)
+    lane_port: int = setting(
+        0,
+        "TCP port that carries their streams without HTTP/2; 0 picks a free one, -1 is off",
+        least=-1,
+        most=65535,
+    )
     metrics_port: int = setting(0, "port for Prometheus; 0 is off", least=0, most=65535)
     router_id: str = setting("", "name of this router; made up from host and process id when empty")
     mesh: MeshSettings = group(MeshSettings, "mesh_")

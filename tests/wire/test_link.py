@@ -1,7 +1,8 @@
-"""Links over real gRPC on loopback: order, merging, acknowledgement, silence, violations."""
+"""Links on loopback, over gRPC and over lanes: order, merging, acknowledgement, silence, violations."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import grpc.aio
@@ -12,11 +13,14 @@ from services.common.domain import Request, Sampling
 from services.common.domain.tokens import tokens
 from services.common.errors import MeshError, ProtocolViolation, QueueFull
 from services.common.limits import DEFAULTS
-from services.common.rpc import Link, LinkLost, RpcServer, abort_with, error_from_rpc, open_channel
+from services.common.rpc import Link, LinkLost, RpcServer, abort_with, error_from_rpc
 from services.common.rpc.convert import request_from_wire, request_to_wire
 from services.common.rpc.frames import AnswerDraft, SubmissionDraft
+from services.common.rpc.lane import CONNECT, open_stream
+from services.common.rpc.lane.stream import Stream
 from services.common.rpc.link import _cause
 
+PATIENT = replace(DEFAULTS, heartbeat_timeout_ms=60_000)
 Handler = Callable[[grpc.aio.ServicerContext], Awaitable[None]]
 
 
@@ -28,23 +32,43 @@ class Servicer(router_pb2_grpc.RouterServiceServicer):
         await self.handler(context)
 
 
-async def serve(handler: Handler):
-    server = RpcServer(["pdmesh.router.v1.RouterService"])
-    router_pb2_grpc.add_RouterServiceServicer_to_server(Servicer(handler), server.server)
-    port = await server.start("127.0.0.1", 0)
-    return server, open_channel(f"127.0.0.1:{port}")
+class Ends:
+    """Servers, and calls to them, all ended with the test."""
+
+    def __init__(self, stack: AsyncExitStack, has_lanes: bool) -> None:
+        self.server: RpcServer
+        self._stack, self._has_lanes = stack, has_lanes
+
+    async def call(self, handler: Handler):
+        """A call to a new server whose method the handler is."""
+        self.server = RpcServer(["pdmesh.router.v1.RouterService"])
+        servicer = Servicer(handler)
+        router_pb2_grpc.add_RouterServiceServicer_to_server(servicer, self.server.server)
+        if self._has_lanes:
+            self.server.offer_lanes({CONNECT: servicer.Connect}, 0)
+        port = await self.server.start("127.0.0.1", 0)
+        self._stack.push_async_callback(self.server.stop, 0)
+        call = await self._stack.enter_async_context(open_stream(f"127.0.0.1:{port}", CONNECT))
+        assert isinstance(call, Stream) is self._has_lanes
+        return call
+
+
+@pytest.fixture(params=["grpc", "lane"])
+async def ends(request: pytest.FixtureRequest) -> AsyncIterator[Ends]:
+    async with AsyncExitStack() as stack:
+        yield Ends(stack, request.param == "lane")
 
 
 def request(i: int, prompt_tokens: int = 3) -> Request:
     return Request(f"r{i}", "m", tokens(range(prompt_tokens)), Sampling(max_tokens=5, temperature=0.7))
 
 
-async def test_a_thousand_requests_arrive_in_order_and_answers_come_back():
+async def test_a_thousand_requests_arrive_in_order_and_answers_come_back(ends: Ends):
     seen: list[int] = []
 
     async def handler(context):
         draft = AnswerDraft()
-        link = Link(context, draft)
+        link = Link(context, draft, limits=PATIENT)
 
         def on_frame(frame):
             for submission in frame.submissions:
@@ -55,10 +79,9 @@ async def test_a_thousand_requests_arrive_in_order_and_answers_come_back():
 
         await link.run(on_frame)
 
-    server, channel = await serve(handler)
-    call = router_pb2_grpc.RouterServiceStub(channel).Connect()
+    call = await ends.call(handler)
     draft, got = SubmissionDraft(), bytearray()
-    link = Link(call, draft)
+    link = Link(call, draft, limits=PATIENT)
     for i in range(2_000):
         draft.submit(request_to_wire(i, request(i, 1_000)))
     link.wake()
@@ -71,12 +94,9 @@ async def test_a_thousand_requests_arrive_in_order_and_answers_come_back():
     await link.run(on_frame)
     assert seen == list(range(2_000))
     assert bytes(got) == tokens(x for i in range(2_000) for x in (i, 7)).tobytes()
-    call.cancel()
-    await channel.close()
-    await server.stop(0)
 
 
-async def test_a_peer_that_stops_acknowledging_blocks_the_writer_at_the_window():
+async def test_a_peer_that_stops_acknowledging_blocks_the_writer_at_the_window(ends: Ends):
     limits = replace(DEFAULTS, frames_unacknowledged_max=8)
     frames = 0
 
@@ -85,8 +105,7 @@ async def test_a_peer_that_stops_acknowledging_blocks_the_writer_at_the_window()
         while await context.read() is not grpc.aio.EOF:
             frames += 1
 
-    server, channel = await serve(handler)
-    call = router_pb2_grpc.RouterServiceStub(channel).Connect()
+    call = await ends.call(handler)
     draft = SubmissionDraft()
     link = Link(call, draft, limits=limits)
     running = asyncio.ensure_future(link.run(lambda _frame: None))
@@ -97,49 +116,37 @@ async def test_a_peer_that_stops_acknowledging_blocks_the_writer_at_the_window()
     assert frames == 8
     assert draft.size_bytes() > 0
     running.cancel()
-    call.cancel()
     await asyncio.wait([running])
-    await channel.close()
-    await server.stop(0)
 
 
-async def test_a_silent_peer_is_lost():
+async def test_a_silent_peer_is_lost(ends: Ends):
     limits = replace(DEFAULTS, heartbeat_interval_ms=20, heartbeat_timeout_ms=100)
 
     async def handler(context):
         await asyncio.sleep(30)
 
-    server, channel = await serve(handler)
-    call = router_pb2_grpc.RouterServiceStub(channel).Connect()
+    call = await ends.call(handler)
     with pytest.raises(LinkLost, match="silent"):
         await Link(call, SubmissionDraft(), limits=limits).run(lambda _frame: None)
-    call.cancel()
-    await channel.close()
-    await server.stop(0)
 
 
 @pytest.mark.parametrize("numbers", [(2,), (1, 1), (1, 3)])
-async def test_numbering_gaps_and_repeats_are_violations(numbers):
+async def test_numbering_gaps_and_repeats_are_violations(ends: Ends, numbers):
     async def handler(context):
         for number in numbers:
             await context.write(router_pb2.ConnectResponse(sequence=number))
         await asyncio.sleep(30)
 
-    server, channel = await serve(handler)
-    call = router_pb2_grpc.RouterServiceStub(channel).Connect()
+    call = await ends.call(handler)
     with pytest.raises(ProtocolViolation):
         await Link(call, SubmissionDraft()).run(lambda _frame: None)
-    call.cancel()
-    await channel.close()
-    await server.stop(0)
 
 
-async def test_an_error_crosses_the_wire_with_reason_field_and_wait():
+async def test_an_error_crosses_the_wire_with_reason_field_and_wait(ends: Ends):
     async def handler(context):
         await abort_with(context, QueueFull("64 wait", field="model", retry_after_ms=250))
 
-    server, channel = await serve(handler)
-    call = router_pb2_grpc.RouterServiceStub(channel).Connect()
+    call = await ends.call(handler)
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await Link(call, SubmissionDraft()).run(lambda _frame: None)
     error: MeshError = error_from_rpc(failure.value)
@@ -149,22 +156,18 @@ async def test_an_error_crosses_the_wire_with_reason_field_and_wait():
         "model",
         250,
     )
-    await channel.close()
-    await server.stop(0)
 
 
-async def test_a_dead_server_ends_the_link():
+async def test_a_dead_server_ends_the_link(ends: Ends):
     async def handler(context):
         await asyncio.sleep(30)
 
-    server, channel = await serve(handler)
-    call = router_pb2_grpc.RouterServiceStub(channel).Connect()
+    call = await ends.call(handler)
     running = asyncio.ensure_future(Link(call, SubmissionDraft()).run(lambda _frame: None))
     await asyncio.sleep(0.1)
-    await server.stop(0)
+    await ends.server.stop(0)
     with pytest.raises((LinkLost, grpc.aio.AioRpcError)):
         await running
-    await channel.close()
 
 
 def test_of_several_errors_at_once_the_most_telling_one_is_reported():

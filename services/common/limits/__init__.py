@@ -41,6 +41,8 @@ class Limits:
     """Text waiting for one HTTP client that does not read; the request is cancelled past it."""
     frame_size_bytes_max: int = 16 * 1024 * 1024
     """One gRPC message on an internal stream."""
+    lanes_max: int = 16_384
+    """Connections on one server's lane port; refused past it."""
     frames_unacknowledged_max: int = 256
     """Frames in flight to one peer; past it they merge in the sender's outbox."""
     outbox_size_bytes_max: int = 64 * 1024 * 1024

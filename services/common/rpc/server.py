@@ -1,15 +1,18 @@
 """A gRPC server with health (a real Watch) and reflection."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from pdmesh.lane.v1 import lane_pb2_grpc
 from services.common.credentials import OPEN, Security
 from services.common.errors import PortInUse
 from services.common.limits import DEFAULTS, Limits
 from services.common.rpc.gatekeeper import Gatekeeper
+from services.common.rpc.lane.method import Method
+from services.common.rpc.lane.server import Handler, LaneServer, LaneServicer
 from services.common.rpc.options import transport_options
 from services.common.rpc.tls import server_credentials
 
@@ -36,7 +39,8 @@ class RpcServer:
         self.server = grpc.aio.server(
             interceptors=gatekeepers, options=options, maximum_concurrent_rpcs=calls_max
         )
-        self._security = security
+        self._limits, self._security = limits, security
+        self._lanes: tuple[LaneServer, int] | None = None
         self.port = 0
         self._names = ("", *service_names)
         self._health = health.aio.HealthServicer()
@@ -44,9 +48,18 @@ class RpcServer:
         named = (*service_names, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(named, self.server)
 
+    def offer_lanes(self, handlers: Mapping[Method, Handler], port: int) -> None:
+        """Serve these methods on lanes too, on a port of their own; 0 picks a free one."""
+        lanes = LaneServer(handlers, self._limits, self._security)
+        lane_pb2_grpc.add_LaneServiceServicer_to_server(LaneServicer(lanes), self.server)
+        self._lanes = lanes, port
+
     async def start(self, host: str, port: int) -> int:
         """Bind and serve; returns the port (useful when 0 was asked). Raises PortInUse, and BadSetting for
         certificates that cannot be read."""
+        if self._lanes is not None:
+            lanes, lane_port = self._lanes
+            await lanes.start(host, lane_port)
         try:
             self.port = self._bind(f"{host}:{port}")
         except RuntimeError as failure:
@@ -71,3 +84,5 @@ class RpcServer:
         """Say not serving for good, let calls end within the grace time, then cut them."""
         await self._health.enter_graceful_shutdown()
         await self.server.stop(grace_ms / 1000.0)
+        if self._lanes is not None:
+            await self._lanes[0].stop()

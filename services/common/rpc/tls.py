@@ -1,6 +1,7 @@
-"""gRPC's credentials, from certificate files."""
+"""Credentials of gRPC and of lanes, from certificate files."""
 
 import logging
+import ssl
 from typing import Any
 
 import grpc
@@ -51,6 +52,70 @@ class _Renewal:
         except (OSError, BadSetting) as error:
             _log.error("certificate NOT renewed, the old one stays in use: %s", error)
             return None
+
+    def _signature(self) -> tuple[tuple[int, int, int], ...]:
+        return signature(self._security.tls_cert, self._security.tls_key, self._security.tls_ca)
+
+
+def client_context(security: Security) -> ssl.SSLContext | None:
+    """For a connection to a process of the mesh; None without a CA. Raises `BadSetting`."""
+    if not security.tls_ca:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    _load(context, security, shows=bool(security.tls_cert), demands=True)
+    return context
+
+
+def server_context(security: Security) -> ssl.SSLContext | None:
+    """For a port; None without a certificate. A replaced one holds from the next connection on.
+
+    Raises `BadSetting`.
+    """
+    if not security.tls_cert:
+        return None
+    renewal = _ContextRenewal(security)
+    renewal.context.sni_callback = renewal
+    return renewal.context
+
+
+def _server_context(security: Security) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    _load(context, security, shows=True, demands=security.demands_certs)
+    if security.demands_certs:
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+def _load(context: ssl.SSLContext, security: Security, *, shows: bool, demands: bool) -> None:
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        if shows:
+            read_pem(security.tls_key, "mesh-tls-key")  # tells which file is missing; OpenSSL does not
+            read_pem(security.tls_cert, "mesh-tls-cert")
+            context.load_cert_chain(security.tls_cert, security.tls_key)
+        if demands:
+            context.load_verify_locations(cadata=read_pem(security.tls_ca, "mesh-tls-ca").decode())
+    except ssl.SSLError as error:
+        raise BadSetting(f"--mesh-tls-cert, --mesh-tls-key, --mesh-tls-ca: {error.reason or error}") from None
+
+
+class _ContextRenewal:
+    """Called by OpenSSL in every handshake."""
+
+    def __init__(self, security: Security) -> None:
+        self._security = security
+        self._seen = self._signature()  # before the files are read, so that no change is missed
+        self.context = _server_context(security)
+
+    def __call__(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        """Have the handshake go on with the files' present content, if it is good."""
+        try:
+            now = self._signature()
+            if now != self._seen:
+                self._seen, self.context = now, _server_context(self._security)
+        except (OSError, BadSetting) as error:
+            _log.error("certificate NOT renewed, the old one stays in use: %s", error)
+        connection.context = self.context
 
     def _signature(self) -> tuple[tuple[int, int, int], ...]:
         return signature(self._security.tls_cert, self._security.tls_key, self._security.tls_ca)

@@ -5,16 +5,17 @@ import contextlib
 import logging
 import random
 from collections.abc import Callable
+from typing import Any
 
 import grpc.aio
 
-from pdmesh.fleet.v1 import fleet_pb2_grpc
 from services.common.clock import Clock
 from services.common.credentials import OPEN, Security
 from services.common.domain import LoadReport, Registration
 from services.common.errors import BadSetting, MeshError, RegistrationRefused, Unauthenticated
 from services.common.limits import Limits
-from services.common.rpc import LinkLost, error_from_rpc, open_channel
+from services.common.rpc import LinkLost, error_from_rpc
+from services.common.rpc.lane import ATTACH, open_stream
 from services.common.worker.session import RouterSession
 from services.common.worker.shell import Shell
 
@@ -96,11 +97,20 @@ class Attachment:
 
     async def _attach(self) -> tuple[Exception | None, bool]:
         """One session from its beginning to its end: why it was lost, and whether it ever worked."""
+        was_greeted, lost = False, None
         try:
-            channel = open_channel(self._address, self._limits, self._security)
+            async with open_stream(self._address, ATTACH, self._limits, self._security) as call:
+                lost, was_greeted = await self._attached(call)
+        except grpc.aio.AioRpcError as error:  # nobody there
+            lost = error_from_rpc(error)
         except BadSetting as error:  # certificates that are just being replaced
-            return error, False
-        call = fleet_pb2_grpc.FleetServiceStub(channel).Attach(metadata=self._security.metadata)
+            lost = error
+        if isinstance(lost, RegistrationRefused | Unauthenticated) and self._is_only:
+            raise RegistrationRefused(f"router {self._address}: {lost.message}")
+        return lost, was_greeted
+
+    async def _attached(self, call: Any) -> tuple[Exception | None, bool]:
+        """The same, over a call."""
         session = RouterSession(
             call,
             self._shell,
@@ -119,10 +129,6 @@ class Attachment:
         finally:
             self._session = None
             self._shell.end(session)
-            call.cancel()
-            await channel.close()
-        if isinstance(lost, RegistrationRefused | Unauthenticated) and self._is_only:
-            raise RegistrationRefused(f"router {self._address}: {lost.message}")
         return lost, session.greeting is not None
 
     async def _pause(self, pause_ms: float) -> None:

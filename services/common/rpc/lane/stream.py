@@ -1,0 +1,176 @@
+"""One end of a lane: frames in and out of a connection."""
+
+import asyncio
+import struct
+from collections import deque
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError, Message
+
+from services.common.errors import ProtocolViolation
+
+HEADER = struct.Struct("!BI")
+WAITING_BYTES_MAX = 1024 * 1024
+"""Of messages received and not yet read; past it the connection is not read until all of them are."""
+
+
+class Kind(IntEnum):
+    """What a frame holds."""
+
+    MESSAGE = 0
+    OPENING = 1
+    END = 2
+    STATUS = 3
+
+
+class Frames:
+    """Cuts bytes into frames; raises ProtocolViolation for one over the bound, before it is there."""
+
+    def __init__(self, size_bytes_max: int) -> None:
+        self.size_bytes_max = size_bytes_max
+        self._rest = bytearray()
+
+    def feed(self, data: bytes, on_frame: Callable[[int, bytes], None]) -> None:
+        """Take bytes in and hand whole frames on, in order."""
+        rest = self._rest
+        rest += data
+        begin = 0
+        while len(rest) - begin >= HEADER.size:
+            kind, size_bytes = HEADER.unpack_from(rest, begin)
+            if size_bytes > self.size_bytes_max:
+                raise ProtocolViolation(f"a frame of {size_bytes} bytes, at most {self.size_bytes_max}")
+            end = begin + HEADER.size + size_bytes
+            if end > len(rest):
+                break
+            body = bytes(memoryview(rest)[begin + HEADER.size : end])
+            begin = end
+            on_frame(kind, body)
+        del rest[:begin]
+
+
+class Stream(asyncio.Protocol):
+    """Messages of one method, read and written like those of a `grpc.aio` call.
+
+    Once the connection is gone, writing raises AioRpcError, and so does reading when all is read that came.
+    """
+
+    def __init__(self, size_bytes_max: int) -> None:
+        self.transport: asyncio.Transport | None = None
+        self._frames = Frames(size_bytes_max)
+        self._parse: Callable[[bytes], Message] | None = None
+        self._received: deque[Any] = deque()
+        self._reader: asyncio.Future[None] | None = None
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._waiting_bytes = 0
+        self._is_reading = True
+        self._end: Any = None
+        """What a read finds after the last message: the end, or an exception to raise."""
+
+    async def read(self) -> Any:
+        """The next message; `grpc.aio.EOF` after the last one, or the error that ended the stream."""
+        while not self._received:
+            if self._end is not None:
+                return self._ended()
+            self._reader = asyncio.get_running_loop().create_future()
+            try:
+                await self._reader
+            finally:
+                self._reader = None
+        message = self._received.popleft()
+        if not self._received:
+            self._read_on()
+        return message
+
+    async def write(self, message: Message) -> None:
+        """Send a message; returns once the connection takes more."""
+        if self._end is not None:
+            self._ended()
+        self._send(Kind.MESSAGE, message.SerializeToString())
+        if not self._writable.is_set():
+            await self._writable.wait()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """See `asyncio.Protocol`."""
+        self.transport = cast(asyncio.Transport, transport)
+
+    def data_received(self, data: bytes) -> None:
+        """See `asyncio.Protocol`."""
+        try:
+            self._frames.feed(data, self._on_frame)
+        except (ProtocolViolation, DecodeError) as fault:
+            self._violated(fault)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See `asyncio.Protocol`."""
+        self._finish(_lost(exc))
+
+    def pause_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        """See `asyncio.Protocol`."""
+        self._writable.set()
+
+    def _on_frame(self, kind: int, body: bytes) -> None:
+        if kind != Kind.MESSAGE or self._parse is None:
+            self._on_other(kind, body)
+            return
+        self._received.append(self._parse(body))
+        self._waiting_bytes += len(body)
+        if self._waiting_bytes > WAITING_BYTES_MAX and self._is_reading and self.transport is not None:
+            self._is_reading = False
+            self.transport.pause_reading()
+        self._wake()
+
+    def _read_on(self) -> None:
+        self._waiting_bytes = 0
+        if not self._is_reading and self.transport is not None:
+            self._is_reading = True
+            self.transport.resume_reading()
+
+    def _on_other(self, kind: int, body: bytes) -> None:
+        """Take a frame that is no message; raises ProtocolViolation."""
+        raise ProtocolViolation(f"a frame of kind {kind} here")
+
+    def _violated(self, fault: Exception) -> None:
+        """The peer broke the rules."""
+        self._finish(_lost(fault))
+        if self.transport is not None:
+            self.transport.abort()
+
+    def _send(self, kind: Kind, body: bytes = b"") -> None:
+        if self.transport is not None:
+            self.transport.write(HEADER.pack(kind, len(body)) + body)
+
+    def _finish(self, end: Any) -> None:
+        """Nothing follows; the first word counts."""
+        if self._end is None:
+            self._end = end
+        self._writable.set()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._reader is not None and not self._reader.done():
+            self._reader.set_result(None)
+
+    def _ended(self) -> Any:
+        if isinstance(self._end, BaseException):
+            raise self._end
+        return self._end
+
+
+def _lost(why: Exception | None) -> grpc.aio.AioRpcError:
+    """The error for whoever reads or writes once the connection is gone."""
+    details = "the connection is gone" if why is None else f"the connection is gone: {why}"
+    return rpc_error(grpc.StatusCode.UNAVAILABLE, details)
+
+
+def rpc_error(code: grpc.StatusCode, details: str, *trailing: tuple[str, bytes]) -> grpc.aio.AioRpcError:
+    """What `grpc.aio` raises for a call that ended like this."""
+    return grpc.aio.AioRpcError(code, grpc.aio.Metadata(), grpc.aio.Metadata(*trailing), details)
