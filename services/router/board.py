@@ -55,27 +55,31 @@ class Board:
 
     async def run(self) -> None:
         """Until cancelled; then takes the note down. Without the store each router shows itself alone."""
-        key = PREFIX + self._own().router_id
         self._tell(self._seen)
         try:
             while True:
-                try:
-                    await self._exchange(key)
-                except StoreUnavailable as error:
-                    self._lost(error)
+                await self.exchange()
                 await asyncio.sleep(INTERVAL_S)
         finally:
             with contextlib.suppress(StoreUnavailable):  # its time to live ends it
-                await self._store.delete(key)
+                await self._store.delete(PREFIX + self._own().router_id)
+
+    async def exchange(self) -> None:
+        """Once; a store that is away is tried again the next time."""
+        try:
+            await self._exchange()
+        except StoreUnavailable as error:
+            self._lost(error)
 
     async def leave(self) -> None:
         """Have another router scale the fleet from here on."""
         self._tell(replace(self._seen, decider="", decides_until_ms=float("-inf")))
         await self._lease.give_up()
 
-    async def _exchange(self, key: str) -> None:
+    async def _exchange(self) -> None:
         self._exchanges += 1
         note = replace(self._own(), number=self._exchanges)
+        key = PREFIX + note.router_id
         await self._store.set(key, note.to_bytes(), TTL_MS)
         if self._exchanges % LOOK_ROUND_EVERY == 1:
             found = [other for other in await self._store.keys(PREFIX) if other != key]
