@@ -9,7 +9,7 @@ DEMO_MODEL ?= $(if $(wildcard models/demo/config.json),models/demo,build/tiny-mo
 KEEP_MEMORY := GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=68719476736
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-light demo model up sim check test unit wire mesh e2e bench bench-scaling protos docs clean
+.PHONY: help setup setup-light demo model up sim check test unit wire mesh e2e bench bench-peers bench-isolation bench-handoff bench-scaling protos docs clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -65,6 +65,17 @@ e2e: setup ## tests of whole meshes with real vLLM
 
 bench: setup-light ## CPU cost and added time of gateway and router, into tests/bench/results
 	$(BIN)/python -m tests.bench
+
+bench-peers: setup-light ## the same load through other gateways and routers, each installed under build/peers
+	$(BIN)/pip install --quiet -e '.[bench]'
+	$(BIN)/python -m tests.bench.peers
+
+bench-isolation: setup ## prefill apart from decode against beside it, real vLLM, into tests/bench/results
+	$(BIN)/pip install --quiet -e '.[bench]'
+	$(BIN)/python -m tests.bench.isolation
+
+bench-handoff: setup ## what handing KV over costs, real vLLM, into tests/bench/results
+	$(BIN)/python -m tests.bench.handoff
 
 bench-scaling: setup-light ## a 4x burst with and without autoscaling, and a trace, into tests/bench/results
 	$(BIN)/pip install --quiet -e '.[bench]'
