@@ -119,6 +119,7 @@ def test_probes_and_ports_agree_with_the_flags(manifests: tuple[Manifest, ...]) 
         for name, port in (
             ("http", "port"),
             ("metrics", "metrics-port"),
+            ("lanes", "lane-port"),
             ("side-channel", "side-channel-port"),
         ):
             if name in ports:
@@ -178,22 +179,42 @@ def test_every_router_is_known_to_gateways_and_workers() -> None:
         assert f"--routers={','.join(names)}" in found[tier]["containers"][0]["args"]
 
 
+def test_gateways_and_workers_may_open_every_port_of_a_router() -> None:
+    manifests = render(*CASES["keda"])
+    listed = pods(manifests)["router"]["containers"][0]["ports"]
+    policy = of_kind(manifests, "NetworkPolicy")["router"]["spec"]
+    mesh = [rule for rule in policy["ingress"] if "podSelector" in str(rule.get("from"))]
+    opened = {port["port"] for rule in mesh for port in rule["ports"]}
+    assert opened == {port["containerPort"] for port in listed if port["name"] != "metrics"}
+
+
 @pytest.mark.parametrize("case", ["keda", "llama"])
 def test_the_router_takes_the_metadata_of_every_keda_trigger(case: str) -> None:
     for component, manifest in of_kind(render(*CASES[case]), "ScaledObject").items():
-        triggers = manifest["spec"]["triggers"]
-        assert len({trigger["name"] for trigger in triggers}) == len(triggers) > 1
-        read = [parse_trigger(trigger["metadata"], lambda _: TierRules()) for trigger in triggers]
-        assert {trigger.tier.name.lower() for trigger in read} == {component}
-        assert sum(trigger.rules.replicas_min for trigger in read) == manifest["spec"]["minReplicaCount"]
-        formula = manifest["spec"]["advanced"]["scalingModifiers"]["formula"]
-        assert formula.split(" + ") == [trigger["name"] for trigger in triggers]
+        (asked,) = manifest["spec"]["triggers"]
+        trigger = parse_trigger(asked["metadata"], lambda _: TierRules())
+        assert trigger.tier.name.lower() == component
+        spec, rules = manifest["spec"], trigger.rules
+        assert (rules.replicas_min, rules.replicas_max) == (spec["minReplicaCount"], spec["maxReplicaCount"])
+        assert "scalingModifiers" not in spec["advanced"], "the routers have added up already"
+
+
+def test_keda_asks_a_service_that_has_only_routers_that_are_ready() -> None:
+    manifests = render(*CASES["keda"])
+    services = {m["metadata"]["name"]: m["spec"] for m in manifests if m["kind"] == "Service"}
+    (asked,) = of_kind(manifests, "ScaledObject")["decode"]["spec"]["triggers"]
+    host, _, port = asked["metadata"]["scalerAddress"].partition(":")
+    spec = services[host.removesuffix(".serving.svc")]
+    assert spec["selector"]["app.kubernetes.io/component"] == "router"
+    assert not spec.get("publishNotReadyAddresses") and spec.get("clusterIP") != "None"
+    assert [int(port)] == [p["port"] for p in spec["ports"]]
 
 
 def test_the_prometheus_variant_asks_for_a_metric_that_exists() -> None:
     known = (Path(__file__).parents[2] / "docs/metrics.md").read_text()
     for manifest in of_kind(render(*CASES["prometheus"]), "ScaledObject").values():
         query = manifest["spec"]["triggers"][0]["metadata"]["query"]
+        assert query.startswith("max("), "each router says how many there should be in all"
         assert f"`{query.partition('(')[2].partition('{')[0]}`" in known
 
 
