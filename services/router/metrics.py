@@ -112,12 +112,12 @@ class StateCollector(Collector):
     def _desired(self) -> Iterator[GaugeMetricFamily]:
         replicas = GaugeMetricFamily(
             "pdmesh_router_desired_replicas",
-            "Workers that there should be, spares included: an autoscaler's target, one per replica",
+            "Workers that there should be for all routers together, spares included: an autoscaler's target",
             labels=["model", "tier"],
         )
         needed = GaugeMetricFamily(
             "pdmesh_router_needed_workers",
-            "Workers that the work asks for, before bounds and patience",
+            "Workers that the work of all routers asks for, before bounds and patience",
             labels=["model", "tier"],
         )
         for (model, tier), watched in list(self._scaling.tiers.items()):

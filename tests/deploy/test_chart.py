@@ -206,7 +206,8 @@ def test_keda_asks_a_service_that_has_only_routers_that_are_ready() -> None:
     host, _, port = asked["metadata"]["scalerAddress"].partition(":")
     spec = services[host.removesuffix(".serving.svc")]
     assert spec["selector"]["app.kubernetes.io/component"] == "router"
-    assert not spec.get("publishNotReadyAddresses") and spec.get("clusterIP") != "None"
+    assert not spec.get("publishNotReadyAddresses")
+    assert spec.get("clusterIP") != "None"
     assert [int(port)] == [p["port"] for p in spec["ports"]]
 
 

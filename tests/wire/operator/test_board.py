@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from pdmesh.keda import externalscaler_pb2 as keda_pb2
+from pdmesh.keda.externalscaler_pb2_grpc import ExternalScalerStub
 from pdmesh.operator.v1 import operator_pb2, operator_pb2_grpc
 from pdmesh.router.v1 import router_pb2, router_pb2_grpc
 from services.cli.operator.fleet import lines
@@ -37,6 +39,9 @@ async def running(router_id: str, store: str, **given: Any) -> AsyncIterator[str
     serving = asyncio.create_task(serve(settings, stop, ready.set_result, CollectorRegistry()))
     try:
         async with asyncio.timeout(WAIT_S):
+            await asyncio.wait((serving, ready), return_when=asyncio.FIRST_COMPLETED)
+            if serving.done():
+                await serving
             yield (await ready)["url"]
     finally:
         stop.set()
@@ -93,6 +98,28 @@ async def test_one_picture_of_who_waits_at_which_router(redis: RedisServer) -> N
             assert (queue.model, queue.requests, queue.tokens, queue.wait_ms_max) == ("sim", 3, 30, 10_000)
             assert queue.oldest_wait_ms > 0.0
             assert any(line.split()[:5] == ["west", "3", "decode", "sim", "3"] for line in lines(shown))
+        await worker.end()
+
+
+async def test_each_router_tells_keda_what_all_of_them_need(redis: RedisServer) -> None:
+    """20 requests at four seats, all at the one router: five workers, by the other one's word too."""
+    asked = keda_pb2.GetMetricsRequest(
+        scaledObjectRef=keda_pb2.ScaledObjectRef(scalerMetadata={"model": "sim", "tier": "decode"}),
+        metricName="decode-replicas",
+    )
+    slow = ("max-num-seqs=4", "step-ms=1000")
+    async with running("east", redis.url) as east, running("west", redis.url) as west:
+        worker = RunningWorker("decode", [east, west], slow, {"grace_ms": 50, "served_model_name": "sim"})
+        await worker.is_ready()
+        for address in (east, west):
+            await until(address, lambda shown: shown.workers)
+        async with waiting_requests(west, 20), open_channel(east) as channel:
+            replicas = 0
+            async with asyncio.timeout(WAIT_S):
+                while replicas < 5:
+                    told = await ExternalScalerStub(channel).GetMetrics(asked)
+                    replicas = told.metricValues[0].metricValue
+            assert replicas == 5
         await worker.end()
 
 

@@ -11,6 +11,8 @@ cold_starts how long a worker takes to come
 tier        the above for one tier: a `Decision`
 steward     makes the fleet what was decided: recall, activate, set aside, drain
 rebalance   flips a role where one tier starves and the other idles
+reports     what routers that share the fleet tell each other
+peers       the others' part of the work, and which of them decides
 scaling     all pools, once per interval
 rules, cron what it can be told
 """
