@@ -169,7 +169,8 @@ class Answer:
             Use(
                 request_id=self._call.request_id,
                 tenant=self._call.caller.tenant,
-                model=self._route.model,
+                model=self._route.booked_name,
+                base_model=self._route.model,
                 prompt_tokens=self._prompt_tokens,
                 cached_tokens=self._cached_tokens(),
                 generated_tokens=generated,

@@ -129,7 +129,8 @@ class Embedder:
                 Use(
                     request_id=call.request_id,
                     tenant=call.caller.tenant,
-                    model=route.model,
+                    model=route.booked_name,
+                    base_model=route.model,
                     prompt_tokens=tokens,
                     cached_tokens=sum(receipt.cached_tokens for receipt in receipts),
                     generated_tokens=0,

@@ -49,6 +49,7 @@ class Use:
     request_id: str
     tenant: str
     model: str
+    """Under which name it is booked: the model's, or its adapter's as callers ask for it."""
     prompt_tokens: int
     cached_tokens: int
     """Of the prompt tokens."""
@@ -57,6 +58,8 @@ class Use:
     """Tokens held in KV caches, times the seconds that they were held."""
     name: str = ""
     """Uses of one name are counted once, as those of a request that came twice; empty for none."""
+    base_model: str = ""
+    """Whose price holds where `model` has none; empty where nobody's does."""
 
 
 class Meter(Protocol):
@@ -76,8 +79,15 @@ class Route:
     """The name that the answer shows."""
     lora: str = ""
     """Adapter to generate with."""
+    adapter_name: str = ""
+    """How callers ask for the adapter, which may be another name than its own; empty without one."""
     reason: str = ""
     """Why this model; empty where the caller named it."""
+
+    @property
+    def booked_name(self) -> str:
+        """Under which name its use is booked."""
+        return self.adapter_name or self.model
 
     @property
     def headers(self) -> tuple[Header, ...]:

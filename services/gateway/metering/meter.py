@@ -146,5 +146,5 @@ class Meter:
             cached_tokens=use.cached_tokens,
             generated_tokens=use.generated_tokens,
             kv_token_ms=kv_token_ms,
-            cost_nano=self._prices.of(use.model).cost_nano(*tokens, kv_token_ms),
+            cost_nano=self._prices.of(use.model, use.base_model).cost_nano(*tokens, kv_token_ms),
         )

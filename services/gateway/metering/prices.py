@@ -41,9 +41,11 @@ class Prices:
         """
         self._by_model = dict(map(_parse, settings))
 
-    def of(self, model: str) -> Price:
-        """A model's price; nothing where none is set."""
-        return self._by_model.get(model) or self._by_model.get(EVERY_MODEL, FREE)
+    def of(self, model: str, base_model: str = "") -> Price:
+        """A model's price, or an adapter's, which is its base model's where it has none of its own; nothing
+        where none is set."""
+        priced = self._by_model
+        return priced.get(model) or priced.get(base_model) or priced.get(EVERY_MODEL, FREE)
 
 
 def _parse(text: str) -> tuple[str, Price]:

@@ -67,7 +67,8 @@ class Routes:
         model, adapter = self._adapter(way.name)
         if reason:
             call.notes.update({"served_model": adapter or model, "model_reason": reason})
-        return Route(model=model, served_name=adapter or model, lora=adapter, reason=reason)
+        name = way.name if adapter else ""
+        return Route(model, served_name=adapter or model, lora=adapter, adapter_name=name, reason=reason)
 
     def listed(self) -> Mapping[str, Listed]:
         """All names that lead to something served; the length is that of the shortest they may lead to."""

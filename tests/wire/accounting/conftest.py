@@ -55,6 +55,15 @@ class Keys:
             "/v1/completions", json.dumps(body).encode(), f"authorization: Bearer {self.acme}", *headers
         )
 
+    async def embed(self, port: int, texts: list[list[int]]) -> RawResponse:
+        """The answer to a wish of acme's for vectors."""
+        client = await RawClient.connect(port)
+        body = json.dumps({"model": "vectors", "input": texts}).encode()
+        client.send(post("/v1/embeddings", body, f"authorization: Bearer {self.acme}"))
+        response = await client.response()
+        await client.close()
+        return response
+
     async def usage(self, port: int, query: str = "", key: str | None = None) -> RawResponse:
         """What /admin/usage says to the admin, or to the holder of another key; to nobody for ""."""
         key = self.admin if key is None else key

@@ -10,7 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from pdmesh.router.v1 import router_pb2
 from services.cli.main import main
+from services.common.domain import EmbeddingModel
+from services.common.domain.embedding import vector
+from services.common.rpc.embedding import model_to_wire
 from services.common.store.client import RedisClient
 from tests.wire.accounting.conftest import Keys, keys_of, limited
 from tests.wire.accounting.test_quota import answer_of
@@ -35,6 +39,42 @@ async def test_answers_are_in_the_report_as_soon_as_they_are_whole(
         assert (row["prompt_tokens"], row["cached_tokens"], row["generated_tokens"]) == (15, 9, 3 * generated)
         assert row["cost"] == pytest.approx((6 * 1000 + 9 * 100 + 3 * generated * 2000) / 1e6)
         assert row["kv_seconds"] == 0.0  # the scripted router's receipts have no times
+
+
+async def test_an_adapter_is_booked_under_the_name_that_was_asked_for(
+    model_directory: Path, tmp_path: Path
+) -> None:
+    served = router_pb2.Model(
+        name="tiny", max_model_len=400, prefill_workers=1, decode_workers=1, adapters=["style", "law-2026"]
+    )
+    names = tmp_path / "models.toml"
+    names.write_text('[adapters.lawyer]\nmodel = "tiny"\nadapter = "law-2026"\n')
+    prices = ("tiny=1000/100/2000", "lawyer=2000/200/4000")
+    settings = {"price": prices, "models": [served], "models_file": str(names)}
+    async with limited(model_directory, tmp_path, settings=settings) as it:
+        for model in ("tiny", "style", "lawyer"):
+            assert (await it.ask(model=model)).status == 200
+        rows = {row["model"]: row for row in await it.keys.rows(it.edge.port)}
+        assert sorted(rows) == ["lawyer", "style", "tiny"]
+        assert rows["style"]["cost"] == rows["tiny"]["cost"] > 0
+        assert rows["lawyer"]["cost"] == pytest.approx(2 * rows["tiny"]["cost"])
+
+
+async def test_vectors_take_from_the_quota_and_are_booked(model_directory: Path, tmp_path: Path) -> None:
+    gives = EmbeddingModel(4)
+    pooling = router_pb2.Model(
+        name="vectors", max_model_len=400, prefill_workers=1, embedding_model=model_to_wire(gives)
+    )
+    settings = {"price": ("vectors=1000/100/0",), "models": [pooling]}
+    async with limited(model_directory, tmp_path, tokens_per_minute=20, settings=settings) as it:
+        it.edge.router.script = lambda job: job.end(vector=vector([0.5] * 4))
+        made = await it.keys.embed(it.edge.port, [[1] * 7, [2] * 6])
+        assert (made.status, made.headers["x-ratelimit-remaining-tokens"]) == (200, "7")
+        assert (await it.keys.embed(it.edge.port, [[1] * 13])).status == 429
+        (row,) = await it.keys.rows(it.edge.port)
+        assert (row["model"], row["requests"], row["prompt_tokens"]) == ("vectors", 1, 13)
+        assert (row["cached_tokens"], row["generated_tokens"]) == (6, 0)
+        assert row["cost"] == pytest.approx((7 * 1000 + 6 * 100) / 1e6)
 
 
 async def test_half_an_answer_counts_and_a_refused_request_does_not(

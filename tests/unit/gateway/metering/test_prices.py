@@ -30,6 +30,12 @@ def test_without_a_price_nothing_costs_anything() -> None:
     assert Prices().of("chat").cost_nano(10**9, 0, 10**9, 10**12) == 0
 
 
+def test_an_adapter_costs_what_its_model_does_unless_it_has_a_price() -> None:
+    assert PRICES.of("chat", "a=b") == PRICES.of("chat")
+    assert PRICES.of("style", "chat") == PRICES.of("chat") != PRICES.of("style")
+    assert PRICES.of("style", "other") == PRICES.of("*")
+
+
 @given(st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**6), st.integers(0, 10**9))
 def test_cost_is_exact_to_a_billionth(fresh: int, cached: int, generated: int, kv_token_ms: int) -> None:
     price = Prices(["m=0.15/0.075/0.6/0.000001"]).of("m")
