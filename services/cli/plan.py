@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 from services.cli.cores import share_cores
 from services.cli.up_settings import UpSettings
-from services.common.credentials import MeshSettings, TlsSettings
 
 DRAIN_ORDER = (("gateway",), ("prefill", "decode"), ("router",))
 """Services in the order in which a mesh stops: no new requests, then the workers, then their owner."""
@@ -59,12 +59,9 @@ def _routers(settings: UpSettings, addresses: Sequence[str]) -> Iterator[ChildSp
 def _gateway(settings: UpSettings, routers: Sequence[str], ports: Iterator[int]) -> ChildSpec:
     address = f"{settings.host}:{settings.port or next(ports)}"
     grace_ms = settings.grace_ms - _rest_grace_ms(settings)
-    store = _store(settings)
-    tenants = ("--tenants", settings.tenants) if settings.tenants else ()
-    names = ("--models-file", settings.models_file) if settings.models_file else ()
-    edge = (*store, *tenants, *names, *_parsers(settings), *_passed_on(settings.tls, "tls"))
     listen = (*_listen(address), "--grpc-port", str(_grpc_port(settings) or next(ports)))
-    own = (*listen, *_shared(settings, grace_ms), *_each("--router", routers), *_model(settings), *edge)
+    shared = (*_shared(settings, grace_ms), *_each("--router", routers), *_model(settings))
+    own = (*listen, *shared, *_store(settings), *_edge(settings))
     return ChildSpec("gateway", "gateway", _command("gateway", own))
 
 
@@ -75,12 +72,22 @@ def _scaling(settings: UpSettings) -> Iterator[str]:
         yield from settings.scaling(role).flags(role)
 
 
-def _parsers(settings: UpSettings) -> tuple[str, ...]:
+def _edge(settings: UpSettings) -> Iterator[str]:
+    """What only the gateway is told."""
     given = {
+        "--tenants": settings.tenants,
+        "--models-file": settings.models_file,
         "--tool-call-parser": settings.tool_call_parser,
         "--reasoning-parser": settings.reasoning_parser,
+        "--usage-dir": settings.usage_dir,
+        "--store-failure": settings.store_failure,
     }
-    return tuple(word for flag, value in given.items() if value for word in (flag, value))
+    for flag, value in given.items():
+        if value:
+            yield from (flag, value)
+    yield from _each("--price", settings.price)
+    for prefix in ("tls", "jwt", "retrieval"):
+        yield from _passed_on(getattr(settings, prefix), prefix)
 
 
 def _store(settings: UpSettings) -> tuple[str, ...]:
@@ -146,14 +153,16 @@ def _shared(settings: UpSettings, grace_ms: int) -> tuple[str, ...]:
     return ("--grace-ms", str(grace_ms), "--log-level", settings.log_level, *redis, *mesh)
 
 
-def _passed_on(settings: MeshSettings | TlsSettings, prefix: str) -> Iterator[str]:
-    """The flags of a group that was given to us; secrets do not travel as flags."""
+def _passed_on(settings: Any, prefix: str) -> Iterator[str]:
+    """The flags of a group of settings that differ from their defaults; secrets do not travel as flags."""
     for field in fields(settings):
-        value = getattr(settings, field.name)
-        if value and field.name != "secret":
-            yield f"--{prefix}-{field.name.replace('_', '-')}"
-            if value is not True:
-                yield value
+        value, flag = getattr(settings, field.name), f"--{prefix}-{field.name.replace('_', '-')}"
+        if value == field.default or field.name == "secret":
+            continue
+        if value is True:
+            yield flag
+        else:
+            yield from _each(flag, value if isinstance(value, tuple) else (str(value),))
 
 
 def _model(settings: UpSettings) -> tuple[str, ...]:

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from services.common.credentials import MeshSettings, TlsSettings
+from services.common.credentials import JwtSettings, MeshSettings, TlsSettings
 from services.common.limits import DEFAULTS
+from services.common.retrieval import RetrievalSettings
 from services.common.scaling import TierScaling
 from services.common.settings import group, setting
 from services.common.worker.engine_arguments import EngineArguments
@@ -49,6 +50,22 @@ class UpSettings:
     tenants: str = setting(
         "", "File of tenants, TOML or YAML, or `redis`: in --redis-url; none: everybody is anonymous"
     )
+    jwt: JwtSettings = group(JwtSettings, "jwt_")
+    price: tuple[str, ...] = setting(
+        (),
+        "Cost of a model, as in chat=0.5/0.25/1.5: a million prompt, cached and generated tokens, and "
+        "KV-seconds as a fourth; * is every other model; repeatable",
+    )
+    usage_dir: str = setting(
+        "", "Directory for usage that Redis has not counted yet; the gateway's own choice"
+    )
+    store_failure: str = setting(
+        "open",
+        "Without an answer from --redis-url, limits and idempotency keys hold for the gateway alone (open), or "
+        "both are refused (closed)",
+        choices=("open", "closed"),
+    )
+    retrieval: RetrievalSettings = group(RetrievalSettings, "retrieval_")
     tls: TlsSettings = group(TlsSettings, "tls_")
     mesh: MeshSettings = group(MeshSettings, "mesh_")
     redis_url: str = setting("", "Redis for state that processes share; none: each keeps its own")

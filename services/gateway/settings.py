@@ -2,11 +2,10 @@
 
 from dataclasses import dataclass
 
-from services.common.credentials import MeshSettings, TlsSettings
+from services.common.credentials import JwtSettings, MeshSettings, TlsSettings
+from services.common.retrieval import RetrievalSettings
 from services.common.settings import group, setting
 from services.gateway.idempotency.key import HEADERS, IDEMPOTENCY_KEY
-from services.gateway.retrieval.settings import RetrievalSettings
-from services.gateway.tenants.jwt_settings import JwtSettings
 
 PORT_MAX = 65_535
 

@@ -1,6 +1,7 @@
-"""API keys, the mesh's own secret and certificates: how they are made, kept and compared."""
+"""API keys, tokens, the mesh's own secret and certificates: how they are made, kept and compared."""
 
 from services.common.credentials.api_key import KEY_PREFIX, KeyRecord, key_id, new_key
+from services.common.credentials.jwt_settings import JwtSettings
 from services.common.credentials.mesh import METADATA_KEY, OPEN, MeshSettings, Security
 from services.common.credentials.tls_settings import TlsSettings
 
@@ -8,6 +9,7 @@ __all__ = [
     "KEY_PREFIX",
     "METADATA_KEY",
     "OPEN",
+    "JwtSettings",
     "KeyRecord",
     "MeshSettings",
     "Security",

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from services.common.clock import Clock
 from services.common.credentials import Security
 from services.common.errors import RetrievalFailed
+from services.common.retrieval import RetrievalSettings
 from services.gateway.call import Call
 from services.gateway.openai.retrieval import RetrievalAsk
 from services.gateway.parts import WithoutRetrieval
@@ -19,7 +20,6 @@ from services.gateway.retrieval.client import LookUpFailed, RetrieverClient
 from services.gateway.retrieval.metrics import Metrics
 from services.gateway.retrieval.prompt import query_of, with_passages
 from services.gateway.retrieval.report import Passage, RetrievalReport
-from services.gateway.retrieval.settings import RetrievalSettings
 
 FAILURES_MAX = 3
 """After so many in a row the retriever is left alone for a while, and prompts do not wait for it."""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 from prometheus_client import CollectorRegistry
 
 from services.common.clock import Clock
+from services.common.credentials import JwtSettings
 from services.common.errors import BadSetting
 from services.common.store import connect
 from services.gateway.tenants.authenticator import Authenticator
-from services.gateway.tenants.jwt_settings import JwtSettings
 from services.gateway.tenants.live import LiveTenants
 from services.gateway.tenants.metrics import Metrics
 from services.gateway.tenants.source import FileSource, Source, StoreSource

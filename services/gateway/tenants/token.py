@@ -11,10 +11,10 @@ from typing import Any
 
 import jwt
 
+from services.common.credentials import JwtSettings
 from services.common.domain import ServiceClass
 from services.common.errors import KeysUnavailable, Unauthenticated
 from services.common.limits import DEFAULTS, Limits
-from services.gateway.tenants.jwt_settings import JwtSettings
 from services.gateway.tenants.key_set import SigningKey
 from services.gateway.tenants.live_keys import LiveKeys
 from services.gateway.tenants.read import is_tenant_name

@@ -10,8 +10,11 @@ from services.cli.cores import share_cores
 from services.cli.plan import ChildSpec, plan
 from services.cli.ports import FIRST, LAST, free_ports
 from services.cli.up_settings import UpSettings
-from services.common.credentials import MeshSettings, TlsSettings
+from services.common.credentials import JwtSettings, MeshSettings, TlsSettings
+from services.common.retrieval import RetrievalSettings
+from services.common.settings import StrictParser, add_flags, parse_flags
 from services.common.worker.engine_arguments import EngineArguments
+from services.gateway.settings import Settings
 
 
 @pytest.fixture
@@ -136,6 +139,48 @@ def test_certificates_and_tenants_reach_those_who_need_them(ports: Iterator[int]
     assert values(specs["gateway"], "--tenants") == ["t.toml"]
     assert values(specs["gateway"], "--models-file") == ["m.toml"]
     assert not values(specs["router"], "--tls-cert")
+
+
+def test_what_the_gateway_alone_is_told_reaches_it_and_it_understands(ports: Iterator[int]) -> None:
+    settings = UpSettings(
+        model="m",
+        price=("a=1/1/1", "*=2/2/2"),
+        usage_dir="/usage",
+        store_failure="closed",
+        jwt=JwtSettings(jwks="keys.json", issuer="i", audience=("x", "y"), clock_skew_ms=5),
+        retrieval=RetrievalSettings(address="r:1", tokens_max=9),
+    )
+    specs = named(plan(settings, ports, [0]))
+    parser = StrictParser(prog="gateway")
+    add_flags(parser, Settings, "gateway")
+    told = parse_flags(parser, _without_serve(specs["gateway"]))
+    names = (
+        "price",
+        "usage_dir",
+        "store_failure",
+        "jwt_audience",
+        "jwt_clock_skew_ms",
+        "retrieval_tokens_max",
+    )
+    assert [told[name] for name in names] == [
+        ["a=1/1/1", "*=2/2/2"],
+        "/usage",
+        "closed",
+        ["x", "y"],
+        "5",
+        "9",
+    ]
+    assert "retrieval_timeout_ms" not in told
+    assert not values(specs["router"], "--price")
+
+
+def _without_serve(spec: ChildSpec) -> list[str]:
+    """A service's own flags; the log level and Redis are for the process around it."""
+    given = list(spec.command[spec.command.index("gateway") + 1 :])
+    for flag in ("--log-level", "--redis-url"):
+        if flag in given:
+            del given[given.index(flag) : given.index(flag) + 2]
+    return given
 
 
 def test_a_secret_is_never_a_flag(ports: Iterator[int]) -> None:

@@ -10,7 +10,7 @@ from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 from prometheus_client import CollectorRegistry
 
 from services.common.clock import Clock, ManualClock
-from services.gateway.tenants.jwt_settings import JwtSettings
+from services.common.credentials import JwtSettings
 from services.gateway.tenants.key_set import KeySet, read_key_set
 from services.gateway.tenants.live_keys import LiveKeys
 from services.gateway.tenants.metrics import Metrics

@@ -139,7 +139,7 @@ def test_an_address_whose_answer_anybody_could_forge_is_refused(url: str):
 
 
 def test_keys_without_an_issuer_and_an_audience_are_refused():
-    from services.gateway.tenants.jwt_settings import JwtSettings
+    from services.common.credentials import JwtSettings
 
     for more in ({}, {"issuer": "i"}, {"audience": ("a",)}):
         with pytest.raises(ValueError, match="--jwt-issuer"):

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry
 
 from pdmesh.retrieval.v1 import retriever_pb2 as wire
 from pdmesh.retrieval.v1.retriever_pb2_grpc import RetrieverServiceStub
-from services.gateway.retrieval.settings import RetrievalSettings
+from services.common.retrieval import RetrievalSettings
 from services.retriever.main import serve
 from services.retriever.settings import Settings
 from tests.unit.gateway.model_directory import write_model

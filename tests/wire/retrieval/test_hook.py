@@ -13,8 +13,8 @@ from pdmesh.client import AsyncClient, Retrieval
 from pdmesh.retrieval.v1 import retriever_pb2 as wire
 from pdmesh.retrieval.v1 import retriever_pb2_grpc
 from services.common.errors import InvalidField, RetrievalFailed
+from services.common.retrieval import RetrievalSettings
 from services.common.rpc import RpcServer
-from services.gateway.retrieval.settings import RetrievalSettings
 from tests.wire.gateway.conftest import Edge, running_edge
 from tests.wire.gateway.raw_http import post
 from tests.wire.retrieval.conftest import DOCUMENTS

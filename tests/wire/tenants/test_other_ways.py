@@ -9,11 +9,10 @@ import pytest
 import redis.asyncio
 
 from pdmesh.client import AsyncClient, Sampling
-from services.common.credentials import KeyRecord, TlsSettings, new_key
+from services.common.credentials import JwtSettings, KeyRecord, TlsSettings, new_key
 from services.common.domain import ServiceClass
 from services.common.errors import BadSetting, MeshError, Unauthenticated
 from services.gateway.settings import Settings
-from services.gateway.tenants.jwt_settings import JwtSettings
 from tests.certificates import Authority
 from tests.redis_server import running_redis
 from tests.unit.tenants.issuer import AUDIENCE, ISSUER, OTHER_RSA, RSA, document, jwk, token

@@ -1,4 +1,4 @@
-"""Where passages come from, and how much of them."""
+"""Where passages come from, and how much of them: the same for the gateway and for `pdmesh up`."""
 
 from dataclasses import dataclass
 
