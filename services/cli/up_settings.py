@@ -57,12 +57,12 @@ class UpSettings:
         "KV-seconds as a fourth; * is every other model; repeatable",
     )
     usage_dir: str = setting(
-        "", "Directory for usage that Redis has not counted yet; the gateway's own choice"
+        "", "Directory for usage that Redis has not counted yet; a temporary one where not set"
     )
     store_failure: str = setting(
         "open",
-        "Without an answer from --redis-url, limits and idempotency keys hold for the gateway alone (open), or "
-        "both are refused (closed)",
+        "Without an answer from Redis, limits and idempotency keys hold for the gateway alone (open), or both "
+        "are refused (closed)",
         choices=("open", "closed"),
     )
     retrieval: RetrievalSettings = group(RetrievalSettings, "retrieval_")
