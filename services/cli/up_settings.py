@@ -61,7 +61,7 @@ class UpSettings:
     )
     store_failure: str = setting(
         "open",
-        "Without an answer from Redis, limits and idempotency keys hold for the gateway alone (open), or both "
+        "Without an answer from Redis, limits and idempotency keys hold for the gateway alone (open) or both "
         "are refused (closed)",
         choices=("open", "closed"),
     )
