@@ -9,7 +9,7 @@ HEAD = """\
 
 `{command}`. Real vLLM with NIXL between two processes on the CPU; {cpu}, {cores} cores, a prefill
 worker on one and a decode worker on the other, with gateway, router and client on the same cores. Medians of
-{repeats} prompts for each length, one after another, no two of which share a block. Transfer is what NIXL
+several prompts of each length, one after another, no two of which share a block. Transfer is what NIXL
 says the copy took. Handoff is the receipt's, from the prefill worker's offer to the decode worker's word that
 it has the KV: news to the router, orders to the decode worker, its wait for the next step, the transfer, and
 news back. memcpy copies as many bytes with one core in the same run.
@@ -41,7 +41,7 @@ COLUMNS = (
 
 def page(told: Told) -> str:
     """A Markdown page."""
-    parts = [HEAD.format(**told["machine"], command=told["command"], repeats=told["repeats"])]
+    parts = [HEAD.format(**told["machine"], command=told["command"])]
     for name, found in told["models"].items():
         parts += [f"## {name}: {found['kv_token_bytes'] / 1024:.0f} KiB of KV per token\n"]
         parts += [table(found["by_size"]), first_token(found["held"])]

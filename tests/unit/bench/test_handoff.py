@@ -1,11 +1,9 @@
 """The handoff bench's arithmetic."""
 
-from dataclasses import asdict
-
 import pytest
 
 from tests.bench.handoff.asking import Told
-from tests.bench.handoff.measure import Plan, lost_ms, row, values
+from tests.bench.handoff.measure import lost_ms, row, values
 from tests.bench.handoff.memcpy import memcpy_gb_per_s
 from tests.bench.handoff.report import page
 
@@ -63,6 +61,6 @@ def test_the_page_says_whether_the_first_token_waits(tokens: int, said: str) -> 
         "burst": dict.fromkeys(burst, 1.0),
     }
     machine = {"cpu": "a CPU", "cores": 2, "python": "3.11"}
-    text = page({"command": "x", "machine": machine, "models": {"demo": found}, **asdict(Plan())})
+    text = page({"command": "x", "machine": machine, "models": {"demo": found}})
     assert said in text
     assert "| 1000 | 8.0 | 200 | 190 | 20.0 | 10.0% | 4.00 | 2.00 | 16.00 |" in text
