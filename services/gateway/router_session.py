@@ -249,10 +249,12 @@ class RouterSession:
 
 def split(columns: TokenColumns) -> Iterable[tuple[int, "array[int]"]]:
     """Each stream's tokens, once per stream even where a frame holds several steps."""
+    streams, token_ids = columns.streams, columns.token_ids
+    if len(set(streams)) == len(token_ids) == len(streams):
+        return zip(streams, [token_ids[i : i + 1] for i in range(len(token_ids))], strict=True)
     joined: dict[int, array[int]] = {}
     start = 0
-    token_ids = columns.token_ids
-    for number, count in zip(columns.streams, columns.counts, strict=True):
+    for number, count in zip(streams, columns.counts, strict=True):
         ids = token_ids[start : start + count]
         start += count
         if number in joined:

@@ -72,6 +72,10 @@ class TokenColumns:
             self.logprobs = LogprobColumns()
         return self.logprobs
 
+    def is_one_each(self) -> bool:
+        """Whether every entry is one token without logprobs."""
+        return self.logprobs is None and self.counts.count(1) == len(self.counts)
+
     def is_well_formed(self) -> bool:
         """Whether the columns' lengths agree, and logprobs are those of the tokens."""
         agree = len(self.streams) == len(self.counts) and sum(self.counts) == len(self.token_ids)

@@ -1,6 +1,7 @@
 """Progress: what workers report of their jobs. The token path is here, so it is written for speed."""
 
 from array import array
+from collections.abc import Iterable
 
 from services.common.domain import (
     FinishReason,
@@ -39,7 +40,8 @@ class Progress:
         for adopted in step.adopted:
             self._adopted(worker, adopted, now_ms)
         if step.tokens.streams:
-            self._tokens(worker, step.tokens, now_ms)
+            take = self._one_token_each if step.tokens.is_one_each() else self._tokens
+            take(worker, step.tokens, now_ms)
         for finished in step.finished:
             self._finished(worker, finished, now_ms)
         for failed in step.failed:
@@ -48,6 +50,38 @@ class Progress:
             self._released(worker, released)
         if step.kv_changes:
             self._state.policies.kv_changed(worker, step.kv_changes)
+
+    def _one_token_each(self, worker: Worker, columns: TokenColumns, now_ms: float) -> None:
+        """The usual step, at half the cost of any."""
+        jobs, by_gateway = worker.jobs, dict[int, TokenColumns]()
+        too_long: dict[Flight, None] = {}
+        gateway = -1
+        for stream, token_id in zip(columns.streams, columns.token_ids, strict=True):
+            flight = jobs.get(stream)
+            if flight is None:
+                continue
+            delivered = flight.delivered
+            if len(delivered) >= flight.request.sampling.max_tokens:
+                too_long[flight] = None
+                continue
+            delivered.append(token_id)
+            if flight.decode_since_ms is None:
+                self._decoding(flight, now_ms)
+            if flight.gateway != gateway:
+                gateway = flight.gateway
+                out = by_gateway.setdefault(gateway, TokenColumns())
+                numbers, ids = out.streams, out.token_ids
+            numbers.append(flight.stream)
+            ids.append(token_id)
+        for out in by_gateway.values():
+            out.counts = tokens([1]) * len(out.streams)
+        self._send(by_gateway, too_long, now_ms)
+
+    def _send(self, by_gateway: dict[int, TokenColumns], too_long: Iterable[Flight], now_ms: float) -> None:
+        for gateway, out in by_gateway.items():
+            self._state.do(SendTokens(gateway, out))
+        for flight in too_long:
+            self._ending.finish(flight, FinishReason.LENGTH, now_ms)
 
     def _tokens(self, worker: Worker, columns: TokenColumns, now_ms: float) -> None:
         jobs, ids = worker.jobs, columns.token_ids
@@ -75,10 +109,7 @@ class Progress:
                     if stream in described:
                         described[stream] = _pass_on(out, flight, described[stream], len(piece))
             begin = end
-        for gateway, out in by_gateway.items():
-            self._state.do(SendTokens(gateway, out))
-        for flight in too_long:
-            self._ending.finish(flight, FinishReason.LENGTH, now_ms)
+        self._send(by_gateway, too_long, now_ms)
 
     def _decoding(self, flight: Flight, now_ms: float) -> None:
         self._first_token(flight, now_ms)
