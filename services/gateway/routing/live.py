@@ -15,7 +15,7 @@ from services.gateway.routing.routes import Routes
 from services.gateway.tenants.source import FileSource, Source
 
 INTERVAL_S = 1.0
-"""How often the file is looked at; a change holds after about this time."""
+"""How often the file is looked at; a change holds after at most twice this time."""
 
 _log = logging.getLogger(__name__)
 

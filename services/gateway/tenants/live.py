@@ -10,7 +10,7 @@ from services.gateway.tenants.source import Source
 from services.gateway.tenants.tenants import Tenants
 
 INTERVAL_S = 1.0
-"""How often a source is looked at; a change holds after about this time."""
+"""How often a source is looked at; a change holds after at most twice this time."""
 
 _log = logging.getLogger("pdmesh.tenants")
 

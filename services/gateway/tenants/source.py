@@ -24,7 +24,11 @@ class Source(Protocol):
 
 
 class FileSource:
-    """A file, read again when its time, size or inode changes: Kubernetes swaps links, editors swap files."""
+    """A file, read again when its time, size or inode changes: Kubernetes swaps links, editors swap files.
+
+    Others write into it, and a half, or nothing yet, may well mean something. So a change is taken once it
+    has been the same at two looks; only the first read of all takes what is there.
+    """
 
     def __init__(
         self, path: str, what: str = "tenants file", bytes_max: int = DEFAULTS.tenants_size_bytes_max
@@ -33,14 +37,17 @@ class FileSource:
         self.name = path
         self._what = what
         self._bytes_max = bytes_max
+        self._is_first = True
         self._seen: tuple[int, int, int] | None = None
+        self._noticed: tuple[int, int, int] | None = None
+        """What the file was at the last look, taken or not."""
 
     async def read(self) -> bytes | None:
         """See `Source`."""
         try:
             return await asyncio.to_thread(self._read_if_new)
         except OSError as error:
-            self._seen = None
+            self._seen = self._noticed = None
             raise BadSetting(f"{self._what} {self.name}: {error.strerror}") from None
 
     def _read_if_new(self) -> bytes | None:
@@ -49,7 +56,10 @@ class FileSource:
             signature = (status.st_mtime_ns, status.st_size, status.st_ino)
             if signature == self._seen:
                 return None
-            self._seen = signature
+            before, self._noticed = self._noticed, signature
+            if signature != before and not self._is_first:
+                return None
+            self._is_first, self._seen = False, signature
             return file.read(self._bytes_max + 1)
 
 

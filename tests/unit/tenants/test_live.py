@@ -51,6 +51,27 @@ async def test_a_changed_file_holds_without_a_restart(tmp_path: Path):
         await until(lambda: names(tenants) == {"b", "c"})
 
 
+async def test_a_file_is_not_taken_while_somebody_writes_it(tmp_path: Path):
+    path = tmp_path / "tenants.toml"
+    path.write_text("[tenants.a]\n")
+    source = FileSource(str(path))
+    assert await source.read() == b"[tenants.a]\n"
+    with path.open("w") as file:
+        assert await source.read() is None
+        file.write("[tenants.b]\n")
+        file.flush()
+        assert await source.read() is None
+        file.write("[tenants.c]\n")
+    assert await source.read() is None
+    assert await source.read() == b"[tenants.b]\n[tenants.c]\n"
+    assert await source.read() is None
+    path.unlink()
+    with pytest.raises(BadSetting):
+        await source.read()
+    path.write_text("[tenants.d]\n")
+    assert [await source.read(), await source.read()] == [None, b"[tenants.d]\n"]
+
+
 async def test_a_file_that_is_swapped_for_one_of_the_same_time_and_size_is_noticed(tmp_path: Path):
     path, new = tmp_path / "tenants.toml", tmp_path / "new"
     path.write_text("[tenants.a]\n")
