@@ -32,7 +32,7 @@ class Metadata(msgspec.Struct):
 
 
 class Thinking(msgspec.Struct):
-    """`thinking`; a budget is not kept."""
+    """`thinking`; a budget is refused, as nobody would keep it."""
 
     type: str
     budget_tokens: int | None = None
@@ -109,6 +109,12 @@ def parse_messages(body: bytes, limits: Limits) -> Generation:
     """The call of a body; raises `InvalidField`."""
     fields = decode_json(body, _messages, depth_max=limits.json_depth_max)
     refuse_unsupported(fields, _UNSUPPORTED)
+    if fields.thinking is not None and fields.thinking.budget_tokens is not None:
+        name = "thinking.budget_tokens"
+        raise InvalidField(
+            f"{name}: no budget is kept here; leave it out, and say how much in output_config.effort",
+            field=name,
+        )
     if fields.service_tier not in TIERS:
         raise InvalidField("service_tier: must be auto or standard_only", field="service_tier")
     with renamed(_NAMES):

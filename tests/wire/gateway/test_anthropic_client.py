@@ -155,6 +155,7 @@ async def test_tokens_are_counted(edge: Edge, client: anthropic.AsyncAnthropic) 
         ({"metadata": {"user_id": "x" * 300}}, "metadata.user_id"),
         ({"temperature": -1}, "temperature"),
         ({"thinking": {"type": "sometimes"}}, "thinking.type"),
+        ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, "thinking.budget_tokens"),
         ({"output_config": {"format": {"type": "json_schema"}}}, "output_config.format.schema"),
         ({"output_config": {"effort": "some"}}, "output_config.effort"),
         ({"tools": [{"name": "f"}]}, "tools[0].input_schema"),
