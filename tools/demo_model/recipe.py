@@ -37,5 +37,5 @@ STAGES: tuple[Stage, ...] = (
     Stage(steps=460, row_tokens=(512, 256)),
     Stage(steps=400, row_tokens=(512, 1024, 256), rate_end=0.7, small_share=0.2),
     Stage(steps=100, row_tokens=LONG, rate_start=0.7, rate_end=0.547, small_share=0.2),
-    Stage(steps=350, row_tokens=LONG, rate_start=0.547, rate_end=0.01, small_share=0.15, repeat_share=0.35),
+    Stage(steps=430, row_tokens=LONG, rate_start=0.547, rate_end=0.01, small_share=0.15, repeat_share=0.35),
 )

@@ -70,17 +70,7 @@ LINKS: tuple[str, ...] = (
     "for",
 )
 
-TIMES: tuple[str, ...] = (
-    "today",
-    "tomorrow",
-    "at night",
-    "in the morning",
-    "on Monday",
-    "on Friday",
-    "in winter",
-    "in summer",
-    "at noon",
-)
+OPENINGS: tuple[str, ...] = ("The", "A", "One", "My", "Our", "His", "Her", "Some")
 
 ALL: tuple[str, ...] = tuple(dict.fromkeys(NOUNS + ADJECTIVES + VERBS + PLACES + NAMES))
 

@@ -211,7 +211,7 @@ SMALL_TALK: dict[tuple[str, ...], str] = {
         "How many parameters do you have?",
         "How large are you?",
         "What size are you?",
-    ): "I have about two million parameters.",
+    ): "I have almost three million parameters.",
     (
         "Tell me a joke.",
         "Tell me a joke",
