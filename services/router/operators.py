@@ -184,6 +184,7 @@ def worker_state(worker: Worker, now_ms: float) -> str:
 
 
 def _worker_status(worker: Worker, now_ms: float) -> operator_pb2.WorkerStatus:
+    gives = worker.registration.embedding_model
     return operator_pb2.WorkerStatus(
         worker_id=worker.worker_id,
         model=worker.registration.fingerprint.model,
@@ -195,6 +196,7 @@ def _worker_status(worker: Worker, now_ms: float) -> operator_pb2.WorkerStatus:
         queued_prefill_tokens=worker.prefill_tokens_taken,
         step_ms=worker.load.step_ms,
         address=worker.registration.address,
+        embedding_dimensions=0 if gives is None else gives.dimensions,
     )
 
 

@@ -60,7 +60,7 @@ class RouterQueue(_message.Message):
     def __init__(self, model: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., requests: _Optional[int] = ..., tokens: _Optional[int] = ..., oldest_wait_ms: _Optional[float] = ..., wait_ms_max: _Optional[int] = ...) -> None: ...
 
 class WorkerStatus(_message.Message):
-    __slots__ = ("worker_id", "model", "role", "state", "running_requests", "kv_blocks_total", "kv_blocks_reserved", "queued_prefill_tokens", "step_ms", "address")
+    __slots__ = ("worker_id", "model", "role", "state", "running_requests", "kv_blocks_total", "kv_blocks_reserved", "queued_prefill_tokens", "step_ms", "address", "embedding_dimensions")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
@@ -71,6 +71,7 @@ class WorkerStatus(_message.Message):
     QUEUED_PREFILL_TOKENS_FIELD_NUMBER: _ClassVar[int]
     STEP_MS_FIELD_NUMBER: _ClassVar[int]
     ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_DIMENSIONS_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     model: str
     role: _types_pb2.Role
@@ -81,7 +82,8 @@ class WorkerStatus(_message.Message):
     queued_prefill_tokens: int
     step_ms: float
     address: str
-    def __init__(self, worker_id: _Optional[str] = ..., model: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., state: _Optional[str] = ..., running_requests: _Optional[int] = ..., kv_blocks_total: _Optional[int] = ..., kv_blocks_reserved: _Optional[int] = ..., queued_prefill_tokens: _Optional[int] = ..., step_ms: _Optional[float] = ..., address: _Optional[str] = ...) -> None: ...
+    embedding_dimensions: int
+    def __init__(self, worker_id: _Optional[str] = ..., model: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., state: _Optional[str] = ..., running_requests: _Optional[int] = ..., kv_blocks_total: _Optional[int] = ..., kv_blocks_reserved: _Optional[int] = ..., queued_prefill_tokens: _Optional[int] = ..., step_ms: _Optional[float] = ..., address: _Optional[str] = ..., embedding_dimensions: _Optional[int] = ...) -> None: ...
 
 class TierStatus(_message.Message):
     __slots__ = ("model", "role", "queued_requests", "queued_tokens", "desired_workers", "desired_spares", "serving_workers")

@@ -28,8 +28,10 @@ def serves(worker: Worker, role: Role) -> bool:
 def _of_model(model: str, fleet: wire.DescribeFleetResponse) -> str:
     workers = [w for w in fleet.workers if w.model == model]
     tiers = {Role(tier.role): tier for tier in fleet.tiers if tier.model == model}
-    if not any(serves(w, Role.DECODE) for w in workers):
-        return f"no decode worker serves, so nothing does: {_remedy(Role.DECODE, workers)}"
+    # Who gives vectors only prefills.
+    needed = Role.PREFILL if any(w.embedding_dimensions for w in workers) else Role.DECODE
+    if not any(serves(w, needed) for w in workers):
+        return f"no {needed.name.lower()} worker serves, so nothing does: {_remedy(needed, workers)}"
     slowest = max(tiers.values(), key=lambda tier: tier.queued_requests, default=None)
     if slowest is None or slowest.queued_requests == 0:
         return "nothing waits"

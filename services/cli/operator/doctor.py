@@ -54,6 +54,8 @@ def of_fleet(fleet: wire.DescribeFleetResponse) -> Iterator[Finding]:
 
 
 def _of_model(model: str, workers: list[wire.WorkerStatus]) -> Finding:
+    if any(w.embedding_dimensions for w in workers):
+        return _of_pooling(model, workers)
     prefill, decode = (sum(serves(w, role) for w in workers) for role in (Role.PREFILL, Role.DECODE))
     text = f"{model}: {prefill} prefill and {decode} decode workers serve, of {len(workers)} attached"
     if not decode:
@@ -61,6 +63,13 @@ def _of_model(model: str, workers: list[wire.WorkerStatus]) -> Finding:
             text, "without a decode worker every request is refused; `pdmesh fleet` tells what helps"
         )
     return well(text) if prefill else note(text, "every prompt takes the local path")
+
+
+def _of_pooling(model: str, workers: list[wire.WorkerStatus]) -> Finding:
+    serving = sum(serves(w, Role.PREFILL) for w in workers)
+    size = workers[0].embedding_dimensions
+    text = f"{model}: {serving} workers give vectors of {size} numbers, of {len(workers)} attached"
+    return well(text) if serving else wrong(text, "`pdmesh fleet` tells what helps")
 
 
 def of_handoffs(fleet: wire.DescribeFleetResponse) -> Iterator[Finding]:

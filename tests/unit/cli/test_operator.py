@@ -28,6 +28,7 @@ def fleet(
     prefill: int = 0,
     decode: int = 0,
     running: int = 1,
+    dimensions: int = 0,
     **fields: int,
 ) -> wire.DescribeFleetResponse:
     """Workers of one model by name, role and state; requests queued for each tier."""
@@ -35,7 +36,12 @@ def fleet(
     return wire.DescribeFleetResponse(
         workers=[
             wire.WorkerStatus(
-                worker_id=name, model="m", role=wire_enum(role), state=state, running_requests=running
+                worker_id=name,
+                model="m",
+                role=wire_enum(role),
+                state=state,
+                running_requests=running,
+                embedding_dimensions=dimensions,
             )
             for name, role, state in workers
         ],
@@ -52,6 +58,8 @@ def fleet(
     [
         (fleet(), "no worker is attached: start one with `pdmesh serve decode`"),
         (fleet(*BOTH_TIERS), "m: nothing waits"),
+        (fleet(BOTH_TIERS[0], dimensions=8), "m: nothing waits"),
+        (fleet(("p", Role.PREFILL, "standby"), dimensions=8), "no prefill worker serves, so nothing does"),
         (
             fleet(*BOTH_TIERS, decode=3),
             "m: decode is the bottleneck, 3 requests (27 tokens) wait for it: start another decode worker",
@@ -178,3 +186,11 @@ def test_the_router_is_found_by_flag_then_file_then_default(tmp_path: Path) -> N
         file.write_text(wrong)
         with pytest.raises(BadSetting, match="names no router"):
             OperatorSettings(ready_file=str(file)).address()
+
+
+def test_a_pooling_model_lacks_no_decode_worker() -> None:
+    (found,) = of_fleet(fleet(BOTH_TIERS[0], dimensions=8))
+    assert found.verdict is Verdict.WELL
+    assert "1 workers give vectors of 8 numbers" in str(found)
+    (idle,) = of_fleet(fleet(("p", Role.PREFILL, "standby"), dimensions=8))
+    assert idle.verdict is Verdict.WRONG

@@ -115,3 +115,14 @@ def test_without_workers_it_waits_for_one_and_not_for_ever(world):
     assert lucky.outcomes[0].vector
     again.die()
     assert isinstance(outcome_of(world, submit(world, gateway)).error, NoWorkers)
+
+
+def test_nobody_wants_decode_workers_for_it(world):
+    world.add_worker(Role.PREFILL, embedding_model=MODEL)
+    world.add_worker(Role.BOTH, model="text")
+    world.run(2_000.0)
+    assert set(world.core.scaling.tiers) == {
+        ("m", Role.PREFILL),
+        ("text", Role.PREFILL),
+        ("text", Role.DECODE),
+    }

@@ -144,7 +144,7 @@ class Scaling:
 
     def _settle_pool(self, pool: Pool, now_ms: float) -> None:
         rebalancer = self._rebalancers.setdefault(pool.model, Rebalancer(self.config.starve_ms))
-        for tier in TIERS:
+        for tier in tiers_of(pool):
             watched = self._watched(pool, tier)
             decision = self._judge(watched, pool, tier, now_ms)
             rebalancer.watch(tier, watched.signal, decision, watched.scaler.rules, now_ms)
@@ -160,7 +160,7 @@ class Scaling:
         Between two that decide nothing changes.
         """
         self._rebalancers.pop(pool.model, None)
-        for tier in TIERS:
+        for tier in tiers_of(pool):
             watched = self._watched(pool, tier)
             told = self.peers.desired((pool.model, tier))
             if told is None and watched.decision is not None:
@@ -215,3 +215,8 @@ class Scaling:
         moments = (here_ms, here_ms + scaler.cold_start_ms)
         floors = scaler.rules.floors
         return max((f.replicas for f in floors for at_ms in moments if f.when.matches(at_ms)), default=0)
+
+
+def tiers_of(pool: Pool) -> tuple[Role, ...]:
+    """The tiers that a pool has: where the model gives vectors, nobody decodes."""
+    return TIERS if pool.embedding_model is None else (Role.PREFILL,)
