@@ -64,6 +64,7 @@ e2e: setup ## tests of whole meshes with real vLLM
 	$(BIN)/pytest tests/e2e
 
 bench: setup-light ## CPU cost and added time of gateway and router, into tests/bench/results
+	$(BIN)/pip install --quiet -e '.[bench]'
 	$(BIN)/python -m tests.bench
 
 bench-peers: setup-light ## the same load through other gateways and routers, each installed under build/peers

@@ -14,22 +14,26 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.measure import Case, idle, reference_server, sim_mesh, spending
+from tests.bench.plot import draw
 from tests.bench.report import table
 from tests.mesh import model
 
 RESULTS = Path(__file__).parent / "results"
-PACED = (
-    Case(streams=64, step_ms=20.0, prompt_tokens=500, output_tokens=200, rounds=3),
-    Case(streams=256, step_ms=50.0, prompt_tokens=500, output_tokens=200, rounds=2),
+CASES = (
+    Case(streams=64, step_ms=12.8, prompt_tokens=500, output_tokens=200, rounds=5),
+    Case(streams=256, step_ms=51.2, prompt_tokens=500, output_tokens=200, rounds=2),
+    Case(streams=256, step_ms=51.2, prompt_tokens=500, output_tokens=200, rounds=2, decode_workers=4),
+    Case(streams=800, step_ms=160.0, prompt_tokens=500, output_tokens=200, rounds=1),
+    Case(streams=256, step_ms=1.0, prompt_tokens=500, output_tokens=200, rounds=3, is_paced=False),
 )
+"""All but the last at 5 000 tokens a second."""
 QUICK = (Case(streams=16, step_ms=20.0, prompt_tokens=100, output_tokens=20, rounds=1),)
 
 
 def measure(case: Case, scratch: Path) -> dict[str, Any]:
     """One case: mesh, bare requests against the same mesh, reference."""
     model_dir = model.build(scratch / "words")
-    run_dir = scratch / f"mesh-{case.streams}"
-    run_dir.mkdir()
+    run_dir = Path(tempfile.mkdtemp(dir=scratch))
     bare = Case(16, 0.0, case.prompt_tokens, 1, rounds=50)
     with sim_mesh(model_dir, run_dir, case) as mesh:
         at_rest = idle(mesh.pids)
@@ -64,13 +68,14 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a small case, results to standard output only")
     is_quick = parser.parse_args().quick
     with tempfile.TemporaryDirectory() as scratch:
-        rows = [measure(case, Path(scratch)) for case in (QUICK if is_quick else PACED)]
+        rows = [measure(case, Path(scratch)) for case in (QUICK if is_quick else CASES)]
     page = table(machine(), rows)
     print(page)
     if not is_quick:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "mesh.json").write_text(json.dumps({"machine": machine(), "rows": rows}, indent=2) + "\n")
         (RESULTS / "mesh.md").write_text(page)
+        draw(rows, RESULTS / "mesh.png")
     return 1 if any(row["mesh"]["failed"] for row in rows) else 0
 
 

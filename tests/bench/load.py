@@ -9,7 +9,7 @@ import json
 import random
 import sys
 from dataclasses import asdict, dataclass
-from time import perf_counter
+from time import perf_counter, process_time
 
 import uvloop
 
@@ -45,6 +45,8 @@ class Outcome:
     ttft_ms_p99: float
     gap_ms_p50: float
     gap_ms_p99: float
+    load_cpu_s: float
+    """What this process spent itself."""
 
 
 async def run(plan: Plan) -> Outcome:
@@ -85,6 +87,7 @@ def outcome(answers: list[Answer], wall_s: float) -> Outcome:
         ttft_ms_p99=quantile(ttfts, 0.99),
         gap_ms_p50=quantile(gaps, 0.5),
         gap_ms_p99=quantile(gaps, 0.99),
+        load_cpu_s=process_time(),
     )
 
 

@@ -26,6 +26,10 @@ class Case:
     prompt_tokens: int
     output_tokens: int
     rounds: int
+    decode_workers: int = 1
+    """With one, all streams step together; with more, each worker's step by themselves."""
+    is_paced: bool = True
+    """Whether the engines keep a pace that leaves the cores room; else they are as fast as they can."""
 
     @property
     def answer_s(self) -> float:
@@ -86,6 +90,7 @@ def sim_mesh(model_dir: Path, directory: Path, case: Case) -> Iterator[Mesh]:
     both = [*free, "max-num-seqs=512", "kv-blocks=65536"]
     flags = [*(("--engine-arg", pair) for pair in both)]
     flags += [("--prefill-engine-arg", "step-ms=1"), ("--decode-engine-arg", f"step-ms={case.step_ms}")]
+    flags += [("--decode", str(case.decode_workers))]
     command = ["--engine", "sim", "--log-level", "warning", *(part for flag in flags for part in flag)]
     with Mesh(model_dir, directory, *command) as mesh:
         yield mesh
