@@ -2,6 +2,7 @@
 
 import json
 import time
+from array import array
 from types import SimpleNamespace
 from typing import Any
 
@@ -85,6 +86,26 @@ def test_tokens_of_all_streams_are_packed_and_ends_follow(translator: Translator
     assert list(got.tokens.token_ids) == [7, 8, 9]
     assert got.finished == [JobFinished(2, FinishReason.STOP)]
     assert set(translator.live) == {"1"}
+
+
+def tensor(*numbers: float) -> Any:
+    """As much of a tensor as is looked at."""
+    made = SimpleNamespace(numpy=lambda: array("f", numbers))
+    made.float = made.contiguous = lambda: made
+    return made
+
+
+def test_a_vector_is_its_job_s_end_unless_its_numbers_are_none(translator: Translator) -> None:
+    admit(translator, 1, JobKind.EMBED)
+    admit(translator, 2, JobKind.EMBED)
+    outputs = (
+        output("1", finish="stop", pooling_output=tensor(0.5, -0.25)),
+        output("2", finish="stop", pooling_output=tensor(0.5, float("nan"))),
+    )
+    got = translator.translate(step(*outputs))
+    assert got.finished == [JobFinished(1, FinishReason.STOP, vector=array("f", [0.5, -0.25]))]
+    assert [(failed.stream, failed.kind) for failed in got.failed] == [(2, FailureKind.ENGINE)]
+    assert not translator.live
 
 
 def test_a_prefill_becomes_an_offer_with_its_first_token(translator: Translator) -> None:
