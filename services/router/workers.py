@@ -42,7 +42,7 @@ class WorkerServicer(fleet_pb2_grpc.FleetServiceServicer):
             peer.refusal = error
         finally:
             del self._shell.workers[session]
-            self._shell.feed(WorkerDetached(session))
+            self._shell.feed(WorkerDetached(session, has_died=peer.link.is_broken))
         if peer.refusal is not None:
             log.warning("worker session %d refused: %s", session, peer.refusal)
             await abort_with(context, peer.refusal)

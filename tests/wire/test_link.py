@@ -1,6 +1,7 @@
 """Links on loopback, over gRPC and over lanes: order, merging, acknowledgement, silence, violations."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -37,19 +38,19 @@ class Ends:
 
     def __init__(self, stack: AsyncExitStack, has_lanes: bool) -> None:
         self.server: RpcServer
-        self._stack, self._has_lanes = stack, has_lanes
+        self._stack, self.has_lanes = stack, has_lanes
 
     async def call(self, handler: Handler):
         """A call to a new server whose method the handler is."""
         self.server = RpcServer(["pdmesh.router.v1.RouterService"])
         servicer = Servicer(handler)
         router_pb2_grpc.add_RouterServiceServicer_to_server(servicer, self.server.server)
-        if self._has_lanes:
+        if self.has_lanes:
             self.server.offer_lanes({CONNECT: servicer.Connect}, 0)
         port = await self.server.start("127.0.0.1", 0)
         self._stack.push_async_callback(self.server.stop, 0)
         call = await self._stack.enter_async_context(open_stream(f"127.0.0.1:{port}", CONNECT))
-        assert isinstance(call, Stream) is self._has_lanes
+        assert isinstance(call, Stream) is self.has_lanes
         return call
 
 
@@ -128,6 +129,48 @@ async def test_a_silent_peer_is_lost(ends: Ends):
     call = await ends.call(handler)
     with pytest.raises(LinkLost, match="silent"):
         await Link(call, SubmissionDraft(), limits=limits).run(lambda _frame: None)
+
+
+async def test_a_peer_is_not_silent_while_we_stand_still_ourselves(ends: Ends):
+    limits = replace(DEFAULTS, heartbeat_interval_ms=20, heartbeat_timeout_ms=200)
+
+    async def handler(context):
+        await Link(context, AnswerDraft(), limits=limits).run(lambda _frame: None)
+
+    call = await ends.call(handler)
+    running = asyncio.ensure_future(Link(call, SubmissionDraft(), limits=limits).run(lambda _frame: None))
+    for _ in range(3):
+        await asyncio.sleep(0.05)
+        time.sleep(0.5)  # noqa: ASYNC251 - that is what stands still
+    await asyncio.sleep(0.05)
+    assert not running.done()
+    running.cancel()
+    await asyncio.wait([running])
+
+
+@pytest.mark.parametrize("is_dead", [True, False])
+async def test_who_dies_leaves_without_a_word_and_who_finds_us_silent_does_not(ends: Ends, is_dead: bool):
+    ended: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    async def handler(context):
+        link = Link(context, AnswerDraft(), limits=PATIENT)
+        try:
+            await link.run(lambda _frame: None)
+        except LinkLost:
+            pass  # what it is called does not matter here
+        finally:
+            ended.set_result(link.is_broken)
+
+    call = await ends.call(handler)
+    limits = replace(DEFAULTS, heartbeat_interval_ms=20, heartbeat_timeout_ms=1 if not is_dead else 60_000)
+    running = asyncio.ensure_future(Link(call, SubmissionDraft(), limits=limits).run(lambda _frame: None))
+    if is_dead:
+        await asyncio.sleep(0.05)
+        running.cancel()
+    await asyncio.wait([running])
+    call.cancel()
+    async with asyncio.timeout(5):
+        assert await ended is (is_dead or not ends.has_lanes)  # gRPC shows no difference
 
 
 @pytest.mark.parametrize("numbers", [(2,), (1, 1), (1, 3)])

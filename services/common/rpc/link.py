@@ -5,6 +5,7 @@ room, so a busy link sends fewer and larger frames instead of a queue of small o
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -39,6 +40,10 @@ class LinkLost(Exception):  # a normal end of a link, not an error of the mesh
     """The peer is gone, silent, or does not read."""
 
 
+class PeerSilent(LinkLost):
+    """Nothing has come for too long: it may have died, or stand still, or be cut off."""
+
+
 class Link(Generic[In, Out]):
     """Runs one stream's two directions until either ends.
 
@@ -56,8 +61,12 @@ class Link(Generic[In, Out]):
         self._room = asyncio.Event()
         self._sent = self._acknowledged_by_peer = 0
         self._received = self._acknowledged_to_peer = 0
-        self._heard_ms = self._spoke_ms = self._clock.now_ms()
+        self._spoke_ms = self._clock.now_ms()
+        self._silent_ms = 0.0
+        """How long nothing has come while we were there to take it."""
         self._closing = False
+        self.is_broken = True
+        """Whether the peer, once it is lost, has gone without a word, as the dead do."""
 
     def wake(self) -> None:
         """Say that the draft has something to send."""
@@ -87,7 +96,17 @@ class Link(Generic[In, Out]):
             if task is not None and task.cancelling():
                 # The group hides a cancellation that came while a direction was failing.
                 raise asyncio.CancelledError from None
-            raise _cause(group) from None
+            cause = _cause(group)
+            if isinstance(cause, PeerSilent):
+                await self._say_goodbye()
+            raise cause from None
+
+    async def _say_goodbye(self) -> None:
+        """A peer that only stood still is to learn that we have not died."""
+        if hasattr(self._call, "done_writing"):
+            with contextlib.suppress(TimeoutError, *_EXPECTED):
+                async with asyncio.timeout(FAREWELL_S):
+                    await self._call.done_writing()
 
     async def _say_farewell(self, reader: "asyncio.Task[None]") -> None:
         """Let a server read on to our last frame; a call that is cancelled at once may lose it."""
@@ -103,6 +122,7 @@ class Link(Generic[In, Out]):
         except grpc.aio.AioRpcError:
             if not self._closing:  # else we have ended it, and how the other end takes it does not matter
                 raise
+        self.is_broken = not getattr(self._call, "tells_end", False)  # gRPC's looks like a broken one
         if not self._closing:
             raise LinkLost("the peer ended the stream")
 
@@ -112,7 +132,7 @@ class Link(Generic[In, Out]):
         if frame.acknowledged > self._sent:
             raise ProtocolViolation(f"frame {frame.acknowledged} acknowledged, {self._sent} sent")
         self._received = frame.sequence
-        self._heard_ms = self._clock.now_ms()
+        self._silent_ms = 0.0
         if frame.acknowledged > self._acknowledged_by_peer:
             self._acknowledged_by_peer = frame.acknowledged
             self._room.set()
@@ -143,12 +163,16 @@ class Link(Generic[In, Out]):
         await write(self._draft.take(self._sent, self._received))
 
     async def _watch(self) -> None:
-        interval_ms = self._limits.heartbeat_interval_ms
+        interval_ms, before_ms = self._limits.heartbeat_interval_ms, self._clock.now_ms()
         while True:
             await asyncio.sleep(interval_ms / 1000.0)
             now_ms = self._clock.now_ms()
-            if now_ms - self._heard_ms > self._limits.heartbeat_timeout_ms:
-                raise LinkLost(f"the peer has been silent for {now_ms - self._heard_ms:.0f} ms")
+            # While we stood still ourselves its frames may have come, and wait to be read.
+            self._silent_ms += min(now_ms - before_ms, 2.0 * interval_ms)
+            before_ms = now_ms
+            if self._silent_ms > self._limits.heartbeat_timeout_ms:
+                self.is_broken = False
+                raise PeerSilent(f"the peer has been silent for {self._silent_ms:.0f} ms")
             if self._draft.size_bytes() > self._limits.outbox_size_bytes_max:
                 raise LinkLost("the peer does not read")
             if now_ms - self._spoke_ms >= interval_ms * 0.9:

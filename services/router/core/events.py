@@ -19,6 +19,8 @@ class WorkerDetached:
     """A worker's stream has ended; it frees everything by itself."""
 
     session: int
+    has_died: bool = True
+    """Its connection broke; False for one that took its leave, or of which nothing more was heard."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,14 @@ class Recovery:
                 self._blame(worker, now_ms)
             self._place_again(flight, worker, failed.message, now_ms)
 
-    def worker_gone(self, worker: Worker, why: str, now_ms: float) -> None:
-        """A worker's session has ended: its jobs go elsewhere, its offers are lost."""
-        prompts = [f.request.prompt for f in worker.jobs.values()]
-        self._state.quarantine.worker_died(worker.session, prompts)
+    def worker_gone(self, worker: Worker, why: str, now_ms: float, *, has_died: bool) -> None:
+        """A worker's session has ended: its jobs go elsewhere, its offers are lost.
+
+        No prompt is suspected of what happens to a worker that lives: it may have stood still with its host.
+        """
+        if has_died:
+            prompts = [f.request.prompt for f in worker.jobs.values()]
+            self._state.quarantine.worker_died(worker.session, prompts)
         self._state.pairs.forget(worker.session)
         for handoff in self._state.ledger.lose(worker.session):
             handoff.state = HandoffState.DROPPED

@@ -11,6 +11,7 @@ from services.common.errors import QuarantinedPrompt, RetriesExhausted
 from services.router.core.actions import RecordPrompt
 from services.router.core.breaker import COOLDOWN_MS_MAX, COOLDOWN_MS_MIN, FAULTS_TO_OPEN, Breaker
 from services.router.core.budget import RetryBudget
+from services.router.core.events import WorkerDetached
 from services.router.core.quarantine import COMMON_SUSPECTS_MAX, Quarantine
 from services.router.poison import PoisonLog
 from tests.sim.invariants import check
@@ -112,6 +113,23 @@ def test_a_prompt_that_kills_two_workers_is_refused_and_recorded(world):
     again = world.submit(caller.session, 10, 5)
     world.run(world.now_ms + 1_000.0)
     assert again.outcomes[0].reason is FinishReason.LENGTH
+    check(world)
+
+
+def test_no_prompt_is_suspected_where_workers_are_only_lost_to_sight(world):
+    """A host that stands still takes a worker's session with it, and the next one's, with the same prompt."""
+    for i in range(3):
+        world.add_worker(Role.DECODE, f"d{i}")
+    caller = world.submit(world.add_gateway(), 10, 60)
+    for _ in range(2):
+        world.run(world.now_ms + 100.0)
+        lost = next(w for w in world.workers.values() if w.jobs)
+        del world.workers[lost.session]
+        lost.alive = False
+        world.feed(WorkerDetached(lost.session, has_died=False))
+    world.run(world.now_ms + 5_000.0)
+    assert caller.outcomes[0].reason is FinishReason.LENGTH
+    assert caller.outcomes[0].receipt.retries == 2
     check(world)
 
 

@@ -58,6 +58,9 @@ class Stream(asyncio.Protocol):
     Once the connection is gone, writing raises AioRpcError, and so does reading when all is read that came.
     """
 
+    tells_end = True
+    """An end that is read has been sent: a connection that breaks raises."""
+
     def __init__(self, size_bytes_max: int) -> None:
         self.transport: asyncio.Transport | None = None
         self._frames = Frames(size_bytes_max)
