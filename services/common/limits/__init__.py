@@ -1,6 +1,6 @@
 """Every bound of the mesh in one table: name, number, unit, and what happens when it is reached."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +114,3 @@ class Limits:
 
 
 DEFAULTS = Limits()
-
-
-def names() -> list[str]:
-    """Names of all bounds, in the table's order."""
-    return [f.name for f in fields(Limits)]
