@@ -76,7 +76,7 @@ SERVED = """\
 {heading}
 
 The same {per_cell} held-out prompts for each task and length over REST, greedy, in float32: vLLM alone
-(`vllm serve`) and the mesh, where prefill and decode are two workers.
+(its own OpenAI server) and the mesh, where prefill and decode are two workers.
 
 | task | prompt tokens | vLLM alone | mesh |
 |---|---|---|---|

@@ -9,7 +9,7 @@ import argparse
 import json
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -60,13 +60,15 @@ def _percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.1f} %"
 
 
-def selected(
-    suite: Iterable[tuple[int, Prompt]], tasks: str, tokens_min: int, tokens_max: int
-) -> list[tuple[int, Prompt]]:
-    """The cells of the named tasks (all when empty) between two lengths; short tasks have none."""
+def selection(tasks: str, tokens_min: int, tokens_max: int) -> Callable[[str, int], bool]:
+    """Whether a cell is of the named tasks (all when empty) and between two lengths; short tasks have none."""
     names = set(tasks.split(",")) if tasks else None
-    in_range = [(n, p) for n, p in suite if not n or tokens_min <= n <= tokens_max]
-    return [(n, p) for n, p in in_range if names is None or p.task in names]
+
+    def wanted(task: str, length_tokens: int) -> bool:
+        in_range = not length_tokens or tokens_min <= length_tokens <= tokens_max
+        return in_range and (names is None or task in names)
+
+    return wanted
 
 
 def _judge(options: argparse.Namespace) -> Judge:
@@ -95,8 +97,8 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=1)
     parser.add_argument("--json", type=Path, help="also write the scores here")
     options = parser.parse_args()
-    suite = prompts.suite(token_counter(options.model), options.per_cell)
-    cells = selected(suite, options.tasks, options.tokens_min, options.tokens_max)
+    wanted = selection(options.tasks, options.tokens_min, options.tokens_max)
+    cells = prompts.suite(token_counter(options.model), options.per_cell, wanted)
     scores = score(_judge(options), cells, options.concurrency)
     print(markdown(scores))
     if options.json:

@@ -75,10 +75,13 @@ def from_scene(task: str, scene: Scene) -> Prompt:
     return Prompt(task, tuple(messages[:-1]), scene.opening.tools, exchanges[-1].answer)
 
 
-def suite(size: SizeTokens, per_cell: int) -> list[tuple[int, Prompt]]:
-    """Every (length, prompt) of the evaluation; length 0 marks the short tasks."""
+def suite(
+    size: SizeTokens, per_cell: int, wanted: Callable[[str, int], bool] = lambda task, length_tokens: True
+) -> list[tuple[int, Prompt]]:
+    """Every (length, prompt) of the evaluation, of the wanted cells; length 0 marks the short tasks."""
     cells = [
         (task, n) for task in LONG_TASKS for n in (COPY_LENGTHS_TOKENS if task == "copy" else LENGTHS_TOKENS)
     ]
     cells += [(task, 0) for task in SHORT_TASKS]
-    return [(n, heldout(task, n, index, size)) for task, n in cells for index in range(per_cell)]
+    chosen = [(task, n) for task, n in cells if wanted(task, n)]
+    return [(n, heldout(task, n, index, size)) for task, n in chosen for index in range(per_cell)]
