@@ -61,7 +61,7 @@ def _percent(share: float | None) -> str:
 
 
 def selection(tasks: str, tokens_min: int, tokens_max: int) -> Callable[[str, int], bool]:
-    """Whether a cell is of the named tasks (all when empty) and between two lengths; short tasks have none."""
+    """Chooses cells of the named tasks (all when empty) between two lengths; short tasks have none."""
     names = set(tasks.split(",")) if tasks else None
 
     def wanted(task: str, length_tokens: int) -> bool:
