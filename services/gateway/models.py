@@ -54,6 +54,8 @@ class ServedModel:
     """How it writes tool calls and reasoning."""
     embedding_model: EmbeddingModel | None = None
     """Set where it gives vectors and generates nothing."""
+    limits_thinking: bool = False
+    """Whether its workers keep a budget of reasoning tokens."""
 
 
 class Models:
@@ -111,4 +113,5 @@ class Models:
             raise ModelNotFound(f"The model {name[:200]!r} does not exist", field="model")
         kit = self.kits.get(name, self._kit)
         vectors = self._session.embedding_models.get(name)
-        return ServedModel(name, model_len, kit.renderer, kit.parsing, vectors)
+        limits = name in self._session.limit_thinking
+        return ServedModel(name, model_len, kit.renderer, kit.parsing, vectors, limits)

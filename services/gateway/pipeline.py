@@ -17,7 +17,7 @@ from services.gateway.call import Call
 from services.gateway.metrics import Metrics
 from services.gateway.models import Models, ServedModel
 from services.gateway.openai.embeddings import no_text
-from services.gateway.openai.generation import check_vocabulary, fit_max_tokens
+from services.gateway.openai.generation import check_thinking, check_vocabulary, fit_max_tokens
 from services.gateway.parts import (
     ByName,
     Meter,
@@ -83,6 +83,7 @@ class Pipeline:
         model = self._models.find(route.model)
         if model.embedding_model is not None:
             raise no_text(call.generation.model)
+        check_thinking(call.generation, is_limited=model.limits_thinking)
         check_vocabulary(call.generation, model.renderer.vocabulary_size)
         retrieval = self._parts.retriever.augment(call, model.renderer)
         if retrieval is not None:

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from array import array
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 import grpc.aio
 
@@ -56,6 +56,8 @@ class RouterSession:
         """Names of the LoRA adapters that each model is served with."""
         self.embedding_models: Mapping[str, EmbeddingModel] = {}
         """Those models that give vectors instead of text, by name."""
+        self.limit_thinking: Collection[str] = ()
+        """Names of models whose workers keep a budget of reasoning tokens."""
         self._address = address
         self._greeting = greeting
         self._limits = limits
@@ -149,6 +151,7 @@ class RouterSession:
         if frame.HasField("models"):
             self.model_lens = {model.name: model.max_model_len for model in frame.models.models}
             self.adapters = {model.name: tuple(model.adapters) for model in frame.models.models}
+            self.limit_thinking = {model.name for model in frame.models.models if model.limits_thinking}
             self.embedding_models = {
                 model.name: model_from_wire(model.embedding_model)
                 for model in frame.models.models
@@ -227,6 +230,7 @@ class RouterSession:
         self._is_attached = self._is_leaving = False
         self._link = None
         self.model_lens, self.adapters, self.embedding_models = {}, {}, {}
+        self.limit_thinking = ()
         for live in list(self._streams.values()):
             self._settle_or_keep(live)
         orphans = list(self._streams.values())

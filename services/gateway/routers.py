@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from pdmesh.router.v1 import router_pb2
 from services.common.clock import Clock, MonotonicClock
@@ -43,6 +43,8 @@ class Routers:
         """Names of the LoRA adapters that each model is served with."""
         self.embedding_models: Mapping[str, EmbeddingModel] = {}
         """Those models that give vectors instead of text, by name."""
+        self.limit_thinking: Collection[str] = ()
+        """Names of models whose workers keep a budget of reasoning tokens, at every router that has them."""
         self.known_models: set[str] = set()
         """Names of all models that a router has ever said it serves."""
         self._resume_wait_ms = resume_wait_ms
@@ -126,9 +128,14 @@ class Routers:
                 adapters |= session.adapters
                 embedding_models |= session.embedding_models
         self.model_lens, self.adapters, self.embedding_models = lens, adapters, embedding_models
+        self.limit_thinking = {name for name in lens if self._limits_thinking(name)}
         self.known_models.update(lens)
         self._submit_waiting()
         self._on_change()
+
+    def _limits_thinking(self, name: str) -> bool:
+        having = [each for each in self._sessions if each.is_open and name in each.model_lens]
+        return all(name in session.limit_thinking for session in having)
 
     def _adopt(self, orphans: Sequence[LiveStream]) -> None:
         """Streams of a lost router."""

@@ -184,4 +184,5 @@ def _model(info: ModelInfo) -> router_pb2.Model:
         decode_workers=info.decode_workers,
         adapters=info.adapters,
         embedding_model=None if info.embedding_model is None else model_to_wire(info.embedding_model),
+        limits_thinking=info.limits_thinking,
     )

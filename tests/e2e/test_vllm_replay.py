@@ -38,20 +38,24 @@ SAMPLINGS = {
     ),
     "repetition": Sampling(max_tokens=TOKENS, temperature=0.0, repetition_penalty=1.8, ignore_eos=True),
 }
+THINK, ANSWER = 259, 260
+THINKING = 'reasoning-config={"reasoning_start_str": "<|user|>", "reasoning_end_str": "<|assistant|>"}'
+"""Two of the tiny model's special tokens as the marks around reasoning, and their ids."""
+LIMITED = Sampling(max_tokens=TOKENS, temperature=0.0, ignore_eos=True, thinking_tokens_max=6)
 GREEDY = Sampling(max_tokens=TOKENS, temperature=0.0, ignore_eos=True)
 each_sampling = pytest.mark.parametrize("sampling", SAMPLINGS.values(), ids=list(SAMPLINGS))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def prefill(model: Path) -> AsyncIterator[Bench]:
-    bench = await started(model, Role.PREFILL, 0)
+    bench = await started(model, Role.PREFILL, 0, THINKING)
     yield bench
     await bench.engine.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def decode(model: Path, prefill: Bench) -> AsyncIterator[Bench]:
-    bench = await started(model, Role.DECODE, 1)
+    bench = await started(model, Role.DECODE, 1, THINKING)
     yield bench
     await bench.engine.close()
 
@@ -107,6 +111,24 @@ async def test_an_adopted_request_goes_on_as_if_undisturbed(
     assert adopted.kv_size_bytes == offer.kv_size_bytes
     grown = {name: value - before[name] for name, value in decode.engine.stats().items()}
     assert grown["prompt_tokens_local_compute"] <= 1, "the prompt's KV came from the prefill engine"
+    await prefill.released(offer.handoff_id)
+
+
+async def test_a_budget_of_reasoning_is_kept_wherever_it_runs(prefill: Bench, decode: Bench) -> None:
+    prompt = [*prompt_of(150, seed=41), THINK]
+    assert prefill.engine.limits_thinking
+    free = await generate(decode, prompt, GREEDY, [])
+    kept = await generate(decode, prompt, LIMITED, [])
+    assert ANSWER not in free[:7]
+    assert (kept[:6], kept[6]) == (free[:6], ANSWER)
+    for moved_after in (1, 5, 6, 7, 20):
+        assert await generate(prefill, prompt, LIMITED, kept[:moved_after]) == kept[moved_after:]
+    offer = await prefill.offered(prefill.submit(JobKind.PREFILL, prompt, LIMITED))
+    stream = decode.submit(
+        JobKind.ADOPT, prompt, LIMITED, delivered=offer.token_ids, handoff=ticket(offer), cache_salt="budget"
+    )
+    assert isinstance(await decode.ended(stream), JobFinished)
+    assert [*offer.token_ids, *decode.sink.tokens[stream]] == kept
     await prefill.released(offer.handoff_id)
 
 

@@ -212,6 +212,7 @@ class World:
             can_replay=bool(shape.get("can_replay")),
             adapters=dict.fromkeys(shape.get("adapters", ()), "digest"),
             embedding_model=shape.get("embedding_model"),
+            limits_thinking=bool(shape.get("limits_thinking")),
         )
         worker = SimWorker(self, session, registration)
         self.workers[session] = worker
@@ -235,7 +236,7 @@ class World:
         """Submit a request; its tokens are checkable by `expected_token`."""
         stream = next(self._streams)
         prompt = tokens([stream, *[7] * (prompt_tokens - 1)])
-        named = {name: more.pop(name, None) for name in ("seed", "logprobs")}
+        named = {name: more.pop(name, None) for name in ("seed", "logprobs", "thinking_tokens_max")}
         sampling = Sampling(max_tokens=max_tokens, **named)
         request = Request(f"r{stream}", more.pop("model", "m"), prompt, sampling, **more)
         caller = Caller(request, session, list(request.delivered))

@@ -102,20 +102,22 @@ class ModelList(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[Model, _Mapping]]] = ...) -> None: ...
 
 class Model(_message.Message):
-    __slots__ = ("name", "max_model_len", "prefill_workers", "decode_workers", "adapters", "embedding_model")
+    __slots__ = ("name", "max_model_len", "prefill_workers", "decode_workers", "adapters", "embedding_model", "limits_thinking")
     NAME_FIELD_NUMBER: _ClassVar[int]
     MAX_MODEL_LEN_FIELD_NUMBER: _ClassVar[int]
     PREFILL_WORKERS_FIELD_NUMBER: _ClassVar[int]
     DECODE_WORKERS_FIELD_NUMBER: _ClassVar[int]
     ADAPTERS_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_MODEL_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_THINKING_FIELD_NUMBER: _ClassVar[int]
     name: str
     max_model_len: int
     prefill_workers: int
     decode_workers: int
     adapters: _containers.RepeatedScalarFieldContainer[str]
     embedding_model: _types_pb2.EmbeddingModel
-    def __init__(self, name: _Optional[str] = ..., max_model_len: _Optional[int] = ..., prefill_workers: _Optional[int] = ..., decode_workers: _Optional[int] = ..., adapters: _Optional[_Iterable[str]] = ..., embedding_model: _Optional[_Union[_types_pb2.EmbeddingModel, _Mapping]] = ...) -> None: ...
+    limits_thinking: bool
+    def __init__(self, name: _Optional[str] = ..., max_model_len: _Optional[int] = ..., prefill_workers: _Optional[int] = ..., decode_workers: _Optional[int] = ..., adapters: _Optional[_Iterable[str]] = ..., embedding_model: _Optional[_Union[_types_pb2.EmbeddingModel, _Mapping]] = ..., limits_thinking: _Optional[bool] = ...) -> None: ...
 
 class StreamPlaced(_message.Message):
     __slots__ = ("stream", "path", "path_reason", "prefill_worker", "decode_worker")

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpdmesh/types/v1/types.proto\x12\x0fpdmesh.types.v1\"u\n\x0cTokenColumns\x12\x0f\n\x07streams\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63ounts\x18\x02 \x01(\x0c\x12\x11\n\ttoken_ids\x18\x03 \x01(\x0c\x12\x31\n\x08logprobs\x18\x04 \x01(\x0b\x32\x1f.pdmesh.types.v1.LogprobColumns\"u\n\x0eLogprobColumns\x12\x0f\n\x07streams\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63ounts\x18\x02 \x01(\x0c\x12\x14\n\x0c\x61lternatives\x18\x03 \x01(\x0c\x12\x0e\n\x06\x63hosen\x18\x04 \x01(\x0c\x12\x0f\n\x07top_ids\x18\x05 \x01(\x0c\x12\x0b\n\x03top\x18\x06 \x01(\x0c\"J\n\nStructured\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.pdmesh.types.v1.StructuredKind\x12\r\n\x05value\x18\x02 \x01(\t\"\"\n\rTokenSequence\x12\x11\n\ttoken_ids\x18\x01 \x01(\x0c\"\xb3\x05\n\x08Sampling\x12\x12\n\nmax_tokens\x18\x01 \x01(\r\x12\x18\n\x0btemperature\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05top_k\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x12\n\x05min_p\x18\x05 \x01(\x01H\x03\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x06 \x01(\x01H\x04\x88\x01\x01\x12\x1e\n\x11\x66requency_penalty\x18\x07 \x01(\x01H\x05\x88\x01\x01\x12\x1f\n\x12repetition_penalty\x18\x08 \x01(\x01H\x06\x88\x01\x01\x12\x11\n\x04seed\x18\t \x01(\x03H\x07\x88\x01\x01\x12\x16\n\x0estop_token_ids\x18\n \x03(\r\x12\x12\n\nignore_eos\x18\x0b \x01(\x08\x12\x12\n\nmin_tokens\x18\x0c \x01(\r\x12<\n\nlogit_bias\x18\r \x03(\x0b\x32(.pdmesh.types.v1.Sampling.LogitBiasEntry\x12\x19\n\x11\x61llowed_token_ids\x18\x0e \x01(\x0c\x12\x31\n\tbad_words\x18\x0f \x03(\x0b\x32\x1e.pdmesh.types.v1.TokenSequence\x12/\n\nstructured\x18\x10 \x01(\x0b\x32\x1b.pdmesh.types.v1.Structured\x12\x15\n\x08logprobs\x18\x11 \x01(\rH\x08\x88\x01\x01\x1a\x30\n\x0eLogitBiasEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x08\n\x06_min_pB\x13\n\x11_presence_penaltyB\x14\n\x12_frequency_penaltyB\x15\n\x13_repetition_penaltyB\x07\n\x05_seedB\x0b\n\t_logprobs\"C\n\x0e\x45mbeddingModel\x12\x12\n\ndimensions\x18\x01 \x01(\r\x12\x0f\n\x07may_cut\x18\x02 \x01(\x08\x12\x0c\n\x04\x63uts\x18\x03 \x03(\r\"\"\n\x0c\x45mbeddingAsk\x12\x12\n\ndimensions\x18\x01 \x01(\r\"\xd2\x02\n\x07Receipt\x12#\n\x04path\x18\x01 \x01(\x0e\x32\x15.pdmesh.types.v1.Path\x12\x13\n\x0bpath_reason\x18\x02 \x01(\t\x12\x16\n\x0eprefill_worker\x18\x03 \x01(\t\x12\x15\n\rdecode_worker\x18\x04 \x01(\t\x12\x15\n\rprompt_tokens\x18\x05 \x01(\r\x12\x15\n\rcached_tokens\x18\x06 \x01(\r\x12\x18\n\x10generated_tokens\x18\x07 \x01(\r\x12\x15\n\rkv_size_bytes\x18\x08 \x01(\x04\x12\x10\n\x08queue_ms\x18\t \x01(\x01\x12\x12\n\nprefill_ms\x18\n \x01(\x01\x12\x12\n\nhandoff_ms\x18\x0b \x01(\x01\x12\x11\n\tdecode_ms\x18\x0c \x01(\x01\x12\x0f\n\x07retries\x18\r \x01(\r\x12\x12\n\nrequest_id\x18\x0e \x01(\t\x12\r\n\x05model\x18\x0f \x01(\t\"O\n\x05\x45rror\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\r\x12\r\n\x05\x66ield\x18\x04 \x01(\t*N\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n\x0cROLE_PREFILL\x10\x01\x12\x0f\n\x0bROLE_DECODE\x10\x02\x12\r\n\tROLE_BOTH\x10\x03*\x81\x01\n\x0cServiceClass\x12\x1d\n\x19SERVICE_CLASS_UNSPECIFIED\x10\x00\x12\x1d\n\x19SERVICE_CLASS_INTERACTIVE\x10\x01\x12\x1a\n\x16SERVICE_CLASS_STANDARD\x10\x02\x12\x17\n\x13SERVICE_CLASS_BATCH\x10\x03*D\n\x04Path\x12\x14\n\x10PATH_UNSPECIFIED\x10\x00\x12\x16\n\x12PATH_DISAGGREGATED\x10\x01\x12\x0e\n\nPATH_LOCAL\x10\x02*\x95\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x03\x12\x17\n\x13\x46INISH_REASON_ERROR\x10\x04*\xeb\x01\n\x0eStructuredKind\x12\x1f\n\x1bSTRUCTURED_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1bSTRUCTURED_KIND_JSON_SCHEMA\x10\x01\x12\x1f\n\x1bSTRUCTURED_KIND_JSON_OBJECT\x10\x02\x12\x19\n\x15STRUCTURED_KIND_REGEX\x10\x03\x12\x1a\n\x16STRUCTURED_KIND_CHOICE\x10\x04\x12\x1b\n\x17STRUCTURED_KIND_GRAMMAR\x10\x05\x12\"\n\x1eSTRUCTURED_KIND_STRUCTURAL_TAG\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1bpdmesh/types/v1/types.proto\x12\x0fpdmesh.types.v1\"u\n\x0cTokenColumns\x12\x0f\n\x07streams\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63ounts\x18\x02 \x01(\x0c\x12\x11\n\ttoken_ids\x18\x03 \x01(\x0c\x12\x31\n\x08logprobs\x18\x04 \x01(\x0b\x32\x1f.pdmesh.types.v1.LogprobColumns\"u\n\x0eLogprobColumns\x12\x0f\n\x07streams\x18\x01 \x01(\x0c\x12\x0e\n\x06\x63ounts\x18\x02 \x01(\x0c\x12\x14\n\x0c\x61lternatives\x18\x03 \x01(\x0c\x12\x0e\n\x06\x63hosen\x18\x04 \x01(\x0c\x12\x0f\n\x07top_ids\x18\x05 \x01(\x0c\x12\x0b\n\x03top\x18\x06 \x01(\x0c\"J\n\nStructured\x12-\n\x04kind\x18\x01 \x01(\x0e\x32\x1f.pdmesh.types.v1.StructuredKind\x12\r\n\x05value\x18\x02 \x01(\t\"\"\n\rTokenSequence\x12\x11\n\ttoken_ids\x18\x01 \x01(\x0c\"\xed\x05\n\x08Sampling\x12\x12\n\nmax_tokens\x18\x01 \x01(\r\x12\x18\n\x0btemperature\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x12\n\x05top_p\x18\x03 \x01(\x01H\x01\x88\x01\x01\x12\x12\n\x05top_k\x18\x04 \x01(\x05H\x02\x88\x01\x01\x12\x12\n\x05min_p\x18\x05 \x01(\x01H\x03\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\x06 \x01(\x01H\x04\x88\x01\x01\x12\x1e\n\x11\x66requency_penalty\x18\x07 \x01(\x01H\x05\x88\x01\x01\x12\x1f\n\x12repetition_penalty\x18\x08 \x01(\x01H\x06\x88\x01\x01\x12\x11\n\x04seed\x18\t \x01(\x03H\x07\x88\x01\x01\x12\x16\n\x0estop_token_ids\x18\n \x03(\r\x12\x12\n\nignore_eos\x18\x0b \x01(\x08\x12\x12\n\nmin_tokens\x18\x0c \x01(\r\x12<\n\nlogit_bias\x18\r \x03(\x0b\x32(.pdmesh.types.v1.Sampling.LogitBiasEntry\x12\x19\n\x11\x61llowed_token_ids\x18\x0e \x01(\x0c\x12\x31\n\tbad_words\x18\x0f \x03(\x0b\x32\x1e.pdmesh.types.v1.TokenSequence\x12/\n\nstructured\x18\x10 \x01(\x0b\x32\x1b.pdmesh.types.v1.Structured\x12\x15\n\x08logprobs\x18\x11 \x01(\rH\x08\x88\x01\x01\x12 \n\x13thinking_tokens_max\x18\x12 \x01(\rH\t\x88\x01\x01\x1a\x30\n\x0eLogitBiasEntry\x12\x0b\n\x03key\x18\x01 \x01(\r\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x08\n\x06_top_kB\x08\n\x06_min_pB\x13\n\x11_presence_penaltyB\x14\n\x12_frequency_penaltyB\x15\n\x13_repetition_penaltyB\x07\n\x05_seedB\x0b\n\t_logprobsB\x16\n\x14_thinking_tokens_max\"C\n\x0e\x45mbeddingModel\x12\x12\n\ndimensions\x18\x01 \x01(\r\x12\x0f\n\x07may_cut\x18\x02 \x01(\x08\x12\x0c\n\x04\x63uts\x18\x03 \x03(\r\"\"\n\x0c\x45mbeddingAsk\x12\x12\n\ndimensions\x18\x01 \x01(\r\"\xd2\x02\n\x07Receipt\x12#\n\x04path\x18\x01 \x01(\x0e\x32\x15.pdmesh.types.v1.Path\x12\x13\n\x0bpath_reason\x18\x02 \x01(\t\x12\x16\n\x0eprefill_worker\x18\x03 \x01(\t\x12\x15\n\rdecode_worker\x18\x04 \x01(\t\x12\x15\n\rprompt_tokens\x18\x05 \x01(\r\x12\x15\n\rcached_tokens\x18\x06 \x01(\r\x12\x18\n\x10generated_tokens\x18\x07 \x01(\r\x12\x15\n\rkv_size_bytes\x18\x08 \x01(\x04\x12\x10\n\x08queue_ms\x18\t \x01(\x01\x12\x12\n\nprefill_ms\x18\n \x01(\x01\x12\x12\n\nhandoff_ms\x18\x0b \x01(\x01\x12\x11\n\tdecode_ms\x18\x0c \x01(\x01\x12\x0f\n\x07retries\x18\r \x01(\r\x12\x12\n\nrequest_id\x18\x0e \x01(\t\x12\r\n\x05model\x18\x0f \x01(\t\"O\n\x05\x45rror\x12\x0e\n\x06reason\x18\x01 \x01(\t\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x16\n\x0eretry_after_ms\x18\x03 \x01(\r\x12\r\n\x05\x66ield\x18\x04 \x01(\t*N\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x10\n\x0cROLE_PREFILL\x10\x01\x12\x0f\n\x0bROLE_DECODE\x10\x02\x12\r\n\tROLE_BOTH\x10\x03*\x81\x01\n\x0cServiceClass\x12\x1d\n\x19SERVICE_CLASS_UNSPECIFIED\x10\x00\x12\x1d\n\x19SERVICE_CLASS_INTERACTIVE\x10\x01\x12\x1a\n\x16SERVICE_CLASS_STANDARD\x10\x02\x12\x17\n\x13SERVICE_CLASS_BATCH\x10\x03*D\n\x04Path\x12\x14\n\x10PATH_UNSPECIFIED\x10\x00\x12\x16\n\x12PATH_DISAGGREGATED\x10\x01\x12\x0e\n\nPATH_LOCAL\x10\x02*\x95\x01\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x12\x1b\n\x17\x46INISH_REASON_CANCELLED\x10\x03\x12\x17\n\x13\x46INISH_REASON_ERROR\x10\x04*\xeb\x01\n\x0eStructuredKind\x12\x1f\n\x1bSTRUCTURED_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1bSTRUCTURED_KIND_JSON_SCHEMA\x10\x01\x12\x1f\n\x1bSTRUCTURED_KIND_JSON_OBJECT\x10\x02\x12\x19\n\x15STRUCTURED_KIND_REGEX\x10\x03\x12\x1a\n\x16STRUCTURED_KIND_CHOICE\x10\x04\x12\x1b\n\x17STRUCTURED_KIND_GRAMMAR\x10\x05\x12\"\n\x1eSTRUCTURED_KIND_STRUCTURAL_TAG\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,16 +33,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SAMPLING_LOGITBIASENTRY']._loaded_options = None
   _globals['_SAMPLING_LOGITBIASENTRY']._serialized_options = b'8\001'
-  _globals['_ROLE']._serialized_start=1619
-  _globals['_ROLE']._serialized_end=1697
-  _globals['_SERVICECLASS']._serialized_start=1700
-  _globals['_SERVICECLASS']._serialized_end=1829
-  _globals['_PATH']._serialized_start=1831
-  _globals['_PATH']._serialized_end=1899
-  _globals['_FINISHREASON']._serialized_start=1902
-  _globals['_FINISHREASON']._serialized_end=2051
-  _globals['_STRUCTUREDKIND']._serialized_start=2054
-  _globals['_STRUCTUREDKIND']._serialized_end=2289
+  _globals['_ROLE']._serialized_start=1677
+  _globals['_ROLE']._serialized_end=1755
+  _globals['_SERVICECLASS']._serialized_start=1758
+  _globals['_SERVICECLASS']._serialized_end=1887
+  _globals['_PATH']._serialized_start=1889
+  _globals['_PATH']._serialized_end=1957
+  _globals['_FINISHREASON']._serialized_start=1960
+  _globals['_FINISHREASON']._serialized_end=2109
+  _globals['_STRUCTUREDKIND']._serialized_start=2112
+  _globals['_STRUCTUREDKIND']._serialized_end=2347
   _globals['_TOKENCOLUMNS']._serialized_start=48
   _globals['_TOKENCOLUMNS']._serialized_end=165
   _globals['_LOGPROBCOLUMNS']._serialized_start=167
@@ -52,15 +52,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOKENSEQUENCE']._serialized_start=362
   _globals['_TOKENSEQUENCE']._serialized_end=396
   _globals['_SAMPLING']._serialized_start=399
-  _globals['_SAMPLING']._serialized_end=1090
-  _globals['_SAMPLING_LOGITBIASENTRY']._serialized_start=908
-  _globals['_SAMPLING_LOGITBIASENTRY']._serialized_end=956
-  _globals['_EMBEDDINGMODEL']._serialized_start=1092
-  _globals['_EMBEDDINGMODEL']._serialized_end=1159
-  _globals['_EMBEDDINGASK']._serialized_start=1161
-  _globals['_EMBEDDINGASK']._serialized_end=1195
-  _globals['_RECEIPT']._serialized_start=1198
-  _globals['_RECEIPT']._serialized_end=1536
-  _globals['_ERROR']._serialized_start=1538
-  _globals['_ERROR']._serialized_end=1617
+  _globals['_SAMPLING']._serialized_end=1148
+  _globals['_SAMPLING_LOGITBIASENTRY']._serialized_start=942
+  _globals['_SAMPLING_LOGITBIASENTRY']._serialized_end=990
+  _globals['_EMBEDDINGMODEL']._serialized_start=1150
+  _globals['_EMBEDDINGMODEL']._serialized_end=1217
+  _globals['_EMBEDDINGASK']._serialized_start=1219
+  _globals['_EMBEDDINGASK']._serialized_end=1253
+  _globals['_RECEIPT']._serialized_start=1256
+  _globals['_RECEIPT']._serialized_end=1594
+  _globals['_ERROR']._serialized_start=1596
+  _globals['_ERROR']._serialized_end=1675
 # @@protoc_insertion_point(module_scope)

@@ -32,14 +32,18 @@ class Sampling:
     structured: Structured | None = None
     logprobs: int | None = None
     """Report how likely each token was, and so many of the most likely ones beside it."""
+    thinking_tokens_max: int | None = None
+    """Tokens of reasoning; then its end is forced. Only for workers that know the marks around reasoning."""
 
     @property
     def continues_exactly(self) -> bool:
         """Whether prompt + generated tokens, run as a longer prompt, means the same as going on.
 
         Penalties tell prompt from output, a seeded generator and a grammar start anew with a new engine
-        request, and a bad word of several tokens is looked for in the output alone.
+        request, and a bad word of several tokens is looked for in the output alone. The end of reasoning that
+        is forced may be several tokens.
         """
         penalised = self.presence_penalty or self.frequency_penalty or (self.repetition_penalty or 1.0) != 1.0
-        has_state = self.seed is not None or self.structured is not None
+        stateful = (self.seed, self.structured, self.thinking_tokens_max)
+        has_state = any(each is not None for each in stateful)
         return not (penalised or has_state or any(len(word) > 1 for word in self.bad_words))

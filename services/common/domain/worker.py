@@ -92,5 +92,7 @@ class Registration:
     """True: it serves other routers too, and takes no more than it grants."""
     adapters: Mapping[str, str] = field(default_factory=dict)
     """LoRA adapters that it runs: name -> digest, so that two that differ under one name are found out."""
+    limits_thinking: bool = False
+    """True: it keeps a request's `thinking_tokens_max`."""
     embedding_model: EmbeddingModel | None = None
     """Set for a worker that gives vectors and generates nothing. It only ever prefills."""

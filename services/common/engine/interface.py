@@ -47,6 +47,10 @@ class Engine(Protocol):
         """LoRA adapters that jobs may name: name -> digest of its content; valid after `start`."""
 
     @property
+    def limits_thinking(self) -> bool:
+        """Whether it keeps a job's `Sampling.thinking_tokens_max`; valid after `start`."""
+
+    @property
     def embedding_model(self) -> EmbeddingModel | None:
         """Of an engine that runs EMBED jobs and no others; `None` where it generates; valid after `start`."""
 

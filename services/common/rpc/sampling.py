@@ -17,6 +17,7 @@ _OPTIONAL = (
     "repetition_penalty",
     "seed",
     "logprobs",
+    "thinking_tokens_max",
 )
 
 

@@ -102,6 +102,7 @@ def _registration(engine: Engine, role: Role, settings: WorkerSettings, address:
         standby=settings.standby,
         can_replay=engine.can_replay,
         adapters=engine.adapters,
+        limits_thinking=engine.limits_thinking,
         embedding_model=engine.embedding_model,
         is_shared=len(settings.router_addresses) > 1,
     )

@@ -32,7 +32,7 @@ class Metadata(msgspec.Struct):
 
 
 class Thinking(msgspec.Struct):
-    """`thinking`; a budget is refused, as nobody would keep it."""
+    """`thinking`; a budget is refused where nobody would keep it."""
 
     type: str
     budget_tokens: int | None = None
@@ -100,6 +100,7 @@ _NAMES = {
     "user": "metadata.user_id",
     "response_format.json_schema.schema": "output_config.format.schema",
     "reasoning_effort": "output_config.effort",
+    "thinking_token_budget": "thinking.budget_tokens",
 }
 _messages = msgspec.json.Decoder(MessagesBody)
 _count = msgspec.json.Decoder(CountBody)
@@ -109,12 +110,6 @@ def parse_messages(body: bytes, limits: Limits) -> Generation:
     """The call of a body; raises `InvalidField`."""
     fields = decode_json(body, _messages, depth_max=limits.json_depth_max)
     refuse_unsupported(fields, _UNSUPPORTED)
-    if fields.thinking is not None and fields.thinking.budget_tokens is not None:
-        name = "thinking.budget_tokens"
-        raise InvalidField(
-            f"{name}: no budget is kept here; leave it out, and say how much in output_config.effort",
-            field=name,
-        )
     if fields.service_tier not in TIERS:
         raise InvalidField("service_tier: must be auto or standard_only", field="service_tier")
     with renamed(_NAMES):
@@ -125,6 +120,7 @@ def parse_messages(body: bytes, limits: Limits) -> Generation:
             prompts=(_prompt(fields, tools),),
             sampling=sampling_of(shared, fields.max_tokens, "max_tokens", None),
             tools=tools,
+            thinking_field=_NAMES["thinking_token_budget"],
             includes_reasoning=fields.thinking is None or fields.thinking.type != "disabled",
         )
 
@@ -149,6 +145,7 @@ def _shared(fields: MessagesBody) -> GenerationFields:
         pdmesh=fields.pdmesh,
         retrieval=fields.retrieval,
         response_format=_format(fields.output_config),
+        thinking_token_budget=_budget(fields.thinking),
     )
 
 
@@ -172,6 +169,16 @@ def _prompt(fields: CountBody, tools: ToolUse | None) -> ChatPrompt:
         "add_generation_prompt": not continues_last,
     }
     return ChatPrompt(messages, variables, continues_last)
+
+
+def _budget(thinking: Thinking | None) -> int | None:
+    """Tokens of reasoning at most; raises `InvalidField` for a budget of something that is off, or open."""
+    if thinking is None or thinking.budget_tokens is None:
+        return None
+    if thinking.type != "enabled":
+        name = "thinking.budget_tokens"
+        raise InvalidField(f"{name}: only with thinking.type enabled", field=name)
+    return thinking.budget_tokens
 
 
 def _effort(fields: CountBody) -> str | None:

@@ -66,6 +66,7 @@ class GenerationFields(FormatFields, kw_only=True):
     skip_special_tokens: bool | None = None
     bad_words: list[str] | None = None
     allowed_token_ids: list[int] | None = None
+    thinking_token_budget: int | None = None
     return_token_ids: bool | None = None
     priority: int | None = None
     retrieval: RetrievalFields | None = None
@@ -188,6 +189,7 @@ def sampling_of(
         allowed_token_ids=tuple(body.allowed_token_ids or ()),
         structured=structured_of(body),
         logprobs=logprobs,
+        thinking_tokens_max=body.thinking_token_budget,
     )
 
 

@@ -100,6 +100,8 @@ class Generation:
     bad_words: tuple[str, ...] = ()
     """Texts of which none is completed; they become tokens with the prompt."""
     tools: ToolUse | None = None
+    thinking_field: str = "thinking_token_budget"
+    """What the caller calls the budget of reasoning tokens."""
     includes_reasoning: bool = True
     """False leaves out what the model thinks before it answers."""
     is_stream: bool = False
@@ -139,6 +141,15 @@ def check_vocabulary(generation: Generation, vocabulary_size: int) -> None:
             raise InvalidField(
                 f"{name}: token ids must be below {vocabulary_size}, the vocabulary", field=name
             )
+
+
+def check_thinking(generation: Generation, *, is_limited: bool) -> None:
+    """Raise `InvalidField` for a budget of reasoning tokens that nobody would keep."""
+    if generation.sampling.thinking_tokens_max is not None and not is_limited:
+        name = generation.thinking_field
+        raise InvalidField(
+            f"{name}: the workers of this model keep no budget of reasoning tokens", field=name
+        )
 
 
 def fit_max_tokens(generation: Generation, prompt_tokens: int, model_len: int) -> int:

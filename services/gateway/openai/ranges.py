@@ -35,6 +35,7 @@ def check_ranges(body: "GenerationFields") -> None:
     within("frequency_penalty", body.frequency_penalty, -2.0, 2.0)
     within("repetition_penalty", body.repetition_penalty, 1e-3, 1e3)
     within("seed", body.seed, -(2**63), 2**63 - 1)
+    within("thinking_token_budget", body.thinking_token_budget, 0, TOKENS_MAX)
     within("min_tokens", body.min_tokens, 0, TOKENS_MAX)
     within("priority", body.priority, -PRIORITY_MAX, PRIORITY_MAX)
     _check_tokens("stop_token_ids", body.stop_token_ids or (), STOP_TOKENS_MAX)

@@ -101,6 +101,8 @@ class ModelInfo:
     """LoRA adapters with which it is served."""
     embedding_model: EmbeddingModel | None = None
     """Set for a model that gives vectors."""
+    limits_thinking: bool = False
+    """Whether its workers keep a request's `thinking_tokens_max`."""
 
 
 @dataclass(frozen=True, slots=True)

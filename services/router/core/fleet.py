@@ -160,6 +160,8 @@ class Pool:
     """Of all workers' adapters; those of one name are the same."""
     embedding_model: EmbeddingModel | None = None
     """Set where the model gives vectors: its workers only prefill, and nobody decodes."""
+    limits_thinking: bool = False
+    """Whether every worker keeps a request's `thinking_tokens_max`."""
     can_replay: bool = False
     """Whether every decode worker goes on exactly with any sampling."""
     waits_for_decode: bool = False
@@ -179,6 +181,8 @@ class Pool:
         self.adapter_digests = {
             name: digest for w in self.workers.values() for name, digest in w.registration.adapters.items()
         }
+        members = self.workers.values()
+        self.limits_thinking = bool(members) and all(w.registration.limits_thinking for w in members)
         self.can_replay = bool(decode) and all(w.registration.can_replay for w in decode)
 
     def waiting(self, role: Role) -> tuple[int, int]:

@@ -151,6 +151,8 @@ def _misfit(request: Request, pool: Pool) -> MeshError | None:
             f"{sampling.max_tokens}",
             field="max_tokens" if len(request.prompt) < most else "prompt",
         )
+    if sampling.thinking_tokens_max is not None and not pool.limits_thinking:
+        return InvalidField("these workers keep no budget of reasoning tokens", field="thinking_token_budget")
     if request.lora and request.lora not in pool.adapters:
         return no_adapter(request, pool)
     return None if sampling.continues_exactly else _inexact(request, pool)

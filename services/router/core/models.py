@@ -21,7 +21,15 @@ def _model_info(pool: Pool) -> ModelInfo:
     prefill = sum(1 for w in serving if w.role is Role.PREFILL)
     decode = sum(1 for w in serving if w.role.can_decode())
     adapters = tuple(sorted(pool.adapters))
-    return ModelInfo(pool.model, pool.max_model_len_tokens, prefill, decode, adapters, pool.embedding_model)
+    return ModelInfo(
+        pool.model,
+        pool.max_model_len_tokens,
+        prefill,
+        decode,
+        adapters,
+        pool.embedding_model,
+        pool.limits_thinking,
+    )
 
 
 def _gives_vectors(info: ModelInfo) -> bool:
@@ -41,6 +49,7 @@ def _alias(name: str, weights: Mapping[str, float], models: Mapping[str, ModelIn
         sum(info.decode_workers for info in behind),
         tuple(sorted(set.intersection(*(set(info.adapters) for info in behind)))),
         behind[0].embedding_model if len({info.embedding_model for info in behind}) == 1 else None,
+        all(info.limits_thinking for info in behind),
     )
 
 

@@ -9,6 +9,7 @@ from services.common.errors import InvalidField
 from services.common.limits import DEFAULTS
 from services.router.core.demands import excess
 from services.router.core.events import Submitted
+from services.router.core.models import served_models
 from services.router.core.placing import engine_priority
 from tests.sim.world import CONFIG, World
 
@@ -69,3 +70,18 @@ def test_a_tenants_urgent_request_overtakes_its_others(world):
     world.run(60_000.0)
     waits = [caller.outcomes[0].receipt.queue_ms for caller in order]
     assert waits[2] < waits[0] < waits[1]
+
+
+def test_a_budget_of_reasoning_needs_workers_that_all_keep_one(world: World) -> None:
+    world.add_worker(Role.PREFILL, limits_thinking=True)
+    first = world.add_worker(Role.DECODE, "first")
+    gateway = world.add_gateway()
+    [end] = world.submit(gateway, 100, 5, thinking_tokens_max=9).outcomes
+    assert isinstance(end.error, InvalidField)
+    assert end.error.field == "thinking_token_budget"
+    assert not world.submit(gateway, 100, 5).outcomes
+    first.die()
+    world.add_worker(Role.DECODE, "second", limits_thinking=True)
+    assert not world.submit(gateway, 100, 5, thinking_tokens_max=9).outcomes
+    [model] = served_models(world.core.state)
+    assert model.limits_thinking

@@ -121,6 +121,7 @@ def test_an_offers_logprobs_are_those_of_its_tokens():
         Sampling(max_tokens=5),
         Sampling(max_tokens=5, logprobs=0, allowed_token_ids=(1, 2), bad_words=((3,), (4, 5))),
         Sampling(max_tokens=5, logprobs=20, structured=Structured(StructuredKind.JSON_OBJECT)),
+        Sampling(max_tokens=5, thinking_tokens_max=0),
         Sampling(max_tokens=5, seed=3, structured=Structured(StructuredKind.CHOICE, '["a"]')),
     ],
 )

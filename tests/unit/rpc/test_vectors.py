@@ -63,6 +63,12 @@ def test_a_worker_says_what_its_model_gives(model):
     assert registration_from_wire(registration_to_wire(registration)) == registration
 
 
+def test_a_worker_says_whether_it_keeps_a_budget_of_reasoning():
+    prints = Fingerprint("m", "d", "f", "f", 16, 1, "sim", "1", "sim")
+    registration = Registration("w", Role.DECODE, prints, Capacity(1, 1, 1, 1, 1), limits_thinking=True)
+    assert registration_from_wire(registration_to_wire(registration)) == registration
+
+
 def test_vectors_come_back_with_their_ends_a_frame_s_fill_at_a_time():
     draft = WorkerDraft()
     ends = [JobFinished(n, FinishReason.STOP, 1, LARGE) for n in range(1_000)]

@@ -1,14 +1,16 @@
 """The official Anthropic client against the gateway, unchanged but for its base URL."""
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import anthropic
 import pytest
 
+from pdmesh.router.v1 import router_pb2
 from pdmesh.types.v1 import types_pb2
 from services.common.errors import QueueFull, RetriesExhausted
-from tests.wire.gateway.conftest import Edge
+from tests.wire.gateway.conftest import Edge, running_edge
 from tests.wire.gateway.fake_router import Job
 
 TEXT = 'The sun sets in Köln, 東京 and Москва 😀😀 — "quoted\\" \n\t done.'
@@ -156,6 +158,8 @@ async def test_tokens_are_counted(edge: Edge, client: anthropic.AsyncAnthropic) 
         ({"temperature": -1}, "temperature"),
         ({"thinking": {"type": "sometimes"}}, "thinking.type"),
         ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, "thinking.budget_tokens"),
+        ({"thinking": {"type": "enabled", "budget_tokens": -1}}, "thinking.budget_tokens"),
+        ({"thinking": {"type": "adaptive", "budget_tokens": 9}}, "thinking.budget_tokens"),
         ({"output_config": {"format": {"type": "json_schema"}}}, "output_config.format.schema"),
         ({"output_config": {"effort": "some"}}, "output_config.effort"),
         ({"tools": [{"name": "f"}]}, "tools[0].input_schema"),
@@ -178,6 +182,22 @@ async def test_a_bad_field_is_named(
     assert error["param"] == name
     assert error["message"].startswith(name)
     assert edge.router.jobs == []
+
+
+async def test_a_budget_of_thinking_reaches_workers_that_keep_one(model_directory: Path) -> None:
+    keeps = router_pb2.Model(
+        name="tiny", max_model_len=400, prefill_workers=1, decode_workers=1, limits_thinking=True
+    )
+    async with (
+        running_edge(model_directory, models=[keeps]) as edge,
+        anthropic.AsyncAnthropic(base_url=edge.url, api_key="none", max_retries=0) as client,
+    ):
+        edge.router.script = edge.says("Hello")
+        enabled = {"type": "enabled", "budget_tokens": 1024}
+        await client.messages.create(model="tiny", max_tokens=9, messages=HELLO, thinking=enabled)
+        assert edge.router.jobs[0].request.sampling.thinking_tokens_max == 1024
+        counted = await client.messages.count_tokens(model="tiny", messages=HELLO, thinking=enabled)
+        assert counted.input_tokens > 0
 
 
 async def test_max_tokens_is_required(client: anthropic.AsyncAnthropic) -> None:

@@ -76,6 +76,7 @@ class SimEngine:
         )
         self.role_is_fixed = shape.role_is_fixed
         self.can_replay = True  # tokens are a function of prompt and position alone
+        self.limits_thinking = False  # its tokens think nothing
         self.vocabulary = vocabulary
         self.adapters = adapters or {}
         self.embedding_model = embedding_model

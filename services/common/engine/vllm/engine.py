@@ -99,6 +99,11 @@ class VllmEngine:
         return {name: adapter.digest for name, adapter in self._plan.adapters.items()}
 
     @property
+    def limits_thinking(self) -> bool:
+        """Whether vLLM was told how the model's reasoning begins and ends; valid after `start`."""
+        return self._limits_thinking
+
+    @property
     def embedding_model(self) -> EmbeddingModel | None:
         """Of a model that gives vectors instead of text; valid after `start`."""
         return self._embedding_model
@@ -126,6 +131,7 @@ class VllmEngine:
         handoffs = config.kv_transfer_config
         self._role_is_fixed = handoffs is None or bool(handoffs.kv_role != "kv_both")
         self._can_replay = vllm_core.can_replay(config)
+        self._limits_thinking = bool(config.reasoning_config and config.reasoning_config.enabled)
         await vllm_core.spare_output_tokens(self._core)
         await vllm_core.load_adapters(self._core, self._plan.adapters.values())
         self._builder = RequestBuilder(

@@ -28,6 +28,7 @@ def to_vllm(
         "frequency_penalty": sampling.frequency_penalty,
         "repetition_penalty": sampling.repetition_penalty,
         "seed": sampling.seed,
+        "thinking_token_budget": sampling.thinking_tokens_max,
     }
     params = SamplingParams(
         max_tokens=left,
