@@ -93,7 +93,7 @@ def record(began_s: float, answer: Answer, wanted: int) -> dict[str, object]:
         "began_s": began_s,
         "whole": whole and tokens == wanted,
         "refused": answer.status == 503,
-        "error": answer.error.get("message", ""),
+        "error": f"{answer.status} {answer.error.get('message', '')}".strip() if not whole else "",
         "ttft_ms": first_ms,
         "e2e_ms": last_ms,
         "tpot_ms": (last_ms - first_ms) / gaps if whole and tokens > 1 else None,

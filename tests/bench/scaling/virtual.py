@@ -34,7 +34,8 @@ def records(mesh: VirtualMesh) -> Iterator[dict[str, Any]]:
         times = {name: getattr(asked, name) * SLOWER if whole else None for name in ("ttft_ms", "e2e_ms")}
         tpot_ms = asked.tpot_ms * SLOWER if whole and asked.tokens > 1 else None
         began_s = asked.began_ms / 1e3 * SLOWER
-        yield {"began_s": began_s, "whole": whole, "refused": not whole, "tpot_ms": tpot_ms, **times}
+        ends = {"refused": not whole, "error": ""}
+        yield {"began_s": began_s, "whole": whole, "tpot_ms": tpot_ms, **ends, **times}
 
 
 def moments(mesh: VirtualMesh) -> list[dict[str, Any]]:

@@ -1,10 +1,12 @@
-"""The promise of the issue, in virtual time: held with autoscaling, broken without."""
+"""What is promised of a burst, in virtual time: held with autoscaling, broken without."""
 
 from dataclasses import replace
 
 import pytest
 
 from services.common.domain import FinishReason, Role
+from tests.bench.scaling.verdict import summary
+from tests.bench.scaling.virtual import records
 from tests.sim.scaling.burst import PROMISED_MS, RULES, of_burst, p95, play
 
 BURST_MS = 60_000.0
@@ -18,6 +20,7 @@ def test_a_burst_keeps_what_is_promised() -> None:
         PROMISED_MS, True
     )
     assert {a.end for a in mesh.asked} == {FinishReason.LENGTH}
+    assert summary(list(records(mesh)))["failed"] == 0, "as the bench tells it"
 
 
 @pytest.mark.timeout(600)
@@ -25,6 +28,7 @@ def test_one_worker_of_each_does_not() -> None:
     asked = of_burst(play(BURST_MS / 3, autoscales=False), BURST_MS / 3)
     assert p95(asked, "ttft_ms") > PROMISED_MS["ttft_ms"]
     assert p95(asked, "e2e_ms") > PROMISED_MS["e2e_ms"]
+    assert p95(asked, "tpot_ms") < PROMISED_MS["tpot_ms"], "a worker's seats bound its steps"
 
 
 @pytest.mark.timeout(600)
