@@ -58,8 +58,8 @@ class Case:
 
 
 PACED = (
-    Case(64, 12.8, lock_step=False, rounds=4, bare_rounds=100),
-    Case(64, 12.8, lock_step=True, rounds=4),
+    Case(64, 12.8, lock_step=False, rounds=3, bare_rounds=60),
+    Case(64, 12.8, lock_step=True, rounds=3),
     Case(256, 51.2, lock_step=False, rounds=2),
     Case(256, 51.2, lock_step=True, rounds=2),
 )
@@ -124,16 +124,19 @@ def brief(row: dict[str, Any]) -> str:
     )
 
 
-def starts_of(installed: dict[str, Installed], scratch: Path) -> dict[str, Start]:
+def starts_of(installed: dict[str, Installed], scratch: Path, *, with_mesh: bool) -> dict[str, Start]:
     """How to start each of those that can take part."""
     words = model.build(scratch / MODEL)
 
     def of(peer: Peer) -> Start:
         return lambda case: peer_running(peer, scratch, case.step_ms, lock_step=case.lock_step)
 
+    def mesh(case: Case) -> AbstractContextManager[Running]:
+        return mesh_running(words, scratch, case.step_ms, lock_step=case.lock_step)
+
     return {
         DIRECT: lambda case: direct(case.step_ms, lock_step=case.lock_step),
-        MESH: lambda case: mesh_running(words, scratch, case.step_ms, lock_step=case.lock_step),
+        **({MESH: mesh} if with_mesh else {}),
         **{peer.name: of(peer) for peer in PEERS if peer.name in installed and installed[peer.name].version},
     }
 
@@ -143,17 +146,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("names", nargs="*", help="peers; all of them where none is named")
+    parser.add_argument("names", nargs="*", help="peers, and pdmesh; all of them where none is named")
     parser.add_argument("--quick", action="store_true", help="small cases, nothing is written")
+    parser.add_argument("--add", action="store_true", help="put the named ones into the last run's results")
     parser.add_argument("--install-only", action="store_true", help="make the environments and stop")
     asked = parser.parse_args()
     chosen = [peer for peer in PEERS if not asked.names or peer.name in asked.names]
+    with_mesh = not asked.names or MESH in asked.names
     installed = {peer.name: install(peer) for peer in chosen}
     print(json.dumps({name: asdict(found) for name, found in installed.items()}, indent=2), file=sys.stderr)
     if asked.install_only:
         return 0
     with tempfile.TemporaryDirectory() as scratch:
-        found = list(rows(starts_of(installed, Path(scratch)), QUICK if asked.quick else PACED))
+        starts = starts_of(installed, Path(scratch), with_mesh=with_mesh)
+        found = list(rows(starts, QUICK if asked.quick else PACED))
     told = {
         "command": COMMAND,
         "machine": machine(),
@@ -161,10 +167,24 @@ def main() -> int:
         "cases": [asdict(case) | {"name": case.name} for case in (QUICK if asked.quick else PACED)],
         "rows": found,
     }
+    if asked.add:
+        told = added(json.loads((RESULTS / "peers.json").read_text()), told)
     print(page(told))
     if not asked.quick:
         keep(told)
     return 1 if any(row["who"] == MESH and row["load"]["failed"] for row in found) else 0
+
+
+def added(last: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:
+    """The last run with some of its rows measured anew, each beside the engine alone as it was meanwhile."""
+    alone = {row["case"]: row["load"] for row in told["rows"] if row["who"] == DIRECT}
+    new = [row | {"alone": alone[row["case"]]} for row in told["rows"] if row["who"] != DIRECT]
+    names = {row["who"] for row in new}
+    return last | {
+        "rows": [row for row in last["rows"] if row["who"] not in names] + new,
+        "peers": last["peers"] | told["peers"],
+        "added": sorted(names | set(last.get("added", ()))),
+    }
 
 
 def keep(told: dict[str, Any]) -> None:

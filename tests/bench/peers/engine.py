@@ -52,8 +52,9 @@ def event(delta: dict[str, str], finish_reason: str | None = None) -> bytes:
     return chunk(json.dumps(body, separators=(",", ":")).encode())
 
 
-TOKEN = event({"content": " w1234"})
-BEGIN = STREAM_HEAD + event({"role": "assistant", "content": ""}) + TOKEN
+TOKENS = tuple(event({"content": f" w{number}"}) for number in range(1_000, 1_064))
+"""Not one and the same: LiteLLM ends a stream that says the same a hundred times."""
+BEGIN = STREAM_HEAD + event({"role": "assistant", "content": ""}) + TOKENS[0]
 END = event({"content": ""}, "length") + chunk(b"[DONE]") + b"0\r\n\r\n"
 
 
@@ -134,7 +135,8 @@ class Connection(asyncio.Protocol):
         if not self._is_open:
             return False
         self._left -= 1
-        self._transport.write(TOKEN if self._left else TOKEN + END)
+        token = TOKENS[self._left % len(TOKENS)]
+        self._transport.write(token if self._left else token + END)
         return self._left > 0
 
 

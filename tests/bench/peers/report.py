@@ -87,12 +87,19 @@ def times(told: Told) -> str:
 
 def time_cells(told: Told, who: str, case: str) -> tuple[str, str]:
     """Added TTFT, and gap."""
-    row, alone = row_of(told, who, case), row_of(told, DIRECT, case)
-    if "load" not in row or "load" not in alone:
+    row = row_of(told, who, case)
+    least = alone_of(told, row)
+    if "load" not in row or least is None:
         return "-", "-"
-    load, least = row["load"], alone["load"]
+    load = row["load"]
     ttft = [load[name] - (0.0 if who == DIRECT else least[name]) for name in ("ttft_ms_p50", "ttft_ms_p99")]
     return " / ".join(map(number, ttft)), f"{number(load['gap_ms_p50'])} / {number(load['gap_ms_p99'])}"
+
+
+def alone_of(told: Told, row: Told) -> Told | None:
+    """What the engine alone gave in the run of this row."""
+    found: Told | None = row.get("alone") or row_of(told, DIRECT, row["case"]).get("load")
+    return found
 
 
 def missing(told: Told) -> Iterator[str]:
@@ -100,6 +107,8 @@ def missing(told: Told) -> Iterator[str]:
     for name, peer in told["peers"].items():
         if not peer["version"]:
             yield f"Not measured: {name}. {peer['reason']}.\n"
+    if told.get("added"):
+        yield f"Measured in a run of their own, a little later: {', '.join(told['added'])}.\n"
 
 
 def trouble(told: Told) -> Iterator[str]:
@@ -108,7 +117,7 @@ def trouble(told: Told) -> Iterator[str]:
         if "reason" in row:
             yield f"{row['who']} did not start for {row['case']}: {' '.join(row['reason'].split())[-200:]}\n"
             continue
-        load, alone = row["load"], row_of(told, DIRECT, row["case"]).get("load")
+        load, alone = row["load"], alone_of(told, row)
         failed = load["failed"] + row.get("bare", {"failed": 0})["failed"]
         if failed:
             yield f"{row['who']}, {row['case']}: {failed:.0f} requests failed.\n"

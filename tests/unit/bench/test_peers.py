@@ -9,14 +9,15 @@ from typing import Any
 
 import pytest
 
-from tests.bench.peers.engine import BEGIN, END, TOKEN, whole_request
+from tests.bench.peers.__main__ import added
+from tests.bench.peers.engine import BEGIN, END, TOKENS, whole_request
 from tests.bench.peers.install import last_error
 from tests.bench.peers.load import Seen, Tally, summary
 from tests.bench.peers.report import page
 from tests.bench.peers.spread import SpreadSink
 from tests.bench.peers.tree import tree
 
-ANSWER = BEGIN.replace(b"content-type", b"x-said-with: a word\r\ncontent-type") + TOKEN * 3 + END
+ANSWER = BEGIN.replace(b"content-type", b"x-said-with: a word\r\ncontent-type") + b"".join(TOKENS[:3]) + END
 
 
 @pytest.mark.parametrize("size", [1, 2, 7, 64, 100_000])
@@ -126,3 +127,14 @@ def told() -> dict[str, Any]:
             ),
         ],
     }
+
+
+def test_a_peer_measured_later_is_compared_with_the_engine_of_its_own_run() -> None:
+    last, later = told(), told()
+    later["rows"][0]["load"]["ttft_ms_p50"] = 0.9
+    later["rows"] = [later["rows"][0], later["rows"][2]]
+    text = page(added(last, later))
+    assert "Measured in a run of their own, a little later: swift." in text
+    assert "| **pdmesh** (Python) | 1.50 / 4.00 |" in text
+    assert "| swift 2.0 (Rust) | 0.10 / 1.00 |" in text
+    assert text.count("| swift") == 2
