@@ -19,7 +19,7 @@ REPEAT_MS = 1_000.0
 
 def describe(scaling: Scaling, router_id: str, now_ms: float) -> operator_pb2.DescribeScalingResponse:
     """All tiers, and who decides on them."""
-    other = scaling.peers.decider
+    other = None if scaling.peers.is_blind(now_ms) else scaling.peers.decider
     decider = router_id if scaling.decides(now_ms) else other.router_id if other is not None else ""
     return operator_pb2.DescribeScalingResponse(
         tiers=tier_scalings(scaling, now_ms),
