@@ -9,7 +9,7 @@ DEMO_MODEL ?= $(if $(wildcard models/demo/config.json),models/demo,build/tiny-mo
 KEEP_MEMORY := GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=68719476736
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-light demo model up sim check test unit wire mesh e2e bench bench-peers bench-isolation bench-handoff bench-scaling protos docs clean
+.PHONY: help setup setup-light demo model up sim check test unit wire mesh e2e bench bench-profile bench-peers bench-isolation bench-handoff bench-scaling protos docs clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -66,6 +66,10 @@ e2e: setup ## tests of whole meshes with real vLLM
 bench: setup-light ## CPU cost and added time of gateway and router, into tests/bench/results
 	$(BIN)/pip install --quiet -e '.[bench]'
 	$(BIN)/python -m tests.bench
+
+bench-profile: setup-light ## flame graphs of gateway and router under load, into tests/bench/profiles
+	$(BIN)/pip install --quiet -e '.[bench]'
+	PATH=$(BIN):$$PATH $(BIN)/python -m tests.bench.profile
 
 bench-peers: setup-light ## the same load through other gateways and routers, each installed under build/peers
 	$(BIN)/pip install --quiet -e '.[bench]'
