@@ -81,6 +81,8 @@ class Embedder:
         borrowing = self._parts.quotas.borrow(call.caller, tokens)
         if borrowing is not None:
             await borrowing
+            if not exchange.is_open:
+                return
         reservation = self._parts.quotas.reserve(call.caller, tokens)
         vectors = Vectors(
             self._streams,

@@ -3,7 +3,6 @@
 import asyncio
 from array import array
 from collections.abc import Callable
-from contextlib import suppress
 
 from services.common.domain import FinishReason, Receipt, Request, TokenLogprobs
 from services.common.errors import AnswerTooLarge, Cancelled, Internal, MeshError
@@ -41,7 +40,7 @@ class Vectors:
             self._submit_more()
             await self._done
         finally:
-            for live in self._live.values():
+            for live in list(self._live.values()):  # some may end at once
                 self._streams.cancel(live)
 
     def fail(self, error: MeshError) -> None:
@@ -61,8 +60,7 @@ class Vectors:
         elif len(self.data) == self._count:
             self._done.set_result(None)
         else:
-            with suppress(MeshError):  # it has become the call's error
-                self._submit_more()
+            self._submit_more()
 
     def failed(self, number: int, error: MeshError) -> None:
         """A text has no vector."""
@@ -76,7 +74,7 @@ class Vectors:
                 live = self._streams.submit(self._request_of(number), _One(number, self), frozenset())
             except MeshError as error:
                 self.fail(error)
-                raise
+                return
             self._live[number] = live
 
 

@@ -47,7 +47,8 @@ def embeds(job: Job) -> None:
 async def site(model_directory: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Edge]:
     """A gateway with small limits; its router serves a pooling model beside the usual one."""
     monkeypatch.setattr("services.gateway.main.DEFAULTS", LIMITS)
-    async with running_edge(model_directory, models=[MODEL, POOLING], grace_ms=200) as made:
+    settings = {"models": [MODEL, POOLING], "grace_ms": 200, "resume_wait_ms": 600_000}
+    async with running_edge(model_directory, **settings) as made:
         made.router.script = embeds
         await become_ready(made.port)
         yield made
@@ -229,6 +230,22 @@ async def test_a_lost_router_costs_only_time(site: Edge) -> None:
     assert [entry["embedding"][0] for entry in body["data"]] == [1.0, 2.0]
     assert len(site.router.jobs) == 4
     await connection.close()
+
+
+async def test_a_client_that_leaves_while_no_router_is_there_leaves_nothing(site: Edge) -> None:
+    site.router.script = lambda job: None
+    connection: RawClient = await site.client()
+    connection.send(embeddings(input=[[1], [2, 3]]))
+    await site.router.job(2)
+    site.router.models = []  # whoever comes back serves nothing yet, so both texts wait here
+    site.router.sessions[0].link.close()
+    await eventually(lambda: not site.router.sessions)
+    await eventually(lambda: len(site.router.sessions) == 1)
+    assert (await site.metrics())["pdmesh_gateway_open_streams"] == 2
+    await connection.close()
+    while (await site.metrics())["pdmesh_gateway_open_streams"]:
+        pass
+    assert len(site.router.jobs) == 2
 
 
 async def test_what_the_request_carries(site: Edge) -> None:
