@@ -8,6 +8,7 @@ tests/bench/results/isolation.{json,md,png}. Exit code 1 when an idle mesh fails
 import argparse
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +20,7 @@ from typing import Any
 from tests.bench.__main__ import machine
 from tests.bench.isolation.load import CHAT, LONG, Arrival, Clients
 from tests.bench.isolation.plot import draw
+from tests.bench.isolation.quiet import Moment, others_share
 from tests.bench.isolation.report import page
 from tests.bench.isolation.verdict import TPOT_FACTOR, TPOT_FACTORS, figures, promise
 from tests.mesh.harness import Mesh
@@ -30,6 +32,8 @@ MODEL = ROOT / "models" / "demo"
 START_S_MAX = 300.0
 LOAD_S_MAX = 300.0
 SEED = 11
+TRIES_MAX, OTHERS_SHARE_MAX = 2, 0.08
+"""A rate is tried again when others used more of the machine than this."""
 IDLE_REQUESTS = 6
 """Of each kind, one after another, before the rates; two more of each before them warm the mesh up."""
 
@@ -61,8 +65,8 @@ SHAPES = (APART, BESIDE, BESIDE_SMALL)
 class Study:
     """How much of it."""
 
-    rates: tuple[float, ...] = (1.0, 2.0, 4.0, 6.0, 8.0, 10.0)
-    seconds: float = 30.0
+    rates: tuple[float, ...] = (1.0, 2.0, 4.0, 6.0)
+    seconds: float = 25.0
     shapes: tuple[Shape, ...] = SHAPES
 
 
@@ -75,7 +79,10 @@ def run(shape: Shape, study: Study, scratch: Path) -> dict[str, Any]:
     with Mesh(MODEL, scratch, *shape.flags, start_s_max=START_S_MAX) as mesh:
         idle = asyncio.run(alone(mesh.url))
         print(f"{shape.name}: serves", file=sys.stderr, flush=True)
-        return {"idle": idle, "rates": {f"{rate:g}": drive(mesh.url, rate, study) for rate in study.rates}}
+        return {
+            "idle": idle,
+            "rates": {f"{rate:g}": undisturbed(mesh.url, rate, study) for rate in study.rates},
+        }
 
 
 async def alone(url: str) -> list[dict[str, Any]]:
@@ -86,15 +93,25 @@ async def alone(url: str) -> list[dict[str, Any]]:
     return found[4:]
 
 
+def undisturbed(url: str, rate: float, study: Study) -> dict[str, Any]:
+    """One rate, again where others used the machine; the least disturbed of the tries."""
+    tries: list[dict[str, Any]] = []
+    while len(tries) < TRIES_MAX and not any(one["others"] < OTHERS_SHARE_MAX for one in tries):
+        before = Moment.now()
+        records = drive(url, rate, study)
+        others = others_share(before, Moment.now(), os.cpu_count() or 1)
+        print(f"  {rate:g}/s: {len(records)} requests, others {others:.0%}", file=sys.stderr, flush=True)
+        tries.append({"records": records, "others": others})
+    return min(tries, key=lambda one: float(one["others"]))
+
+
 def drive(url: str, rate: float, study: Study) -> list[dict[str, Any]]:
     """The clients as a process; their records."""
     flags = {"--rate": rate, "--seconds": study.seconds, "--vocabulary": vocabulary(), "--seed": SEED}
     command = [sys.executable, "-m", "tests.bench.isolation.load", url, "--model", MODEL.name]
     command += [str(part) for pair in flags.items() for part in pair]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, timeout=LOAD_S_MAX, check=True)
-    records = [json.loads(line) for line in done.stdout.splitlines()]
-    print(f"  {rate:g}/s: {len(records)} requests", file=sys.stderr, flush=True)
-    return records
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def vocabulary() -> int:
@@ -109,7 +126,13 @@ def judged(study: Study, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     shapes = {
         name: {
             "idle": figures(one["idle"], 1.0, promised),
-            "rates": {rate: figures(r, study.seconds, promised) for rate, r in one["rates"].items()},
+            "rates": {
+                rate: {
+                    "others_cpu_share": told["others"],
+                    **figures(told["records"], study.seconds, promised),
+                }
+                for rate, told in one["rates"].items()
+            },
         }
         for name, one in found.items()
     }

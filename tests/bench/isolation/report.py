@@ -19,7 +19,7 @@ everywhere; prompts of up to 64 tokens are never handed over.
 A request is good when its TTFT is within {ttft_ms:.0f} ms and its TPOT within {tpot_ms:.1f} ms:
 {ttft_factor:g} times what a long prompt, and {tpot_factor:g} times what a token took on two idle monolithic
 workers. Goodput is good requests per second of arrivals. A gap is the time between two pieces of text of one
-answer.
+answer. Others: the part of the machine that was used by whoever else was on it.
 """
 COLUMNS = (
     ("TTFT p50 / p99, ms", "ttft_ms"),
@@ -56,7 +56,8 @@ def head(told: Told) -> str:
 
 def table(told: Told) -> str:
     """One line for each rate and shape."""
-    names = ["requests/s", "shape", "goodput/s", "good", "failed", *(title for title, _ in COLUMNS)]
+    names = ["requests/s", "shape", "goodput/s", "good", "failed"]
+    names += [*(title for title, _ in COLUMNS), "others"]
     lines = [f"| {' | '.join(names)} |", "|" + "---|" * len(names)]
     for rate in told["rates"]:
         for shape, found in told["shapes"].items():
@@ -68,7 +69,8 @@ def line(rate: float, shape: str, row: Told) -> str:
     """One rate at one shape."""
     pairs = [f"{row[f'{name}_p50']:.1f} / {row[f'{name}_p99']:.1f}" for _, name in COLUMNS]
     good = [f"{row['goodput_per_s']:.2f}", f"{row['attainment']:.0%}"]
-    return f"| {' | '.join([f'{rate:g}', shape, *good, str(row['failed']), *pairs])} |"
+    others = f"{row['others_cpu_share']:.0%}"
+    return f"| {' | '.join([f'{rate:g}', shape, *good, str(row['failed']), *pairs, others])} |"
 
 
 def sensitivity(told: Told) -> str:

@@ -1,10 +1,12 @@
 """The study's arithmetic: arrivals, what is good, where a shape loses."""
 
+import os
 from typing import Any
 
 import pytest
 
 from tests.bench.isolation.load import CHAT, LONG, Arrival, arrivals, record
+from tests.bench.isolation.quiet import Moment, busy_s, others_share
 from tests.bench.isolation.report import page
 from tests.bench.isolation.verdict import Promise, figures, losses, promise
 from tests.mesh.client import Answer
@@ -65,10 +67,19 @@ def test_losses_are_told_against_the_best_of_the_others() -> None:
     assert list(losses(beside, {"small": small})) == []
 
 
+def test_others_are_what_is_busy_and_not_ours() -> None:
+    assert others_share(Moment(0.0, 10.0, 4.0), Moment(10.0, 25.0, 14.0), cores=2) == pytest.approx(0.25)
+    ticks = os.sysconf("SC_CLK_TCK")
+    assert busy_s(f"cpu  {ticks} 0 {ticks} 900 900 0 0 {ticks} 7 7\ncpu0 1") == 3.0
+    before = Moment.now()
+    sum(range(300_000))
+    assert Moment.now().own_s >= before.own_s
+
+
 def test_the_page_says_where_disaggregation_loses() -> None:
     promised = {2.0: Promise(100.0, 10.0)}
     rates = {
-        name: {"rates": {"1": figures([one(tpot_ms=tpot_ms)], 1.0, promised)}}
+        name: {"rates": {"1": {"others_cpu_share": 0.125} | figures([one(tpot_ms=tpot_ms)], 1.0, promised)}}
         for name, tpot_ms in (("apart", 12.0), ("beside", 6.0))
     }
     told = {
@@ -82,5 +93,6 @@ def test_the_page_says_where_disaggregation_loses() -> None:
     }
     text = page(told)
     assert "| 1 | apart | 0.00 | 0% | 0 |" in text
+    assert "| 12% |" in text
     assert "tpot_ms_p50 12.0 against 6.0 (beside)" in text
     assert "goodput 0.00/s against 1.00/s (beside)" in text
