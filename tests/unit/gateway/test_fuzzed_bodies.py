@@ -13,6 +13,7 @@ from services.common.limits import DEFAULTS
 from services.gateway.anthropic.body import CountBody, MessagesBody, parse_count, parse_messages
 from services.gateway.openai.chat import ChatBody, parse_chat
 from services.gateway.openai.completion import CompletionBody, parse_completion
+from services.gateway.openai.embeddings import EmbeddingsBody, parse_embeddings
 from services.gateway.openai.tokenize import (
     DetokenizeBody,
     TokenizeBody,
@@ -38,6 +39,7 @@ BODIES = [
     (parse_responses, ResponsesBody, {"input": "Hi"}),
     (parse_messages, MessagesBody, {"messages": HI, "max_tokens": 5}),
     (parse_count, CountBody, {"messages": HI}),
+    (parse_embeddings, EmbeddingsBody, {"input": "Hi"}),
     (parse_tokenize, TokenizeBody, {"prompt": "Hi"}),
     (parse_detokenize, DetokenizeBody, {"tokens": [1]}),
 ]
