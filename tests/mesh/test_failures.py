@@ -1,11 +1,14 @@
 """kill -9 in mid-stream: every stream ends complete and correct."""
 
 import asyncio
+import os
 import signal
+import time
 from pathlib import Path
 
 import pytest
 
+from services.common.limits import DEFAULTS
 from tests.mesh.client import Answer, ConnectionCut, stream
 from tests.mesh.harness import Mesh
 from tests.mesh.streams import Load
@@ -90,6 +93,26 @@ async def test_a_stopped_decode_worker_is_left_behind(mesh: Mesh, model_dir: Pat
     mesh.send("decode-2", signal.SIGKILL)
     mesh.wait_restarted("decode-2", stopped[0])
     assert running.faults() == []
+
+
+async def test_a_host_that_stands_still_for_longer_than_any_silence_is_borne_loses_nothing(
+    mesh: Mesh, model_dir: Path
+) -> None:
+    """As an overcommitted one does: all wake together, and none takes another for dead."""
+    running, pids = load(mesh, model_dir, seed=8), list(mesh.pids.values())
+    losses = mesh.logs(lines=10_000).count("has been silent")
+
+    def stand_still() -> None:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        time.sleep(DEFAULTS.heartbeat_timeout_ms / 1e3 + 1.0)  # this client is on that host, too
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+    await running.run(stand_still, after_tokens=20)
+    assert running.faults() == []
+    assert {answer.receipt["retries"] for answer in running.answers} == {0}
+    assert mesh.logs(lines=10_000).count("has been silent") == losses
 
 
 async def test_a_killed_gateway_cuts_its_clients_and_leaves_nothing_behind(
