@@ -42,6 +42,8 @@ class Peer:
     command: Command
     environment: dict[str, str] = field(default_factory=dict)
     note: str = ""
+    is_slow: bool = False
+    """Whether it is saturated by every case, so that one round of requests says all."""
 
     @property
     def directory(self) -> Path:
@@ -119,5 +121,6 @@ PEERS = (
             "LITELLM_LOG": "ERROR",
             "LITELLM_DANGEROUSLY_PERMIT_WEAK_OR_UNSET_MASTER_KEY": "true",
         },
+        is_slow=True,
     ),
 )

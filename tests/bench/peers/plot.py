@@ -5,6 +5,9 @@ from typing import Any
 
 from tests.bench.peers.report import DIRECT, MESH, cost, names, number, row_of
 
+LEAST = 5.0
+"""Where the axis begins; a logarithmic one has no zero."""
+
 
 def draw(file: Path, told: dict[str, Any]) -> None:
     """Write a PNG; the axis is logarithmic, because the dearest is twenty times the cheapest."""
@@ -23,7 +26,7 @@ def draw(file: Path, told: dict[str, Any]) -> None:
         drawn = axis.barh([who for _, who in bars], [value for value, _ in bars], color=colours)
         axis.bar_label(drawn, [number(value) for value, _ in bars], padding=2, fontsize=8)
         axis.set_xscale("log")
-        axis.margins(x=0.25)
+        axis.set_xlim(LEAST, 4 * bars[0][0])
         axis.set_title(f"{case.replace(' ', ' streams, ', 1)}", fontsize=10)
     figure.savefig(file, dpi=100)
     pyplot.close(figure)
