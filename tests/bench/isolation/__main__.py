@@ -22,7 +22,7 @@ from tests.bench.isolation.load import CHAT, LONG, Arrival, Clients
 from tests.bench.isolation.plot import draw
 from tests.bench.isolation.quiet import Moment, others_share
 from tests.bench.isolation.report import page
-from tests.bench.isolation.verdict import TPOT_FACTOR, TPOT_FACTORS, figures, promise
+from tests.bench.isolation.verdict import TPOT_FACTOR, Promise, figures, promise, scaled
 from tests.mesh.harness import Mesh
 from tests.tidy.source import ROOT
 
@@ -121,21 +121,7 @@ def vocabulary() -> int:
 
 def judged(study: Study, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
     """All figures; the promise is what two monolithic workers need when idle."""
-    idle = found[BESIDE.name]["idle"]
-    promised = {factor: promise(idle, factor) for factor in TPOT_FACTORS}
-    shapes = {
-        name: {
-            "idle": figures(one["idle"], 1.0, promised),
-            "rates": {
-                rate: {
-                    "others_cpu_share": told["others"],
-                    **figures(told["records"], study.seconds, promised),
-                }
-                for rate, told in one["rates"].items()
-            },
-        }
-        for name, one in found.items()
-    }
+    promised = scaled(promise(found[BESIDE.name]["idle"]))
     return {
         "command": COMMAND,
         "machine": machine(),
@@ -143,8 +129,27 @@ def judged(study: Study, found: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "seconds": study.seconds,
         "rates": list(study.rates),
         "promise": asdict(promised[TPOT_FACTOR]),
-        "shapes": shapes,
+        "shapes": {name: shape_figures(one, study.seconds, promised) for name, one in found.items()},
     }
+
+
+def shape_figures(one: dict[str, Any], seconds: float, promised: dict[float, Promise]) -> dict[str, Any]:
+    """One shape's figures, idle and at each rate."""
+    return {
+        "idle": figures(one["idle"], 1.0, promised),
+        "rates": {
+            rate: {"others_cpu_share": told["others"], **figures(told["records"], seconds, promised)}
+            for rate, told in one["rates"].items()
+        },
+    }
+
+
+def again(last: dict[str, Any], shape: Shape, scratch: Path) -> dict[str, Any]:
+    """The last results with one shape measured anew, under the same arrivals and promise."""
+    study = Study(tuple(last["rates"]), last["seconds"], (shape,))
+    promised = scaled(Promise(**last["promise"]))
+    told = shape_figures(run(shape, study, scratch), study.seconds, promised)
+    return last | {"shapes": last["shapes"] | {shape.name: told}}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -153,14 +158,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="one rate for seconds, nothing is written")
+    parser.add_argument("--again", type=int, help="measure the shape of this number, from 0, anew")
     parser.add_argument("--rates", type=float, nargs="+", help="requests per second")
     parser.add_argument("--seconds", type=float, help="of arrivals at each rate")
     asked = parser.parse_args(arguments)
     base = QUICK if asked.quick else Study()
     study = Study(tuple(asked.rates or base.rates), asked.seconds or base.seconds)
     with tempfile.TemporaryDirectory() as scratch:
-        found = {s.name: run(s, study, Path(scratch) / str(i)) for i, s in enumerate(study.shapes)}
-    told = judged(study, found)
+        if asked.again is None:
+            found = {s.name: run(s, study, Path(scratch) / str(i)) for i, s in enumerate(study.shapes)}
+            told = judged(study, found)
+        else:
+            last = json.loads((RESULTS / "isolation.json").read_text())
+            told = again(last, SHAPES[asked.again], Path(scratch) / "again")
     print(page(told))
     if not asked.quick:
         (RESULTS / "isolation.json").write_text(json.dumps(told, indent=2) + "\n")

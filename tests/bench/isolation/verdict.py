@@ -30,11 +30,16 @@ class Promise:
         return bool(record["ttft_ms"] <= self.ttft_ms and record["tpot_ms"] <= self.tpot_ms)
 
 
-def promise(idle: Sequence[Mapping[str, Any]], tpot_factor: float = TPOT_FACTOR) -> Promise:
+def promise(idle: Sequence[Mapping[str, Any]]) -> Promise:
     """From requests that were alone on a mesh."""
     ttft_ms = median(r["ttft_ms"] for r in idle if r["kind"] == LONG)
     tpot_ms = median(r["tpot_ms"] for r in idle if r["kind"] == CHAT)
-    return Promise(ttft_ms * TTFT_FACTOR, tpot_ms * tpot_factor)
+    return Promise(ttft_ms * TTFT_FACTOR, tpot_ms * TPOT_FACTOR)
+
+
+def scaled(one: Promise) -> dict[float, Promise]:
+    """The same promise with each of the other factors of TPOT."""
+    return {f: Promise(one.ttft_ms, one.tpot_ms / TPOT_FACTOR * f) for f in TPOT_FACTORS}
 
 
 def figures(

@@ -8,7 +8,7 @@ import pytest
 from tests.bench.isolation.load import CHAT, LONG, Arrival, arrivals, record
 from tests.bench.isolation.quiet import Moment, busy_s, others_share
 from tests.bench.isolation.report import page
-from tests.bench.isolation.verdict import Promise, figures, losses, promise
+from tests.bench.isolation.verdict import Promise, figures, losses, promise, scaled
 from tests.mesh.client import Answer
 
 
@@ -32,7 +32,7 @@ def test_the_same_seed_is_the_same_load() -> None:
 def test_a_promise_is_a_multiple_of_an_idle_mesh() -> None:
     idle = [one(LONG, 100.0, 1.0), one(LONG, 200.0, 1.0), one(LONG, 900.0, 1.0), one(CHAT, 5.0, 4.0)]
     assert promise(idle) == Promise(ttft_ms=600.0, tpot_ms=8.0)
-    assert promise(idle, tpot_factor=1.5).tpot_ms == 6.0
+    assert scaled(promise(idle))[1.5] == Promise(600.0, 6.0)
 
 
 def test_good_requests_keep_both_promises() -> None:
