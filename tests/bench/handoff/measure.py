@@ -25,10 +25,10 @@ MOVED = ("pdmesh_worker_nixl_bytes", "pdmesh_worker_nixl_transfer_seconds")
 class Plan:
     """How much is asked."""
 
-    prompts: tuple[int, ...] = (256, 512, 1_024, 2_048, 3_800)
-    repeats: int = 7
+    prompts: tuple[int, ...] = (256, 512, 1_024, 2_048)
+    repeats: int = 5
     background_tokens: int = 400
-    overlapped: int = 8
+    overlapped: int = 6
     """Handoffs beside the background stream."""
     overlapped_prompt: int = 2_048
 

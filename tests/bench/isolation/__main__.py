@@ -64,7 +64,7 @@ SHAPES = (APART, BESIDE, BESIDE_SMALL)
 class Study:
     """How much of it."""
 
-    rates: tuple[float, ...] = (0.5, 1.0, 1.5, 2.0, 3.0)
+    rates: tuple[float, ...] = (1.0, 2.0, 3.0)
     seconds: float = 25.0
     shapes: tuple[Shape, ...] = SHAPES
     tries_max: int = 2

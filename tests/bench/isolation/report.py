@@ -19,7 +19,11 @@ everywhere; prompts of up to 64 tokens are never handed over.
 A request is good when its TTFT is within {ttft_ms:.0f} ms and its TPOT within {tpot_ms:.1f} ms:
 {ttft_factor:g} times what a long prompt, and {tpot_factor:g} times what a token took on two idle monolithic
 workers. Goodput is good requests per second of arrivals. A gap is the time between two pieces of text of one
-answer. Others: the part of the machine that was used by whoever else was on it.
+answer. Others: the part of the machine that was used by whoever else was on it. One run; each rate is
+{least_requests} to {most_requests} requests, so a p99 is about the worst of them.
+
+The model is small, and still prefill matters as it does for large ones: alone, a long prompt runs for as
+long as {steps:.0f} tokens of a chat take.
 """
 COLUMNS = (
     ("TTFT p50 / p99, ms", "ttft_ms"),
@@ -37,6 +41,7 @@ def page(told: Told) -> str:
 
 def head(told: Told) -> str:
     """What was done."""
+    counts = [row["requests"] for row in first_rates(told).values()]
     (long_prompt, long_out), (chat_prompt, chat_out) = LENGTHS["long"], LENGTHS["chat"]
     return HEAD.format(
         **told["machine"],
@@ -51,6 +56,9 @@ def head(told: Told) -> str:
         chat_out=chat_out,
         ttft_factor=TTFT_FACTOR,
         tpot_factor=TPOT_FACTOR,
+        steps=told["promise"]["ttft_ms"] / TTFT_FACTOR / (told["promise"]["tpot_ms"] / TPOT_FACTOR),
+        least_requests=min(counts),
+        most_requests=max(counts),
     )
 
 
