@@ -87,6 +87,12 @@ class Mesh:
         """Whether the mesh serves and says where."""
         return self._ready_file.exists()
 
+    def loading(self, worker_id: str) -> int | None:
+        """The process id of a worker, whether it serves already or not."""
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
+        named = f"--worker-id\0{worker_id}\0".encode()
+        return next((int(pid) for pid in children.split() if named in _command_line(pid)), None)
+
     def send(self, name: str, number: int = signal.SIGKILL) -> int:
         """Send a signal to one process of the mesh; its process id."""
         pid = self.pids[name]
@@ -124,6 +130,13 @@ class Mesh:
             if file.exists()
         ]
         return "\n".join(f"{name} | {line[:500]}" for name, tail in tails for line in tail)
+
+
+def _command_line(pid: str) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def is_alive(pid: int) -> bool:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +38,7 @@ class Load:
 
     async def progress(self, token_count: int) -> None:
         """Until every stream has this many tokens."""
-        while any(answer.text.count(" w") < token_count and not answer.is_done for answer in self.answers):
+        while any(a.text.count(" w") < token_count and not (a.is_done or a.error) for a in self.answers):
             await asyncio.sleep(0.005)
 
     def body(self, prompt: list[int]) -> dict[str, Any]:
@@ -65,6 +65,32 @@ class Load:
         if answer.text != expected:
             return f"{_first_difference(answer.text.split(), expected.split())}"
         return ""
+
+
+@dataclass
+class Crowd:
+    """Clients that ask again and again, each answer checked token for token. `size` may change meanwhile."""
+
+    url: str
+    model_dir: Path
+    max_tokens: int
+    size: int = 0
+    faults: list[str] = field(default_factory=list)
+
+    async def run(self, size: int) -> None:
+        """Until `size` is 0 and the last answer has come."""
+        self.size = size
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(size):
+                tasks.create_task(self._client(number))
+
+    async def _client(self, number: int) -> None:
+        seed = number * 1_000
+        while number < self.size:
+            seed += 1
+            load = Load(self.url, self.model_dir, count=1, max_tokens=self.max_tokens, seed=seed)
+            await load.run()
+            self.faults += load.faults()
 
 
 def _first_difference(got: list[str], expected: list[str]) -> str:

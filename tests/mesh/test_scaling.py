@@ -87,26 +87,12 @@ async def test_a_spare_is_activated_and_another_one_loaded(up, model_dir: Path) 
     told = run_cli(["scaling", "--router", mesh.facts["urls"]["router"]]).stdout.splitlines()
     assert any(" decode: " in line and " and 1 spare wanted" in line for line in told)
     assert told[-1] == "router decides; workers are started and ended by these numbers"
-
-
-async def test_deaths_in_the_middle_of_scaling_lose_nothing(up, model_dir: Path) -> None:
-    """The new worker dies once it serves, then the router, which begins anew, then a signal ends all."""
-    mesh = up()
-    burst = Load(mesh.url, model_dir, count=3 * SEATS, max_tokens=500, prompt_tokens=50)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(burst.run())
-        await until(mesh, lambda found: "decode-2" in found)
-        mesh.wait_until(lambda: "decode-2" in mesh.pids, "new worker's process", WAIT_S)
-        mesh.send("decode-2")
-        await burst.progress(100)
-        old = mesh.send("router")
-        await asyncio.to_thread(mesh.wait_restarted, "router", old)
-    assert burst.faults() == []
-    names = [f"decode-{number}" for number in range(1, 4)]
-    async with asyncio.timeout(WAIT_S):
-        while set(await workers(mesh)) - set(names) or not await workers(mesh):
-            await asyncio.sleep(0.1)
-    assert mesh.stop(signal.SIGTERM) == 0
+    loading, pids = mesh.loading("decode-3"), mesh.pids
+    assert loading is not None
+    mesh.process.kill()
+    mesh.process.wait()
+    while any(map(is_alive, [*pids.values(), loading])):
+        await asyncio.sleep(0.01)
 
 
 async def test_what_is_wanted_is_watched_only_while_the_supervisor_lives(up) -> None:
