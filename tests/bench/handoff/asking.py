@@ -20,6 +20,8 @@ class Told:
     second_gap_ms: float
     """From the first token to the second: the handoff, and a step of the decode worker."""
     gaps_ms: tuple[float, ...]
+    handoff_s: tuple[float, float]
+    """When the first token came, and when the second: the handoff lies between them."""
     receipt: dict[str, Any]
 
 
@@ -57,7 +59,13 @@ def told(answer: Answer) -> Told:
     times_s = answer.arrivals_s
     gaps_ms = tuple((b - a) * 1e3 for a, b in pairwise(times_s))
     first_gap_ms = gaps_ms[0] if gaps_ms else 0.0
-    return Told((times_s[0] - answer.began_s) * 1e3, first_gap_ms, gaps_ms, answer.receipt)
+    return Told(
+        (times_s[0] - answer.began_s) * 1e3,
+        first_gap_ms,
+        gaps_ms,
+        (times_s[0], times_s[min(1, len(times_s) - 1)]),
+        answer.receipt,
+    )
 
 
 Pick = Callable[[Told], float]

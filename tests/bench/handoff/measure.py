@@ -136,14 +136,21 @@ async def overlap(asker: Asker, plan: Plan) -> dict[str, float]:
         "longest_step_ms_alone": max(alone.gaps_ms),
         "longest_step_ms_beside_handoffs": max(gaps_ms),
         "handoff_ms": middle(beside, lambda t: t.receipt["handoff_ms"]),
-        "tokens_during_a_handoff": middle(beside, lambda t: t.receipt["handoff_ms"]) / usual_ms,
-        "decode_ms_lost_per_handoff": lost_ms(gaps_ms, usual_ms) / len(beside),
+        **inside(times_s, [t.handoff_s for t in beside], usual_ms),
     }
 
 
-def lost_ms(gaps_ms: Sequence[float], usual_ms: float) -> float:
-    """Time beyond one usual step per token."""
-    return sum(gaps_ms) - usual_ms * len(gaps_ms)
+def inside(
+    times_s: Sequence[float], spans_s: Sequence[tuple[float, float]], usual_ms: float
+) -> dict[str, float]:
+    """Tokens that came in these spans, how many come alone in that time, and the longest wait for one."""
+    counted = sum(begin < at < end for at in times_s for begin, end in spans_s)
+    waits = (b - a for a, b in pairwise(times_s) if any(a < end and b > begin for begin, end in spans_s))
+    return {
+        "tokens_in_handoffs": counted,
+        "tokens_alone_in_that_time": sum(end - begin for begin, end in spans_s) * 1e3 / usual_ms,
+        "longest_step_ms_in_handoffs": max(waits, default=0.0) * 1e3,
+    }
 
 
 async def burst(asker: Asker, plan: Plan) -> dict[str, float]:

@@ -24,9 +24,12 @@ OVERLAP = """\
 Beside {handoffs} handoffs of {handoff_ms:.1f} ms a stream on the same decode worker went on:
 {tokens_meanwhile} tokens, a step of {step_ms_beside_handoffs:.1f} ms in the median against
 {step_ms_alone:.1f} ms alone, the longest {longest_step_ms_beside_handoffs:.1f} ms against
-{longest_step_ms_alone:.1f} ms. All that it lost meanwhile, to handoffs, to the others' own decode steps and
-to whatever else shared the core, is {decode_ms_lost_per_handoff:.1f} ms for each handoff.
+{longest_step_ms_alone:.1f} ms.{inside}
 """
+INSIDE = """ \
+Between first and second tokens of the others, when their KV came in, it got {tokens_in_handoffs:.0f} tokens,
+where as much time alone brings {tokens_alone_in_that_time:.0f}; the longest wait for one was
+{longest_step_ms_in_handoffs:.1f} ms."""
 BURST = """\
 {prompts} prompts at once: the last first token came after {last_ttft_ms:.0f} ms,
 {last_ttft_ms_per_prompt:.0f} ms for each, where one alone takes {ttft_ms_alone:.0f} ms; handoffs took
@@ -42,10 +45,11 @@ COLUMNS = (
 def page(told: Told) -> str:
     """A Markdown page."""
     parts = [HEAD.format(**told["machine"], command=told["command"])]
+    parts += [f"{told['note']}\n"] if told.get("note") else []
     for name, found in told["models"].items():
         parts += [f"## {name}: {found['kv_token_bytes'] / 1024:.0f} KiB of KV per token\n"]
         parts += [table(found["by_size"]), first_token(found["held"])]
-        parts += [OVERLAP.format(**found["overlap"]), BURST.format(**found["burst"])]
+        parts += [overlap(found["overlap"]), BURST.format(**found["burst"])]
     return "\n".join(parts)
 
 
@@ -74,6 +78,12 @@ def line(row: Told) -> str:
         f"{row['later_gap_ms']:.1f}",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def overlap(found: Told) -> str:
+    """With decoding; older results do not say what came during the handoffs."""
+    is_known = "tokens_in_handoffs" in found
+    return OVERLAP.format(inside=INSIDE.format(**found) if is_known else "", **found)
 
 
 def first_token(held: Told) -> str:

@@ -103,10 +103,12 @@ def alone_of(told: Told, row: Told) -> Told | None:
 
 
 def missing(told: Told) -> Iterator[str]:
-    """Who could not take part, and why."""
+    """Who could not take part, and why; and whatever was noted by hand."""
     for name, peer in told["peers"].items():
         if not peer["version"]:
             yield f"Not measured: {name}. {peer['reason']}.\n"
+    if told.get("note"):
+        yield f"{told['note']}\n"
     if told.get("added"):
         yield f"Measured in a run of their own, a little later: {', '.join(told['added'])}.\n"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.bench.handoff.asking import Told
-from tests.bench.handoff.measure import lost_ms, row, values
+from tests.bench.handoff.measure import inside, row, values
 from tests.bench.handoff.memcpy import memcpy_gb_per_s
 from tests.bench.handoff.report import page
 
@@ -28,7 +28,7 @@ def test_metrics_are_read_by_name() -> None:
 
 
 def test_rates_are_bytes_over_their_own_times() -> None:
-    answers = [Told(200.0, 30.0, (30.0, 5.0, 6.0, 7.0), RECEIPT)] * 2
+    answers = [Told(200.0, 30.0, (30.0, 5.0, 6.0, 7.0), (0.0, 0.03), RECEIPT)] * 2
     told = row(1_000, answers, [16_000_000.0, 0.008], 16.0)
     assert told["transfer_ms"] == pytest.approx(4.0)
     assert told["transfer_gb_per_s"] == pytest.approx(2.0)
@@ -37,8 +37,13 @@ def test_rates_are_bytes_over_their_own_times() -> None:
     assert (told["second_gap_ms"], told["later_gap_ms"]) == (30.0, 6.0)
 
 
-def test_what_a_stream_lost_is_time_beyond_its_usual_steps() -> None:
-    assert lost_ms([5.0, 5.0, 25.0, 5.0], usual_ms=5.0) == pytest.approx(20.0)
+def test_a_stream_is_looked_at_while_others_are_handed_over() -> None:
+    times_s = [0.00, 0.01, 0.02, 0.05, 0.06, 0.10]
+    told = inside(times_s, [(0.015, 0.055), (0.055, 0.065)], usual_ms=10.0)
+    assert told["tokens_in_handoffs"] == 3
+    assert told["tokens_alone_in_that_time"] == pytest.approx(5.0)
+    assert told["longest_step_ms_in_handoffs"] == pytest.approx(40.0)
+    assert inside([], [], usual_ms=10.0)["longest_step_ms_in_handoffs"] == 0.0
 
 
 def test_a_copy_larger_than_the_room_is_cut() -> None:
@@ -51,11 +56,17 @@ def test_a_copy_larger_than_the_room_is_cut() -> None:
 def test_the_page_says_whether_the_first_token_waits(tokens: int, said: str) -> None:
     times = dict.fromkeys(("ttft_ms", "ttft_ms_while_held", "second_gap_ms", "second_gap_ms_while_held"), 9.0)
     overlap = ("handoffs", "tokens_meanwhile", "step_ms_alone", "step_ms_beside_handoffs", "handoff_ms")
-    overlap += ("longest_step_ms_alone", "longest_step_ms_beside_handoffs", "decode_ms_lost_per_handoff")
+    overlap += (
+        "longest_step_ms_alone",
+        "longest_step_ms_beside_handoffs",
+        "tokens_in_handoffs",
+        "tokens_alone_in_that_time",
+    )
+    overlap += ("longest_step_ms_in_handoffs",)
     burst = ("prompts", "ttft_ms_alone", "last_ttft_ms", "last_ttft_ms_per_prompt", "handoff_ms")
     found = {
         "kv_token_bytes": 2_048,
-        "by_size": [row(1_000, [Told(200.0, 30.0, (30.0, 5.0), RECEIPT)], [8e6, 0.004], 16.0)],
+        "by_size": [row(1_000, [Told(200.0, 30.0, (30.0, 5.0), (0.0, 0.03), RECEIPT)], [8e6, 0.004], 16.0)],
         "held": {"prompt_tokens": 1_000, "tokens_while_held": tokens, **times},
         "overlap": dict.fromkeys(overlap, 1.0),
         "burst": dict.fromkeys(burst, 1.0),
