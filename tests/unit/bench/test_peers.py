@@ -1,14 +1,18 @@
 """The parts of the comparison that compute: what is counted, parsed and shown."""
 
+import asyncio
 import itertools
 import os
 import signal
 import subprocess
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from services.common.domain import FinishReason, HandoffReleased, JobFinished, StepOutput
+from services.common.domain.tokens import tokens
 from tests.bench.peers.__main__ import added
 from tests.bench.peers.engine import BEGIN, END, TOKENS, whole_request
 from tests.bench.peers.install import last_error
@@ -138,3 +142,17 @@ def test_a_peer_measured_later_is_compared_with_the_engine_of_its_own_run() -> N
     assert "| **pdmesh** (Python) | 1.50 / 4.00 |" in text
     assert "| swift 2.0 (Rust) | 0.10 / 1.00 |" in text
     assert text.count("| swift") == 2
+
+
+async def test_a_stream_ends_after_its_last_token_and_what_is_no_token_does_not_wait() -> None:
+    heard: list[StepOutput] = []
+    sink = SpreadSink(SimpleNamespace(on_step=heard.append, on_engine_dead=heard.append), step_ms=1.0)
+    step = StepOutput(released=[HandoffReleased("h")], finished=[JobFinished(7, FinishReason.LENGTH)])
+    step.tokens.add(7, tokens([1, 2]))
+    step.tokens.add(8, tokens([3]))
+    sink.on_step(step)
+    assert [one.released for one in heard] == [[HandoffReleased("h")]]
+    while len(heard) < 3:
+        await asyncio.sleep(0.001)
+    told = {one.tokens.streams[0]: (list(one.tokens.token_ids), one.finished) for one in heard[1:]}
+    assert told == {7: ([1, 2], [JobFinished(7, FinishReason.LENGTH)]), 8: ([3], [])}
