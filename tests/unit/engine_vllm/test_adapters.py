@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from services.common.engine.vllm.adapters import default_arguments, read
+from services.common.engine.vllm.adapters import check_places, default_arguments, read
 from services.common.errors import BadSetting, MeshError, ModelMissing
 
 
@@ -29,14 +29,20 @@ def test_adapters_are_numbered_and_known_by_their_content(tmp_path: Path) -> Non
 
 def test_vllm_makes_room_for_the_largest_and_for_some_at_once(tmp_path: Path) -> None:
     named = {str(rank): written(tmp_path / str(rank), rank=rank) for rank in (2, 4, 8, 12, 33)}
-    arguments = default_arguments(read(named).values())
-    assert arguments == {
-        "enable_lora": "true",
-        "max_lora_rank": "64",
-        "max_loras": "4",
-        "max_cpu_loras": "5",
-    }
-    assert default_arguments([]) == {}
+    adapters = list(read(named).values())
+    rooms = {"enable_lora": "true", "max_lora_rank": "64"}
+    assert default_arguments(adapters, on_cpu=False) == rooms | {"max_loras": "4", "max_cpu_loras": "5"}
+    assert default_arguments(adapters, on_cpu=True) == rooms | {"max_loras": "6", "max_cpu_loras": "6"}
+    assert default_arguments([], on_cpu=True) == {}
+
+
+def test_on_a_cpu_one_place_stays_empty(tmp_path: Path) -> None:
+    adapters = read({"a": written(tmp_path / "a")}).values()
+    with pytest.raises(BadSetting, match="at least 2"):
+        check_places(1, adapters, on_cpu=True)
+    check_places(2, adapters, on_cpu=True)
+    check_places(1, adapters, on_cpu=False)
+    check_places(1, [], on_cpu=True)
 
 
 @pytest.mark.parametrize(

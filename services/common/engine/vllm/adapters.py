@@ -45,17 +45,28 @@ def read(named: Mapping[str, str]) -> dict[str, Adapter]:
     }
 
 
-def default_arguments(adapters: Iterable[Adapter]) -> dict[str, str]:
-    """vLLM arguments that make room for them; what is given explicitly wins."""
+def default_arguments(adapters: Iterable[Adapter], *, on_cpu: bool) -> dict[str, str]:
+    """vLLM arguments that make room for them; what is given explicitly wins.
+
+    On a CPU, one place more than there are adapters: vLLM's CPU kernels give requests without an adapter what
+    stands in the last place, whenever they share a step with one that has an adapter. So it stays empty.
+    """
     ranks = [adapter.rank for adapter in adapters]
     if not ranks:
         return {}
     return {
         "enable_lora": "true",
         "max_lora_rank": str(next((rank for rank in RANKS if rank >= max(ranks)), RANKS[-1])),
-        "max_loras": str(min(len(ranks), IN_ONE_STEP_MAX)),
-        "max_cpu_loras": str(len(ranks)),
+        "max_loras": str(len(ranks) + 1 if on_cpu else min(len(ranks), IN_ONE_STEP_MAX)),
+        "max_cpu_loras": str(len(ranks) + on_cpu),
     }
+
+
+def check_places(places: int, adapters: Iterable[Adapter], *, on_cpu: bool) -> None:
+    """Raise `BadSetting` where requests without an adapter would get one (see `default_arguments`)."""
+    needed = len(list(adapters)) + 1
+    if on_cpu and needed > 1 and places < needed:
+        raise BadSetting(f"--max-loras: at least {needed} on a CPU, one more than adapters; or leave it out")
 
 
 def _read_one(name: str, number: int, directory: Path) -> Adapter:

@@ -138,10 +138,11 @@ def _build_config(plan: Plan, on_cpu: bool, kv_events_endpoint: str) -> Any:
     # With vLLM's own choice, whichever grammar library the first request needs serves all after it,
     # and two workers might differ.
     defaults = {"scheduling_policy": "priority", "structured_outputs_config": '{"backend": "xgrammar"}'}
-    defaults |= adapters.default_arguments(plan.adapters.values())
+    defaults |= adapters.default_arguments(plan.adapters.values(), on_cpu=on_cpu)
     if on_cpu:
         defaults |= cpu.default_arguments(given)
     args = parse(defaults | given | {"model": plan.model})
+    adapters.check_places(args.max_loras, plan.adapters.values(), on_cpu=on_cpu)
     if on_cpu:
         cpu.choose_executor(args)
     args.served_model_name = [plan.served_model_name]
