@@ -87,7 +87,7 @@ def sim_mesh(model_dir: Path, directory: Path, case: Case) -> Iterator[Mesh]:
         f"{key}=0"
         for key in ("sequence-us", "prefill-tokens-per-s", "handoff-gb-per-s", "handoff-latency-ms")
     ]
-    both = [*free, "max-num-seqs=512", "kv-blocks=65536"]
+    both = [*free, "max-num-seqs=1024", "kv-blocks=131072"]
     flags = [*(("--engine-arg", pair) for pair in both)]
     flags += [("--prefill-engine-arg", "step-ms=1"), ("--decode-engine-arg", f"step-ms={case.step_ms}")]
     flags += [("--decode", str(case.decode_workers))]
