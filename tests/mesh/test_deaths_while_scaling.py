@@ -72,9 +72,17 @@ class Site:
         await asyncio.to_thread(self.mesh.wait_restarted, name, old_pid, WAIT_S)
 
     async def end(self, number: int, *names: str) -> None:
-        """End processes, and wait until they are back."""
+        """End processes, and wait until they are back.
+
+        While a worker drains, another one may be started in its place; it need not come back for long then.
+        """
         for name, old_pid in [(name, self.mesh.send(name, number)) for name in names]:
-            await self.restarted(name, old_pid)
+            if number == signal.SIGTERM and name.startswith(("prefill", "decode")):
+                await asyncio.to_thread(
+                    self.mesh.wait_until, lambda pid=old_pid: not is_alive(pid), f"end of {name}", WAIT_S
+                )
+            else:
+                await self.restarted(name, old_pid)
 
     async def served(self) -> None:
         """Wait until a gateway that is back has found the routers."""
@@ -135,6 +143,7 @@ async def while_it_grows(site: Site) -> None:
         await site.until(lambda states, _: serving(states) == 3, *ROUTERS)
         await site.end(signal.SIGKILL, "decode-1", "prefill-1")
         await site.end(signal.SIGTERM, "decode-2", "prefill-2")
+        await site.until(lambda states, _: serving(states) == 3, *ROUTERS)
         first = await site.until(lambda _, decider: decider in ROUTERS)
         await site.end(signal.SIGKILL, first)
         second = await site.until(lambda _, decider: decider in ROUTERS and decider != first, *ROUTERS)
