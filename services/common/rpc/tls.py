@@ -2,6 +2,7 @@
 
 import logging
 import ssl
+from collections.abc import Callable
 from typing import Any
 
 import grpc
@@ -22,7 +23,7 @@ def channel_credentials(security: Security) -> grpc.ChannelCredentials:
 
 def server_credentials(security: Security) -> grpc.ServerCredentials:
     """For a port; a replaced certificate holds from the next connection on. Raises `BadSetting`."""
-    renewal = _Renewal(security)  # before the files are read, so that no change is missed
+    renewal = _Renewal(security, _configuration)  # before the files are read, so that no change is missed
     return grpc.dynamic_ssl_server_credentials(
         _configuration(security), renewal, require_client_authentication=security.demands_certs
     )
@@ -35,20 +36,20 @@ def _configuration(security: Security) -> Any:
 
 
 class _Renewal:
-    """Called by gRPC before every handshake, on a thread of its own."""
+    """Called before every handshake; by gRPC on a thread of its own."""
 
-    def __init__(self, security: Security) -> None:
-        self._security = security
+    def __init__(self, security: Security, make: Callable[[Security], Any]) -> None:
+        self._security, self._make = security, make
         self._seen = self._signature()
 
     def __call__(self) -> Any:
-        """The new configuration; None while the files are what they were, or are broken."""
+        """What is made of the files' new content; None while they are what they were, or are broken."""
         try:
             now = self._signature()
             if now == self._seen:
                 return None
             self._seen = now
-            return _configuration(self._security)
+            return self._make(self._security)
         except (OSError, BadSetting) as error:
             _log.error("certificate NOT renewed, the old one stays in use: %s", error)
             return None
@@ -73,9 +74,16 @@ def server_context(security: Security) -> ssl.SSLContext | None:
     """
     if not security.tls_cert:
         return None
-    renewal = _ContextRenewal(security)
-    renewal.context.sni_callback = renewal
-    return renewal.context
+    renewal = _Renewal(security, _server_context)  # before the files are read, so that no change is missed
+    first = current = _server_context(security)
+
+    def choose(connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
+        nonlocal current
+        current = renewal() or current
+        connection.context = current
+
+    first.sni_callback = choose
+    return first
 
 
 def _server_context(security: Security) -> ssl.SSLContext:
@@ -97,25 +105,3 @@ def _load(context: ssl.SSLContext, security: Security, *, shows: bool, demands: 
             context.load_verify_locations(cadata=read_pem(security.tls_ca, "mesh-tls-ca").decode())
     except ssl.SSLError as error:
         raise BadSetting(f"--mesh-tls-cert, --mesh-tls-key, --mesh-tls-ca: {error.reason or error}") from None
-
-
-class _ContextRenewal:
-    """Called by OpenSSL in every handshake."""
-
-    def __init__(self, security: Security) -> None:
-        self._security = security
-        self._seen = self._signature()  # before the files are read, so that no change is missed
-        self.context = _server_context(security)
-
-    def __call__(self, connection: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
-        """Have the handshake go on with the files' present content, if it is good."""
-        try:
-            now = self._signature()
-            if now != self._seen:
-                self._seen, self.context = now, _server_context(self._security)
-        except (OSError, BadSetting) as error:
-            _log.error("certificate NOT renewed, the old one stays in use: %s", error)
-        connection.context = self.context
-
-    def _signature(self) -> tuple[tuple[int, int, int], ...]:
-        return signature(self._security.tls_cert, self._security.tls_key, self._security.tls_ca)

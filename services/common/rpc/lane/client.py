@@ -16,11 +16,10 @@ from services.common.credentials import OPEN, Security
 from services.common.limits import DEFAULTS, Limits
 from services.common.rpc.channel import open_channel
 from services.common.rpc.lane.method import Method
-from services.common.rpc.lane.stream import Kind, Stream, rpc_error
+from services.common.rpc.lane.stream import DETAILS, Kind, Stream, rpc_error
 from services.common.rpc.tls import client_context
 
 _log = logging.getLogger("pdmesh.rpc")
-_DETAILS = "grpc-status-details-bin"
 
 
 @asynccontextmanager
@@ -130,4 +129,4 @@ class ClientStream(Stream):
 
 def _error(status: status_pb2.Status, body: bytes) -> grpc.aio.AioRpcError:
     code = next((code for code in grpc.StatusCode if code.value[0] == status.code), grpc.StatusCode.UNKNOWN)
-    return rpc_error(code, status.message, (_DETAILS, body))
+    return rpc_error(code, status.message, (DETAILS, body))

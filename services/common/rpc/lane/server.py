@@ -14,7 +14,7 @@ from services.common.credentials import OPEN, Security
 from services.common.errors import PortInUse, Unauthenticated
 from services.common.limits import DEFAULTS, Limits
 from services.common.rpc.lane.method import Method
-from services.common.rpc.lane.stream import Kind, Stream
+from services.common.rpc.lane.stream import DETAILS, Kind, Stream
 from services.common.rpc.status import status_of
 from services.common.rpc.tls import server_context
 
@@ -107,7 +107,7 @@ class ServerStream(Stream):
 
     async def abort(self, code: grpc.StatusCode, details: str, trailing_metadata: Any = ()) -> NoReturn:
         """End the call with a status; its details come as gRPC carries them."""
-        body = next((value for key, value in trailing_metadata if key == "grpc-status-details-bin"), None)
+        body = next((value for key, value in trailing_metadata if key == DETAILS), None)
         if body is None:
             body = status_pb2.Status(code=code.value[0], message=details).SerializeToString()
         self._send(Kind.STATUS, body)

@@ -14,6 +14,8 @@ from google.protobuf.message import DecodeError, Message
 from services.common.errors import ProtocolViolation
 
 HEADER = struct.Struct("!BI")
+DETAILS = "grpc-status-details-bin"
+"""Where gRPC's metadata carries a `google.rpc.Status`."""
 WAITING_BYTES_MAX = 1024 * 1024
 """Of messages received and not yet read; past it the connection is not read until all of them are."""
 
