@@ -18,7 +18,9 @@ class Metrics:
     """Counters and histograms of what the core decided."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.tokens = Counter("pdmesh_router_tokens", "Tokens sent to gateways", registry=registry)
+        self.sent_tokens = 0
+        """Not yet counted: a counter's lock for every step would cost more than the step's own work."""
+        self._tokens = Counter("pdmesh_router_tokens", "Tokens sent to gateways", registry=registry)
         self._placed = Counter(
             "pdmesh_router_placements", "Placements by path and reason", ["path", "reason"], registry=registry
         )
@@ -37,11 +39,17 @@ class Metrics:
             registry=registry,
         )
 
+    def settle(self) -> None:
+        """Count what has been sent since the last time."""
+        self._tokens.inc(self.sent_tokens)
+        self.sent_tokens = 0
+
     def count(self, action: SendPlaced | EndStream) -> None:
         """Count a placement or an outcome. Reasons come from fixed tables, so the labels are bounded."""
         if isinstance(action, SendPlaced):
             self._placed.labels(action.path.name.lower(), action.path_reason).inc()
             return
+        self.settle()
         reason = action.error.reason if action.error is not None else ""
         self._ended.labels(action.reason.name.lower(), reason).inc()
         receipt = action.receipt

@@ -107,7 +107,7 @@ class Shell:
                 if (gateway := self.gateways.get(session)) is not None:
                     gateway.draft.add_columns(columns)
                     gateway.link.wake()
-                    self._metrics.tokens.inc(len(columns.token_ids))
+                    self._metrics.sent_tokens += len(columns.token_ids)
             case StartJob() | AbortJob() | ReleaseHandoff() | SendWant():
                 if (worker := self.workers.get(action.session)) is not None:
                     _command(worker, action)
@@ -138,6 +138,7 @@ class Shell:
             wait_ms = TICK_MS_MAX if due_ms is None else due_ms - self._clock.now_ms()
             await asyncio.sleep(min(max(wait_ms, TICK_MS_MIN), TICK_MS_MAX) / 1000.0)
             self.feed(Tick())
+            self._metrics.settle()
 
 
 def _command(worker: WorkerPeer, action: StartJob | AbortJob | ReleaseHandoff | SendWant) -> None:

@@ -11,6 +11,7 @@ from services.common.limits import Limits
 from services.common.rpc import LinkLost, abort_with
 from services.common.rpc.convert import grant_from_wire, load_from_wire, registration_from_wire
 from services.common.rpc.steps import step_from_wire
+from services.common.rpc.token_frame import TokenFrame
 from services.router.core.events import (
     WorkerAttached,
     WorkerDetached,
@@ -18,6 +19,7 @@ from services.router.core.events import (
     WorkerGrant,
     WorkerLoad,
     WorkerStep,
+    WorkerTokens,
 )
 from services.router.shell import Shell, WorkerPeer, log
 
@@ -35,7 +37,10 @@ class WorkerServicer(fleet_pb2_grpc.FleetServiceServicer):
         session, peer = self._shell.new_session(), WorkerPeer(context)
         self._shell.workers[session] = peer
         try:
-            await peer.link.run(lambda frame: self._on_frame(session, peer, frame))
+            await peer.link.run(
+                lambda frame: self._on_frame(session, peer, frame),
+                lambda frame: self._on_tokens(session, frame),
+            )
         except LinkLost as lost:
             log.info("worker session %d left: %s", session, lost)
         except MeshError as error:
@@ -60,6 +65,11 @@ class WorkerServicer(fleet_pb2_grpc.FleetServiceServicer):
             self._shell.feed(WorkerStep(session, step_from_wire(frame)))
         if frame.draining:
             self._shell.feed(WorkerDraining(session))
+
+    def _on_tokens(self, session: int, frame: TokenFrame) -> None:
+        if frame.sequence == 1:
+            raise ProtocolViolation("a worker's first frame is its registration")
+        self._shell.feed(WorkerTokens(session, frame.columns()))
 
     def _register(self, session: int, peer: WorkerPeer, frame: fleet_pb2.AttachRequest) -> None:
         if not frame.HasField("registration"):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.common.domain import Grant, LoadReport, Registration, Request, Role, StepOutput
+from services.common.domain import Grant, LoadReport, Registration, Request, Role, StepOutput, TokenColumns
 from services.router.core.scaling.reports import RouterReport
 
 
@@ -44,6 +44,14 @@ class WorkerGrant:
 
     session: int
     grant: Grant
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerTokens:
+    """A worker's engine step that gave tokens and nothing else: what most are."""
+
+    session: int
+    tokens: TokenColumns
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,6 +180,7 @@ Event = (
     | WorkerLoad
     | WorkerGrant
     | WorkerStep
+    | WorkerTokens
     | GatewayAttached
     | GatewayDetached
     | Submitted
