@@ -11,7 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import grpc.aio
 
-from services.common.clock import Clock, MonotonicClock
+from services.common.clock import Clock, MonotonicClock, until_beat_s
 from services.common.errors import MeshError, ProtocolViolation
 from services.common.limits import DEFAULTS, Limits
 from services.common.rpc.token_frame import TokenFrame
@@ -222,7 +222,7 @@ class Link(Generic[In, Out]):
     async def _watch(self) -> None:
         interval_ms, before_ms = self._limits.heartbeat_interval_ms, self._clock.now_ms()
         while True:
-            await asyncio.sleep(interval_ms / 1000.0)
+            await asyncio.sleep(until_beat_s(interval_ms / 1000.0))
             now_ms = self._clock.now_ms()
             # While we stood still ourselves its frames may have come, and wait to be read.
             self._silent_ms += min(now_ms - before_ms, 2.0 * interval_ms)
