@@ -61,8 +61,9 @@ class WorkerServicer(fleet_pb2_grpc.FleetServiceServicer):
             self._shell.feed(WorkerLoad(session, load_from_wire(frame.load)))
         if frame.HasField("grant"):
             self._shell.feed(WorkerGrant(session, grant_from_wire(frame.grant)))
-        if _has_step(frame):
-            self._shell.feed(WorkerStep(session, step_from_wire(frame)))
+        step = step_from_wire(frame)
+        if step is not None:
+            self._shell.feed(WorkerStep(session, step))
         if frame.draining:
             self._shell.feed(WorkerDraining(session))
 
@@ -87,16 +88,3 @@ class WorkerServicer(fleet_pb2_grpc.FleetServiceServicer):
         peer.draft.greet(greeting)
         peer.is_greeted = True
         peer.link.wake()
-
-
-def _has_step(frame: fleet_pb2.AttachRequest) -> bool:
-    """Whether there is more than a heartbeat."""
-    return bool(
-        frame.HasField("tokens")
-        or frame.offered
-        or frame.adopted
-        or frame.finished
-        or frame.failed
-        or frame.released
-        or frame.HasField("kv_events")
-    )
