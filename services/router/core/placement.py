@@ -21,7 +21,7 @@ from services.router.core.paths import (
     PathChoice,
     PathPolicy,
 )
-from services.router.core.prefixes import NO_OVERLAP, Namespace, Overlap, PrefixIndex
+from services.router.core.prefixes import NO_OVERLAP, Overlap, PrefixIndex
 from services.router.core.profile import Profile, Question
 from services.router.core.scores import (
     BestScore,
@@ -177,12 +177,10 @@ class Policies:
         is_stranger = not (request.lora or request.session_key)
         profile = (self._for_strangers if is_stranger else self._for_known)[profile_name]
         some = self._candidates.some(tier, question)
-        chosen = _pick_of(some, profile, question, may_have)
-        if chosen is None and some is not tier.workers:
-            chosen = _pick_of(tier.workers, profile, question, may_have)
-        if chosen is None and not request.lora and not profile.keep(question, tier.workers):
-            tier.found_full(question)
-        return chosen
+        chosen = profile.pick(question, some)
+        if chosen is not None and (may_have is None or may_have(chosen)):
+            return chosen
+        return _pick_further(tier, some, profile, question, may_have)
 
     def _question(
         self, flight: Flight, tier: Tier, text_tokens: int, kv_tokens: int, now_ms: float
@@ -204,20 +202,25 @@ class Policies:
         if walk != self._walked:
             request = flight.request
             text = request.prompt + flight.delivered if flight.delivered else request.prompt
-            name = Namespace(request.model, request.cache_salt, request.lora)
+            name = (request.model, request.cache_salt, request.lora)
             self._walked = walk
             self._overlap_walked = self.index.overlap(name, text, flight.pool.block_size_tokens)
         return self._overlap_walked
 
 
-def _pick_of(
-    workers: Sequence[Worker],
+def _pick_further(
+    tier: Tier,
+    some: Sequence[Worker],
     profile: Profile,
     question: Question,
     may_have: Callable[[Worker], bool] | None,
 ) -> Worker | None:
-    """The best of those that may have the flight, which the best of all does nearly always."""
-    chosen = profile.pick(question, workers)
-    if chosen is None or may_have is None or may_have(chosen):
-        return chosen
-    return profile.pick(question, [w for w in workers if may_have(w)])
+    """Where the best of some cannot have the flight: the best of those that can, then of those of all."""
+    for workers in (some,) if some is tier.workers else (some, tier.workers):
+        those = workers if may_have is None else [w for w in workers if may_have(w)]
+        chosen = profile.pick(question, those)
+        if chosen is not None:
+            return chosen
+    if not question.flight.request.lora and not profile.keep(question, tier.workers):
+        tier.found_full(question)
+    return None

@@ -35,6 +35,10 @@ class Namespace(NamedTuple):
     lora: str = ""
 
 
+AnyNamespace = Namespace | tuple[str, str, str]
+"""The bare tuple is the same, and sooner made."""
+
+
 @dataclass(slots=True)
 class _Holder:
     """One worker's blocks: its engine's hash -> our key, oldest first."""
@@ -60,9 +64,9 @@ class Overlap:
 
     def tokens(self, sessions: Iterable[int]) -> list[int]:
         """Tokens at the text's beginning that each of these workers has."""
-        found, bits, levels = [], self.bits, self.levels
+        found, bit_of, levels = [], self.bits.get, self.levels
         for session in sessions:
-            bit = bits.get(session, 0)
+            bit = bit_of(session, 0)
             for tokens, workers in levels:
                 if workers & bit:
                     found.append(tokens)
@@ -158,7 +162,7 @@ class PrefixIndex:
         self.members += 1
         self.version += 1
 
-    def overlap(self, name: Namespace, text: "array[int]", block_size_tokens: int) -> Overlap:
+    def overlap(self, name: AnyNamespace, text: "array[int]", block_size_tokens: int) -> Overlap:
         """How deep into the text anybody's blocks reach, and who drops out on the way.
 
         The last token is never read from a cache: the engine must run it to sample the next.
@@ -208,7 +212,7 @@ class PrefixIndex:
         found.reverse()
         return found
 
-    def _root(self, name: Namespace) -> int:
+    def _root(self, name: AnyNamespace) -> int:
         return hash((self._secret, name))
 
     def _join(self, session: int, blocks_max: int) -> _Holder:

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from services.router.core.fleet import Worker
 from services.router.core.profile import Question
+
+session_of: Callable[[Worker], int] = attrgetter("session")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +117,7 @@ class CachedTokens:
         if not overlap.levels:
             return None
         weight, text_tokens = self.weight, question.text_tokens
-        return [weight * (tokens / text_tokens) for tokens in overlap.tokens([w.session for w in workers])]
+        return [weight * (tokens / text_tokens) for tokens in overlap.tokens(map(session_of, workers))]
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ def test_models_salts_and_adapters_are_kept_apart():
         Namespace("m", "s", "l"),
     ]
     assert [overlap(known, 1, [1, 2, 3], name) for name in names] == [0, 0, 0, 0, 2]
+    assert overlap(known, 1, [1, 2, 3], ("m", "s", "l")) == 2
 
 
 def test_senseless_events_are_harmless():
