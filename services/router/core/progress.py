@@ -66,7 +66,7 @@ class Progress:
             if flight is None:
                 continue
             delivered = flight.delivered
-            if len(delivered) >= flight.request.sampling.max_tokens:
+            if len(delivered) >= flight.tokens_max:
                 too_long[flight] = None
                 continue
             delivered.append(token_id)
