@@ -6,10 +6,11 @@ from typing import Generic, TypeVar
 
 from pdmesh.fleet.v1 import fleet_pb2
 from pdmesh.router.v1 import router_pb2
-from services.common.domain import Grant, KvChange, LoadReport, StepOutput, TokenColumns, Want
+from services.common.domain import Grant, LoadReport, StepOutput, TokenColumns, Want
 from services.common.domain.tokens import to_bytes, tokens
 from services.common.rpc.columns import columns_to_wire
 from services.common.rpc.convert import grant_to_wire, load_to_wire, want_to_wire
+from services.common.rpc.kv_backlog import KvBacklog
 from services.common.rpc.steps import (
     adopted_to_wire,
     failed_to_wire,
@@ -22,12 +23,8 @@ from services.common.rpc.token_frame import TokenFrame
 
 M = TypeVar("M", fleet_pb2.Job, fleet_pb2.JobFinished, router_pb2.Submission, router_pb2.StreamEnded)
 
-KV_CHANGES_WAIT_FRAMES_MAX = 8
-"""Frames of nothing but tokens that KV changes let go before them; a load report takes them along, too."""
 FRAME_FILL_BYTES = 4 * 1024 * 1024
 """Prompts and vectors join one frame up to this size; the rest waits for the next."""
-KV_CHANGES_WAITING_MAX = 1_024
-"""Past it a worker's KV changes are dropped and the router is told to forget what it knew."""
 
 
 class _FillQueue(Generic[M]):
@@ -66,8 +63,8 @@ class WorkerDraft:
         self._draining = False
         self._has_more = False
         """Whether there is something beside tokens that cannot wait."""
-        self._kv_waited = 0
-        """Frames that KV changes have let go before them."""
+        self._kv = KvBacklog()
+        self._tells_all_kv = False
 
     def register(self, registration: fleet_pb2.Registration) -> None:
         """Make the registration part of the next frame, which must be the first."""
@@ -79,9 +76,9 @@ class WorkerDraft:
         self._draining = self._has_more = True
 
     def add_load(self, load: LoadReport) -> None:
-        """Replace the load report that waits."""
+        """Replace the load report that waits; with it go the KV changes that have waited for it."""
         self._frame.load.CopyFrom(load_to_wire(load))
-        self._has_more = True
+        self._has_more = self._tells_all_kv = True
 
     def grant(self, grant: Grant) -> None:
         """Replace the grant that waits."""
@@ -93,8 +90,8 @@ class WorkerDraft:
         if step.tokens.streams:
             self._columns = _joined(self._columns, step.tokens)
         if step.kv_changes:
-            self._add_kv_changes(step.kv_changes)
-            self._has_more |= self._columns is None
+            self._kv.add(step.kv_changes)
+            self._has_more |= self._kv.is_pressing
         if step.offered or step.adopted or step.finished or step.failed or step.released:
             self._has_more = True
             self._add_news(step)
@@ -110,22 +107,10 @@ class WorkerDraft:
         frame.failed.extend(failed_to_wire(f) for f in step.failed)
         frame.released.extend(released_to_wire(r) for r in step.released)
 
-    def _add_kv_changes(self, changes: list[KvChange]) -> None:
-        waiting = self._frame.kv_events
-        if len(waiting.events) + len(changes) > KV_CHANGES_WAITING_MAX:
-            del waiting.events[:]
-            waiting.cleared = True
-        waiting.events.extend(kv_change_to_wire(change) for change in changes[-KV_CHANGES_WAITING_MAX:])
-
     def take_tokens(self, sequence: int, acknowledged: int) -> TokenFrame | None:
-        """The tokens that wait, if nothing else must go with them. KV changes let some such frames go first:
-        an index that is a little late costs nothing, and reading it beside every token would."""
+        """The tokens that wait, if nothing else must go with them."""
         if self._has_more or self._columns is None or not self._columns.is_one_each():
             return None
-        if self._frame.HasField("kv_events"):
-            if self._kv_waited >= KV_CHANGES_WAIT_FRAMES_MAX:
-                return None
-            self._kv_waited += 1
         columns, self._columns = self._columns, None
         return TokenFrame(sequence, acknowledged, columns.streams, columns.token_ids)
 
@@ -137,7 +122,10 @@ class WorkerDraft:
         if self._columns is not None:
             frame.tokens.CopyFrom(columns_to_wire(self._columns))
             self._columns = None
-        self._has_more, self._kv_waited = self._draining, 0
+        changes = self._kv.take() if self._tells_all_kv else self._kv.take_pressing()
+        if changes:
+            frame.kv_events.events.extend(kv_change_to_wire(change) for change in changes)
+        self._has_more, self._tells_all_kv = self._draining, False
         return frame
 
     def is_empty(self) -> bool:
@@ -146,11 +134,12 @@ class WorkerDraft:
 
     def _has_news(self) -> bool:
         # A worker that leaves says so in every frame, but sends none for that alone.
-        return self._frame.ByteSize() > 0 if self._draining else self._has_more
+        return self._frame.ByteSize() > 0 or self._kv.is_pressing if self._draining else self._has_more
 
     def size_bytes(self) -> int:
         """Roughly what waits."""
-        return self._frame.ByteSize() + _size_bytes(self._columns) + self._embedded.size_bytes
+        other_bytes = self._embedded.size_bytes + self._kv.size_bytes
+        return self._frame.ByteSize() + _size_bytes(self._columns) + other_bytes
 
 
 class CommandDraft:
