@@ -13,14 +13,17 @@ import pytest
 
 from pdmesh.lane.v1 import lane_pb2
 from pdmesh.router.v1 import router_pb2, router_pb2_grpc
+from pdmesh.types.v1 import types_pb2
 from services.common.credentials import OPEN, Security
-from services.common.errors import BadSetting, Unauthenticated
+from services.common.domain.tokens import tokens
+from services.common.errors import BadSetting, ProtocolViolation, Unauthenticated
 from services.common.limits import DEFAULTS, Limits
 from services.common.rpc import RpcServer, error_from_rpc
 from services.common.rpc.lane import ATTACH, CONNECT, LaneServer, Method, open_stream
 from services.common.rpc.lane.client import ClientStream, _lane
 from services.common.rpc.lane.stream import HEADER, Frames, Kind, Stream
 from services.common.rpc.tls import client_context, server_context
+from services.common.rpc.token_frame import TokenFrame
 from tests.certificates import Authority
 
 SECRET = "x" * 32
@@ -78,6 +81,13 @@ class Raw:
 
     def send(self, kind: int, body: bytes = b"") -> None:
         self.writer.write(HEADER.pack(kind, len(body)) + body)
+
+    async def kind(self) -> int:
+        """The next frame's."""
+        async with asyncio.timeout(WAIT_S):
+            kind, size_bytes = HEADER.unpack(await self.reader.readexactly(HEADER.size))
+            await self.reader.readexactly(size_bytes)
+            return int(kind)
 
     async def rest(self) -> bytes:
         """Everything until the server closes."""
@@ -259,6 +269,70 @@ async def test_a_reader_that_stops_holds_the_writer_up_and_loses_nothing():
         async with asyncio.timeout(WAIT_S):
             assert [(await call.read()).sequence for _ in range(count)] == list(range(count))
             await writing
+        call.cancel()
+        await call.closed.wait()
+
+
+async def sends_tokens(context: Any) -> None:
+    """A frame of nothing but tokens, in the form that the client reads, between two messages."""
+    await context.write(router_pb2.ConnectResponse(sequence=1))
+    short = TokenFrame(2, 0, tokens([7, 8]), tokens([70, 80]))
+    columns = types_pb2.TokenColumns(streams=tokens([7, 8]).tobytes(), token_ids=tokens([70, 80]).tobytes())
+    whole = router_pb2.ConnectResponse(sequence=2, tokens=columns)
+    await context.write(short if context.takes_token_frames else whole)
+    await context.write(router_pb2.ConnectResponse(sequence=3))
+
+
+async def test_token_frames_come_in_order_as_they_are():
+    async with lanes(sends_tokens) as server:
+        call, got = await call_to(server), list[Any]()
+        assert await call.pump(got.append, got.append) is grpc.aio.EOF
+        call.cancel()
+        await call.closed.wait()
+    assert [frame.sequence for frame in got] == [1, 2, 3]
+    assert isinstance(got[1], TokenFrame)
+    assert got[1].token_ids == tokens([70, 80])
+
+
+@pytest.mark.parametrize("is_pumped", [True, False])
+async def test_who_does_not_ask_for_token_frames_gets_messages(is_pumped: bool):
+    async with lanes(sends_tokens) as server:
+        call, got = await call_to(server), list[Any]()
+        if is_pumped:
+            await call.pump(got.append)
+        else:
+            got += [await call.read() for _ in range(3)]
+        call.cancel()
+        await call.closed.wait()
+    assert [frame.sequence for frame in got] == [1, 2, 3]
+    assert got[1].tokens.token_ids == tokens([70, 80]).tobytes()
+
+
+async def test_a_client_that_does_not_read_token_frames_gets_none():
+    async with lanes(sends_tokens) as server:
+        raw = await Raw.to(server)
+        raw.open()
+        kinds = [await raw.kind() for _ in range(4)]
+        raw.writer.close()
+    assert kinds == [Kind.MESSAGE, Kind.MESSAGE, Kind.MESSAGE, Kind.STATUS]
+
+
+async def test_a_token_frame_is_a_violation_where_messages_have_no_tokens():
+    async with lanes() as server:
+        raw = await Raw.to(server)
+        raw.open()
+        raw.send(Kind.TOKENS, TokenFrame(1, 0, tokens([1]), tokens([1])).encode())
+        assert await raw.rest() == b""
+
+
+async def test_what_a_message_raises_ends_the_pumping():
+    def fails(_message: Any) -> None:
+        raise ProtocolViolation("not this one")
+
+    async with lanes(sends_tokens) as server:
+        call = await call_to(server)
+        with pytest.raises(ProtocolViolation, match="not this one"):
+            await call.pump(fails)
         call.cancel()
         await call.closed.wait()
 
