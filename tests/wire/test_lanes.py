@@ -294,6 +294,17 @@ async def test_token_frames_come_in_order_as_they_are():
     assert got[1].token_ids == tokens([70, 80])
 
 
+async def test_both_ends_learn_that_the_other_reads_token_frames():
+    async with rpc_server() as (_, address), open_stream(address, CONNECT) as call:
+        assert call.takes_token_frames
+    async with lanes(sends_tokens) as server:
+        raw = await Raw.to(server)
+        opening = lane_pb2.Opening(method=CONNECT.name, takes_token_frames=True)
+        raw.send(Kind.OPENING, opening.SerializeToString())
+        assert [await raw.kind() for _ in range(3)] == [Kind.MESSAGE, Kind.TOKENS, Kind.MESSAGE]
+        raw.writer.close()
+
+
 @pytest.mark.parametrize("is_pumped", [True, False])
 async def test_who_does_not_ask_for_token_frames_gets_messages(is_pumped: bool):
     async with lanes(sends_tokens) as server:

@@ -74,8 +74,8 @@ def test_what_continues_a_waiting_text_takes_it_along() -> None:
 
 def test_growth_does_not_pass_a_removal() -> None:
     backlog = KvBacklog()
-    backlog.add([stored(1), removed(1), stored(1), stored(2, parent=1)])
-    assert backlog.take() == [stored(1), removed(1), stored(1, 2)]
+    backlog.add([stored(1), removed(2), stored(2, parent=1)])
+    assert backlog.take() == [stored(1), removed(2), stored(2, parent=1)]
 
 
 def test_much_growth_is_told_at_once() -> None:
