@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from services.common.domain import FinishReason, Path, Receipt, Request, TokenLogprobs
+from services.common.domain.record import record
 from services.common.errors import MeshError
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Placement:
     """Where a request runs, known before its first token."""
 

@@ -1,11 +1,12 @@
 """One piece of work for one worker."""
 
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 
 from services.common.domain.embedding import EmbeddingAsk
 from services.common.domain.handoff import HandoffTicket
+from services.common.domain.record import record
 from services.common.domain.sampling import Sampling
 from services.common.domain.tokens import tokens
 
@@ -23,7 +24,7 @@ class JobKind(IntEnum):
     """Run the prompt and give its vector, with the job's end."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Job:
     """Work for an engine, named by `stream`, which is unique within the engine's life.
 

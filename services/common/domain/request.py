@@ -1,10 +1,11 @@
 """One caller's request as the router takes it: tokens in, tokens out."""
 
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 
 from services.common.domain.embedding import EmbeddingAsk
+from services.common.domain.record import record
 from services.common.domain.sampling import Sampling
 from services.common.domain.tokens import tokens
 
@@ -19,7 +20,7 @@ class ServiceClass(IntEnum):
     BATCH = 3
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Request:
     """What a gateway submits. Times are relative, because clocks of two hosts differ."""
 

@@ -1,12 +1,13 @@
 """How the next token is chosen."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from services.common.domain.record import record
 from services.common.domain.structured import Structured
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sampling:
     """Sampling parameters of one request; `None` means the engine's neutral value."""
 

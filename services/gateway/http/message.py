@@ -1,8 +1,9 @@
 """Requests and responses as handlers see them, and the bytes of a response's head."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
+
+from services.common.domain.record import record
 
 JSON = "application/json"
 
@@ -12,7 +13,7 @@ _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode("ascii") f
 _NO_LINE_BREAKS = {ord("\r"): " ", ord("\n"): " ", 0: " "}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HttpRequest:
     """One whole request. Header names are lower case; a repeated header's values are joined by commas."""
 
@@ -30,7 +31,7 @@ class HttpRequest:
     """What follows the path's question mark, as it came."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HttpResponse:
     """One whole response; the server adds the length, the date and what the connection needs."""
 

@@ -1,12 +1,12 @@
 """Answers as OpenAI writes them: whole bodies, and server-sent events from prebuilt bytes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
 
 from services.common.domain import Receipt, ServiceClass
+from services.common.domain.record import record
 from services.common.errors import MeshError
 from services.gateway.call import Call
 from services.gateway.openai.errors import error_event
@@ -18,7 +18,7 @@ EVENT_STREAM = "text/event-stream; charset=utf-8"
 _to_json = msgspec.json.encode
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WholeChoice:
     """One choice at its end; in a stream the piece is empty, because it has been written."""
 

@@ -2,17 +2,18 @@
 
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from services.common.domain import Sampling, ServiceClass
+from services.common.domain.record import record
 from services.common.errors import InvalidField, PromptTooLong
 from services.gateway.openai.renamed import renamed
 from services.gateway.openai.retrieval import RetrievalAsk
 from services.gateway.rendering import Renderer
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ChatPrompt:
     """A conversation, for the model's chat template."""
 
@@ -30,7 +31,7 @@ class ChatPrompt:
             return renderer.chat(self.messages, self.variables, continues_last=self.continues_last)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TextPrompt:
     """Plain text to go on from."""
 
@@ -44,7 +45,7 @@ class TextPrompt:
         return renderer.text(self.text, add_special_tokens=self.begins)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TokenPrompt:
     """Token ids to go on from, as they are."""
 
@@ -62,7 +63,7 @@ class TokenPrompt:
 Prompt = ChatPrompt | TextPrompt | TokenPrompt
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolUse:
     """Which tools a conversation may call, and whether it must."""
 
@@ -81,7 +82,7 @@ class ToolUse:
         return bool(self.named) or self.choice != "none"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Generation:
     """One call, validated as far as it can be without the model."""
 

@@ -4,18 +4,18 @@ Each check is small, pure and named; the first that objects decides. What was ad
 that is submitted again, or comes with tokens already delivered) passes all but the hard bound.
 """
 
-from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
 from services.common.domain import Request, ServiceClass
+from services.common.domain.record import record
 from services.common.errors import DeadlineUnmeetable, KvMemoryFull, MeshError, QueueFull, Shed
 from services.router.core.config import CoreConfig
 from services.router.core.fleet import Pool
 from services.router.core.queues import WaitQueue
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ask:
     """A request at the door."""
 
