@@ -9,7 +9,7 @@ from services.gateway.call import BOOKED_AS, Call
 from services.gateway.choice import Choice
 from services.gateway.metering.kv_seconds import kv_seconds
 from services.gateway.metrics import Metrics
-from services.gateway.openai.format import receipt_json, receipts_json
+from services.gateway.openai.format import receipts_json
 from services.gateway.parts import Meter, Reservation, Route, Use
 from services.gateway.streams import Placement
 from services.gateway.transcripts import Transcript
@@ -160,7 +160,7 @@ class Answer:
             notes["ttft_ms"] = round(self._first_ms - self._call.received_ms, 3)
             self._observe_gap(generated)
         if self._choices and self._choices[0].receipt.request_id:
-            notes["receipt"] = receipt_json(self._choices[0].receipt)
+            notes["receipt"] = self._choices[0].receipt
 
     def _book(self, generated: int, name: str) -> None:
         if not self._first_ms:

@@ -114,7 +114,7 @@ class Pipeline:
         prompts = prepared.prompts
         lengths = [len(prompt) for prompt in prompts]
         samplings = [
-            dataclasses.replace(prepared.sampling, max_tokens=self._max_tokens(call, model, nth, lengths))
+            _limited(prepared.sampling, self._max_tokens(call, model, nth, lengths))
             for nth in range(len(prompts))
         ]
         submit = partial(self._submit, call, route, model, writer, prepared, samplings)
@@ -170,8 +170,18 @@ class Pipeline:
 
     def _max_tokens(self, call: Call, model: ServedModel, nth: int, lengths: Sequence[int]) -> int:
         """How many tokens each choice of the n-th prompt may have; `lengths` are those of all prompts."""
-        generation = call.generation
-        default = generation.max_tokens_default or self._chat_max_tokens_default
-        fitting = dataclasses.replace(generation, max_tokens_default=default)
+        generation = fitting = call.generation
+        is_open = not (generation.sampling.max_tokens or generation.max_tokens_default)
+        if is_open and self._chat_max_tokens_default:
+            fitting = dataclasses.replace(generation, max_tokens_default=self._chat_max_tokens_default)
         fitted = fit_max_tokens(capped(fitting, call.caller), lengths[nth], model.model_len)
         return fit_quota(fitted, generation, call.caller, lengths)
+
+
+def _limited(sampling: Sampling, max_tokens: int) -> Sampling:
+    """The sampling with so many tokens at most; mostly it says so already."""
+    return (
+        sampling
+        if sampling.max_tokens == max_tokens
+        else dataclasses.replace(sampling, max_tokens=max_tokens)
+    )

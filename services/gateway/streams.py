@@ -62,7 +62,9 @@ class LiveStream:
 
     def resumed_request(self) -> Request:
         """The request with what the client already has; a stream that has a number was at a router before."""
-        return replace(self.request, delivered=self.delivered[:], resubmitted=self.number > 0)
+        if not self.number:
+            return self.request
+        return replace(self.request, delivered=self.delivered[:], resubmitted=True)
 
 
 class Streams(Protocol):

@@ -11,7 +11,7 @@ from services.common.clock import Clock
 from services.common.errors import MeshError
 from services.common.rpc import Link
 from services.common.rpc.columns import floats_to_bytes
-from services.common.rpc.convert import error_to_wire, job_to_wire, receipt_to_wire, wire_enum
+from services.common.rpc.convert import error_to_wire, job_to_wire, receipt_fields, wire_enum
 from services.common.rpc.embedding import model_to_wire
 from services.common.rpc.frames import AnswerDraft, CommandDraft
 from services.router.core import RouterCore
@@ -168,7 +168,7 @@ def _answer(gateway: GatewayPeer, action: SendPlaced | EndStream) -> None:
             ended = router_pb2.StreamEnded(
                 stream=action.stream,
                 reason=wire_enum(action.reason),
-                receipt=receipt_to_wire(action.receipt),
+                receipt=receipt_fields(action.receipt),
                 vector=b"" if action.vector is None else floats_to_bytes(action.vector),
             )
             if action.error is not None:

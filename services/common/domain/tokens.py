@@ -17,8 +17,7 @@ def tokens(ids: Iterable[int] = ()) -> "array[int]":
 
 def from_bytes(column: bytes) -> "array[int]":
     """An array from a wire column; raises ValueError when its length is no multiple of 4 bytes."""
-    ids = array(type_code)
-    ids.frombytes(column)
+    ids = array(type_code, column)
     if sys.byteorder == "big":  # pragma: no cover
         ids.byteswap()
     return ids

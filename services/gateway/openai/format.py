@@ -1,6 +1,7 @@
 """Answers as OpenAI writes them: whole bodies, and server-sent events from prebuilt bytes."""
 
 from collections.abc import Sequence
+from operator import attrgetter
 from typing import Any, Protocol
 
 import msgspec
@@ -180,7 +181,13 @@ def receipts_json(receipts: Sequence[Receipt], model_reason: str) -> dict[str, A
 
 def receipt_json(receipt: Receipt) -> dict[str, Any]:
     """A receipt for people and programs; milliseconds with three decimals."""
-    made = {name: getattr(receipt, name) for name in Receipt.__dataclass_fields__}
+    made: dict[str, Any] = dict(zip(_SHOWN, _shown(receipt), strict=True))
     made["path"] = receipt.path.name.lower() if receipt.path is not None else None
-    made["handoff_gb_per_s"] = receipt.handoff_gb_per_s
-    return {name: round(value, 3) if isinstance(value, float) else value for name, value in made.items()}
+    for name in _ROUNDED:
+        made[name] = round(made[name], 3)
+    return made
+
+
+_SHOWN = (*Receipt.__dataclass_fields__, "handoff_gb_per_s")
+_shown = attrgetter(*_SHOWN)
+_ROUNDED = ("queue_ms", "prefill_ms", "handoff_ms", "decode_ms", "handoff_gb_per_s")
