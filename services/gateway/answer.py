@@ -120,7 +120,7 @@ class Answer:
             choice.abandon()
 
     def _finish(self) -> None:
-        self._close(name=str(self._call.notes.get(BOOKED_AS, "")))
+        generated = self._close(name=str(self._call.notes.get(BOOKED_AS, "")))
         receipts = [choice.receipt for choice in self._choices]
         extra: dict[str, object] = {}
         if self._call.generation.includes_receipt:
@@ -128,27 +128,28 @@ class Answer:
         if self._call.retrieval is not None:
             extra["retrieval"] = self._call.retrieval.as_json()
         self._call.notes["finish_reason"] = self._choices[0].finish_reason
-        self._writer.finish(Ending(self._usage(), receipts, extra))
+        self._writer.finish(Ending(self._usage(generated), receipts, extra))
 
-    def _usage(self) -> Usage:
+    def _usage(self, generated: int) -> Usage:
         return Usage(
             prompt_tokens=self._prompt_tokens,
-            completion_tokens=sum(choice.generated_tokens for choice in self._choices),
+            completion_tokens=generated,
             cached_tokens=self._cached_tokens(),
-            reasoning_tokens=sum(choice.reasoning_tokens for choice in self._choices),
+            reasoning_tokens=sum([choice.reasoning_tokens for choice in self._choices]),
         )
 
     def _cached_tokens(self) -> int:
         """Each prompt counts once, as its first choice found it."""
-        return sum(choice.receipt.cached_tokens for choice in self._choices[:: self._call.generation.n])
+        return sum([choice.receipt.cached_tokens for choice in self._choices[:: self._call.generation.n]])
 
-    def _close(self, name: str = "") -> None:
+    def _close(self, name: str = "") -> int:
         """Nothing follows: settle, book, and say to the log line and the metrics what the answer took.
 
-        `name` is under what a whole answer is booked; half of one counts whenever it is generated.
+        `name` is under what a whole answer is booked; half of one counts whenever it is generated. Returns
+        how many tokens were generated.
         """
         self._is_over = True
-        generated = sum(choice.generated_tokens for choice in self._choices)
+        generated = sum([choice.generated_tokens for choice in self._choices])
         self._reservation.settle(self._prompt_tokens + generated if self._first_ms else 0)
         self._book(generated, name)
         notes = self._call.notes
@@ -161,6 +162,7 @@ class Answer:
             self._observe_gap(generated)
         if self._choices and self._choices[0].receipt.request_id:
             notes["receipt"] = self._choices[0].receipt
+        return generated
 
     def _book(self, generated: int, name: str) -> None:
         if not self._first_ms:

@@ -117,13 +117,13 @@ class Pipeline:
             _limited(prepared.sampling, self._max_tokens(call, model, nth, lengths))
             for nth in range(len(prompts))
         ]
-        submit = partial(self._submit, call, route, model, writer, prepared, samplings)
-        tokens = sum(lengths) + call.generation.n * sum(s.max_tokens for s in samplings)
+        tokens = sum(lengths) + call.generation.n * sum([s.max_tokens for s in samplings])
         borrowing = self._parts.quotas.borrow(call.caller, tokens)
-        if borrowing is not None:
-            return self._submit_later(borrowing, partial(submit, tokens), writer)
-        submit(tokens)
-        return None
+        if borrowing is None:
+            self._submit(call, route, model, writer, prepared, samplings, tokens)
+            return None
+        submit = partial(self._submit, call, route, model, writer, prepared, samplings, tokens)
+        return self._submit_later(borrowing, submit, writer)
 
     async def _submit_later(
         self, borrowing: Coroutine[Any, Any, None], submit: Callable[[], None], writer: Writer

@@ -44,5 +44,8 @@ class HttpResponse:
 def encode_head(status: int, headers: Iterable[Header]) -> bytes:
     """Status line and headers with the empty line; line breaks inside a value become spaces."""
     line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Error\r\n".encode("ascii")
-    fields = "".join(f"{name}: {value.translate(_NO_LINE_BREAKS)}\r\n" for name, value in headers)
-    return line + fields.encode("latin-1", "replace") + b"\r\n"
+    fields = [f"{name}: {value}" for name, value in headers]
+    text = "\n".join(fields)
+    if "\r" in text or "\0" in text or text.count("\n") >= len(fields):
+        fields = [field.translate(_NO_LINE_BREAKS) for field in fields]
+    return line + "\r\n".join([*fields, "", ""]).encode("latin-1", "replace")

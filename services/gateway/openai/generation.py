@@ -1,7 +1,7 @@
 """What an API call asks for, however it was put."""
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
@@ -132,11 +132,12 @@ class Generation:
 
 def check_vocabulary(generation: Generation, vocabulary_size: int) -> None:
     """Raise `InvalidField` for sampling parameters and delivered tokens outside the vocabulary."""
-    sampling = generation.sampling
-    named = [
-        (name, getattr(sampling, name)) for name in ("logit_bias", "stop_token_ids", "allowed_token_ids")
-    ]
-    named += [("delivered", ids) for ids in generation.delivered.values()]
+    sampling, delivered = generation.sampling, generation.delivered
+    biased, stops, allowed = sampling.logit_bias, sampling.stop_token_ids, sampling.allowed_token_ids
+    if not (biased or stops or allowed or delivered):
+        return
+    named: list[tuple[str, Collection[int]]] = [("delivered", ids) for ids in delivered.values()]
+    named += [("logit_bias", biased), ("stop_token_ids", stops), ("allowed_token_ids", allowed)]
     for name, ids in named:
         if ids and max(ids) >= vocabulary_size:
             raise InvalidField(
