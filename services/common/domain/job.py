@@ -8,7 +8,7 @@ from services.common.domain.embedding import EmbeddingAsk
 from services.common.domain.handoff import HandoffTicket
 from services.common.domain.record import record
 from services.common.domain.sampling import Sampling
-from services.common.domain.tokens import tokens
+from services.common.domain.tokens import no_tokens
 
 
 class JobKind(IntEnum):
@@ -37,7 +37,7 @@ class Job:
     request_id: str
     prompt: "array[int]"
     sampling: Sampling
-    delivered: "array[int]" = field(default_factory=tokens)
+    delivered: "array[int]" = field(default_factory=no_tokens)
     cache_salt: str = ""
     lora: str = ""
     priority: int = 0

@@ -6,7 +6,7 @@ from enum import IntEnum
 
 from services.common.domain.logprobs import LogprobColumns, TokenLogprobs
 from services.common.domain.record import record
-from services.common.domain.tokens import tokens
+from services.common.domain.tokens import no_tokens
 
 
 class FinishReason(IntEnum):
@@ -38,9 +38,9 @@ class TokenColumns:
     `streams` and `counts` have one entry per stream, `token_ids` holds all tokens, stream after stream.
     """
 
-    streams: "array[int]" = field(default_factory=tokens)
-    counts: "array[int]" = field(default_factory=tokens)
-    token_ids: "array[int]" = field(default_factory=tokens)
+    streams: "array[int]" = field(default_factory=no_tokens)
+    counts: "array[int]" = field(default_factory=no_tokens)
+    token_ids: "array[int]" = field(default_factory=no_tokens)
     logprobs: LogprobColumns | None = None
     """Of the streams that asked; each has as many there as it has tokens here."""
 
@@ -158,7 +158,7 @@ class KvChange:
     parent_block_hash: bytes = b""
     """Empty for a text's first block."""
     removed_block_hashes: tuple[bytes, ...] = ()
-    token_ids: "array[int]" = field(default_factory=tokens)
+    token_ids: "array[int]" = field(default_factory=no_tokens)
     """Tokens of the stored blocks."""
     block_size_tokens: int = 0
     cache_salt: str = ""

@@ -2,7 +2,8 @@
 
 import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 type_code = "I"
 
@@ -13,6 +14,10 @@ if array(type_code).itemsize != 4:  # pragma: no cover - no supported platform
 def tokens(ids: Iterable[int] = ()) -> "array[int]":
     """Token ids as an array; raises OverflowError on a negative or too large id."""
     return array(type_code, ids)
+
+
+no_tokens: Callable[[], "array[int]"] = partial(array, type_code)
+"""Makes an empty array; the default of fields that hold tokens."""
 
 
 def from_bytes(column: bytes) -> "array[int]":
