@@ -155,7 +155,7 @@ class Pipeline:
                 *reservation.headers,
                 *route.headers,
                 *((("x-pdmesh-retrieval", call.retrieval.status),) if call.retrieval else ()),
-                *cap_headers(call.generation, call.caller, max(s.max_tokens for s in samplings)),
+                *cap_headers(call.generation, call.caller, max([s.max_tokens for s in samplings])),
             ),
             generated_tokens=answer.generated_tokens,
             cancel=answer.on_gone,

@@ -26,9 +26,9 @@ DEADLINE_MS_MAX = 24 * 60 * 60 * 1000
 
 def check_ranges(body: "GenerationFields") -> None:
     """Raise `InvalidField` for a number out of range or a list that is too long."""
-    for (name, (least, most)), value in zip(_RANGES.items(), _ranged(body), strict=True):
+    for name, value in zip(_RANGES, _ranged(body), strict=True):
         if value is not None:
-            within(name, value, least, most)
+            within(name, value, *_RANGES[name])
     if body.top_p == 0.0:
         raise InvalidField("top_p: must be above 0", field="top_p")
     if body.stop_token_ids:
