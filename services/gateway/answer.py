@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 
 from services.common.clock import Clock
 from services.common.errors import MeshError
@@ -14,6 +15,10 @@ from services.gateway.parts import Meter, Reservation, Route, Use
 from services.gateway.streams import Placement
 from services.gateway.transcripts import Transcript
 from services.gateway.writers import Ending, Piece, Usage, Writer
+
+_generated_tokens = attrgetter("generated_tokens")
+_reasoning_tokens = attrgetter("reasoning_tokens")
+_cached_tokens = attrgetter("receipt.cached_tokens")
 
 
 class Answer:
@@ -37,13 +42,15 @@ class Answer:
         """The writer's own method, for it is called once per token."""
         self._call = call
         self._route = route
-        self._prompt_tokens = sum(len(prompt) for prompt in prompts)
+        self._prompt_tokens = sum(map(len, prompts))
         self._writer = writer
         self._reservation = reservation
         self._meter = meter
         self._metrics = metrics
         self._clock = clock
         self._choices: list[Choice] = []
+        self._unended = 0
+        """How many of them go on."""
         self._on_began: dict[int, Callable[[], None]] = {}
         self._is_over = False
         self._first_ms = 0.0
@@ -52,6 +59,7 @@ class Answer:
         """The next choice; all are added before the first is submitted."""
         choice = Choice(len(self._choices), transcript, self)
         self._choices.append(choice)
+        self._unended += 1
         return choice
 
     def after_first_token(self, choice: Choice, then: Callable[[], None]) -> None:
@@ -82,7 +90,8 @@ class Answer:
             return
         self._writer.end_choice(choice.number, choice.finish_reason, choice.stop_reason)
         self._release_waiting(choice)
-        if all(choice.finish_reason for choice in self._choices):
+        self._unended -= 1
+        if not self._unended:
             self._finish()
 
     def failed(self, choice: Choice, error: MeshError) -> None:
@@ -135,12 +144,13 @@ class Answer:
             prompt_tokens=self._prompt_tokens,
             completion_tokens=generated,
             cached_tokens=self._cached_tokens(),
-            reasoning_tokens=sum([choice.reasoning_tokens for choice in self._choices]),
+            reasoning_tokens=sum(map(_reasoning_tokens, self._choices)),
         )
 
     def _cached_tokens(self) -> int:
         """Each prompt counts once, as its first choice found it."""
-        return sum([choice.receipt.cached_tokens for choice in self._choices[:: self._call.generation.n]])
+        found: int = sum(map(_cached_tokens, self._choices[:: self._call.generation.n]))
+        return found
 
     def _close(self, name: str = "") -> int:
         """Nothing follows: settle, book, and say to the log line and the metrics what the answer took.
@@ -149,7 +159,7 @@ class Answer:
         how many tokens were generated.
         """
         self._is_over = True
-        generated = sum([choice.generated_tokens for choice in self._choices])
+        generated: int = sum(map(_generated_tokens, self._choices))
         self._reservation.settle(self._prompt_tokens + generated if self._first_ms else 0)
         self._book(generated, name)
         notes = self._call.notes

@@ -6,7 +6,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from services.common.domain import Role
+from services.common.domain import FinishReason, Path, Role
 from services.common.telemetry.tallies import Counter, Histogram
 from services.router.core.actions import EndStream, SendPlaced
 from services.router.core.scaling.scaling import Scaling
@@ -14,6 +14,8 @@ from services.router.core.state import State
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 PHASES = ("queue", "prefill", "handoff", "decode")
+_PATHS = {path: path.name.lower() for path in Path}
+_OUTCOMES = {reason: reason.name.lower() for reason in FinishReason}
 
 
 class Metrics:
@@ -45,10 +47,10 @@ class Metrics:
     def count(self, action: SendPlaced | EndStream) -> None:
         """Count a placement or an outcome. Reasons come from fixed tables, so the labels are bounded."""
         if isinstance(action, SendPlaced):
-            self._placed.labels(action.path.name.lower(), action.path_reason).inc()
+            self._placed.labels(_PATHS[action.path], action.path_reason).inc()
             return
         reason = action.error.reason if action.error is not None else ""
-        self._ended.labels(action.reason.name.lower(), reason).inc()
+        self._ended.labels(_OUTCOMES[action.reason], reason).inc()
         receipt = action.receipt
         self._retries.inc(receipt.retries)
         self._queue.observe(receipt.queue_ms / 1000.0)

@@ -285,10 +285,13 @@ def error_from_wire(wire: types_pb2.Error) -> MeshError:
 
 def finish_reason_from_wire(reason: int) -> FinishReason:
     """A finish reason; raises ProtocolViolation on an unknown number."""
-    try:
-        return FinishReason(reason)
-    except ValueError as failure:
-        raise ProtocolViolation(f"finish reason {reason}") from failure
+    known = _FINISH_REASONS.get(reason)
+    if known is None:
+        raise ProtocolViolation(f"finish reason {reason}")
+    return known
+
+
+_FINISH_REASONS = {int(reason): reason for reason in FinishReason}
 
 
 def failure_kind_from_wire(kind: int) -> FailureKind:

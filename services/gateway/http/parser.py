@@ -195,7 +195,7 @@ class RequestParser:
 
     def _path(self) -> str:
         try:
-            return unquote((httptools.parse_url(self._target).path or b"/").decode("latin-1"))
+            path: str = (httptools.parse_url(self._target).path or b"/").decode("latin-1")
         except httptools.HttpParserError:
             self._refuse(MalformedHttp("malformed request target"))
-            raise
+        return unquote(path) if "%" in path else path
