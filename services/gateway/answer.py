@@ -8,6 +8,7 @@ from services.common.clock import Clock
 from services.common.errors import MeshError
 from services.gateway.call import BOOKED_AS, Call
 from services.gateway.choice import Choice
+from services.gateway.http import Template
 from services.gateway.metering.kv_seconds import kv_seconds
 from services.gateway.metrics import Metrics
 from services.gateway.openai.format import receipts_json
@@ -76,6 +77,10 @@ class Answer:
         """Tell where the first choice runs."""
         if choice.number == 0:
             self._writer.on_placed(placement)
+
+    def template(self, number: int) -> Template | None:
+        """What writes a choice's text from now on, if nothing but text is to be written."""
+        return self._writer.template(number)
 
     def began(self, choice: Choice) -> None:
         """Note the first token of all, and let those go that waited for this choice's."""

@@ -5,9 +5,11 @@ from collections.abc import Callable
 from typing import Protocol
 
 from services.common.domain import FinishReason, Receipt, TokenLogprobs
+from services.common.domain.tokens import tokens
 from services.common.errors import Cancelled, MeshError
+from services.gateway.http import Template
 from services.gateway.streams import Placement
-from services.gateway.transcripts import Transcript
+from services.gateway.transcripts import BareTranscript, Transcript
 from services.gateway.writers import Piece
 
 RESUMED_AT_ONCE_TOKENS = 8
@@ -22,6 +24,9 @@ class Whole(Protocol):
 
     def placed(self, choice: "Choice", placement: Placement) -> None:
         """Take where it runs."""
+
+    def template(self, number: int) -> Template | None:
+        """What writes a choice's text from now on, if nothing but text is to be written."""
 
     def began(self, choice: "Choice") -> None:
         """Its first token is there."""
@@ -45,6 +50,8 @@ class Choice:
         "_is_over",
         "_is_silent",
         "_push",
+        "_template",
+        "_texts",
         "_transcript",
         "_whole",
         "_write",
@@ -65,6 +72,9 @@ class Choice:
         self.receipt = NO_RECEIPT
         self._transcript = transcript
         self._push = transcript.push
+        self._template: Template | None = None
+        """What writes a token's text without further ado, while the last one left nothing open."""
+        self._texts = transcript.json_texts if isinstance(transcript, BareTranscript) else ()
         self._whole = whole
         self._write = whole.write
         self._has_begun = False
@@ -85,6 +95,16 @@ class Choice:
         """Note where it runs; the answer's head tells."""
         self._whole.placed(self, placement)
 
+    def on_token(self, token_id: int) -> None:
+        """Write what the next token says. Most say the same whatever came before: those are looked up."""
+        template = self._template
+        if template is not None and token_id < len(self._texts):
+            text = self._texts[token_id]
+            if text is not None and template.write(text):
+                self.generated_tokens += 1
+                return
+        self.on_tokens(tokens([token_id]))
+
     def on_tokens(self, ids: "array[int]", logprobs: TokenLogprobs | None = None) -> None:
         """Write what the next tokens say."""
         if self._is_silent:
@@ -98,6 +118,8 @@ class Choice:
             self._write(self.number, piece)
         if self._transcript.is_stopped:
             self.silence()
+        elif self._texts:
+            self._template = self._find_template()
 
     def on_ended(self, reason: FinishReason, receipt: Receipt, vector: "array[float] | None" = None) -> None:
         """Write what was held back, and the end."""
@@ -141,6 +163,10 @@ class Choice:
         """Nobody wants to hear of it again."""
         self._is_over = True
         self.silence()
+
+    def _find_template(self) -> Template | None:
+        is_cut = isinstance(self._transcript, BareTranscript) and self._transcript.is_cut
+        return None if is_cut else self._template or self._whole.template(self.number)
 
     def _end(self, reason: FinishReason, receipt: Receipt) -> None:
         piece = self._transcript.finish()

@@ -25,6 +25,7 @@ from services.common.rpc.convert import (
 from services.common.rpc.embedding import model_from_wire, vector_from_wire
 from services.common.rpc.frames import SubmissionDraft
 from services.common.rpc.lane import CONNECT, open_stream
+from services.common.rpc.token_frame import TokenFrame
 from services.gateway.streams import LiveStream, Placement
 
 BACKOFF_MS = (50.0, 2_000.0)
@@ -126,7 +127,7 @@ class RouterSession:
             self._link = Link(call, self._draft, limits=self._limits, clock=self._clock)
             try:
                 self._link.wake()
-                await self._link.run(self._on_frame)
+                await self._link.run(self._on_frame, self._on_token_frame)
             finally:
                 self._detach()
 
@@ -176,8 +177,30 @@ class RouterSession:
                 ),
             )
 
+    def _on_token_frame(self, frame: TokenFrame) -> None:
+        if _are_distinct(frame.streams):
+            self._on_one_each(frame.streams, frame.token_ids)
+        else:
+            self._on_columns(frame.columns())
+
+    def _on_one_each(self, numbers: "array[int]", token_ids: "array[int]") -> None:
+        """The hot path: per stream, one look-up and one call."""
+        streams = self._streams
+        for number, token_id in zip(numbers, token_ids, strict=True):
+            live = streams.get(number)
+            if live is None or live.is_cancelled:
+                continue
+            live.delivered.append(token_id)
+            try:
+                live.sink.on_token(token_id)
+            except Exception:  # one answer's fault must not end the session that carries them all
+                self._break(live)
+
     def _on_columns(self, columns: TokenColumns) -> None:
-        """The hot path: per stream and frame, one look-up and one call."""
+        """Any number of tokens, with logprobs; what a frame has for one stream is one write."""
+        if columns.is_one_each() and _are_distinct(columns.streams):
+            self._on_one_each(columns.streams, columns.token_ids)
+            return
         streams = self._streams
         described = columns.logprobs.by_stream() if columns.logprobs is not None else None
         for number, ids in split(columns):
@@ -190,7 +213,7 @@ class RouterSession:
                     live.sink.on_tokens(ids, described.get(number))
                 else:
                     live.sink.on_tokens(ids)
-            except Exception:  # one answer's fault must not end the session that carries them all
+            except Exception:  # as above
                 self._break(live)
 
     def _on_ended(self, ended: router_pb2.StreamEnded) -> None:
@@ -251,10 +274,14 @@ class RouterSession:
             self._tell(live, lambda: live.sink.on_ended(reason, receipt))
 
 
+def _are_distinct(numbers: "array[int]") -> bool:
+    return len(set(numbers)) == len(numbers)
+
+
 def split(columns: TokenColumns) -> Iterable[tuple[int, "array[int]"]]:
     """Each stream's tokens, once per stream even where a frame holds several steps."""
     streams, token_ids = columns.streams, columns.token_ids
-    if len(set(streams)) == len(token_ids) == len(streams):
+    if len(token_ids) == len(streams) and _are_distinct(streams):
         return zip(streams, [token_ids[i : i + 1] for i in range(len(token_ids))], strict=True)
     joined: dict[int, array[int]] = {}
     start = 0

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from pdmesh.router.v1 import router_pb2
-from services.common.clock import Clock, MonotonicClock
+from services.common.clock import Clock, MonotonicClock, until_beat_s
 from services.common.credentials import OPEN, Security
 from services.common.domain import EmbeddingModel, Request
 from services.common.errors import Cancelled, MeshError, RouterUnavailable, TooManyConnections
@@ -103,7 +103,7 @@ class Routers:
             for session in self._sessions:
                 tasks.create_task(session.run())
             while True:
-                await asyncio.sleep(WAITING_CHECK_S)
+                await asyncio.sleep(until_beat_s(WAITING_CHECK_S))
                 self._end_waiting_in_vain()
 
     def _choose(self, model: str) -> RouterSession | None:

@@ -28,6 +28,9 @@ class StreamSink(Protocol):
     def on_placed(self, placement: Placement) -> None:
         """Take where it runs; again when it is placed again."""
 
+    def on_token(self, token_id: int) -> None:
+        """Take the next token, which is all that one frame has, without logprobs: what most frames have."""
+
     def on_tokens(self, ids: "array[int]", logprobs: TokenLogprobs | None = None) -> None:
         """Take the next tokens, all that one frame has of them, with their logprobs if the request asked."""
 

@@ -89,6 +89,9 @@ class _One:
     def on_placed(self, placement: Placement) -> None:
         """Nothing is said of it."""
 
+    def on_token(self, token_id: int) -> None:
+        """There are none."""
+
     def on_tokens(self, ids: "array[int]", logprobs: TokenLogprobs | None = None) -> None:
         """There are none."""
 

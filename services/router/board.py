@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from services.common.clock import Clock
+from services.common.clock import Clock, until_beat_s
 from services.common.errors import StoreUnavailable
 from services.common.limits import DEFAULTS
 from services.common.store import Store
@@ -59,7 +59,7 @@ class Board:
         try:
             while True:
                 await self.exchange()
-                await asyncio.sleep(INTERVAL_S)
+                await asyncio.sleep(until_beat_s(INTERVAL_S))
         finally:
             with contextlib.suppress(StoreUnavailable):  # its time to live ends it
                 await self._store.delete(PREFIX + self._own().router_id)

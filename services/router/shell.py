@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 from pdmesh.router.v1 import router_pb2
-from services.common.clock import Clock
+from services.common.clock import Clock, until_beat_s
 from services.common.errors import MeshError
 from services.common.rpc import Link
 from services.common.rpc.columns import floats_to_bytes
@@ -107,7 +107,7 @@ class Shell:
                 if (gateway := self.gateways.get(session)) is not None:
                     gateway.draft.add_columns(columns)
                     gateway.link.wake()
-                    self._metrics.tokens.inc(len(columns.token_ids))
+                    self._metrics.tokens.value += len(columns.token_ids)
             case StartJob() | AbortJob() | ReleaseHandoff() | SendWant():
                 if (worker := self.workers.get(action.session)) is not None:
                     _command(worker, action)
@@ -135,8 +135,10 @@ class Shell:
         """Tell the core of time passing, for ever."""
         while True:
             due_ms = self.core.next_due_ms
-            wait_ms = TICK_MS_MAX if due_ms is None else due_ms - self._clock.now_ms()
-            await asyncio.sleep(min(max(wait_ms, TICK_MS_MIN), TICK_MS_MAX) / 1000.0)
+            wait_s = until_beat_s(TICK_MS_MAX / 1000.0)
+            if due_ms is not None:
+                wait_s = min(wait_s, max(due_ms - self._clock.now_ms(), TICK_MS_MIN) / 1000.0)
+            await asyncio.sleep(wait_s)
             self.feed(Tick())
 
 

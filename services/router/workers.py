@@ -11,6 +11,7 @@ from services.common.limits import Limits
 from services.common.rpc import LinkLost, abort_with
 from services.common.rpc.convert import grant_from_wire, load_from_wire, registration_from_wire
 from services.common.rpc.steps import step_from_wire
+from services.common.rpc.token_frame import TokenFrame
 from services.router.core.events import (
     WorkerAttached,
     WorkerDetached,
@@ -18,6 +19,7 @@ from services.router.core.events import (
     WorkerGrant,
     WorkerLoad,
     WorkerStep,
+    WorkerTokens,
 )
 from services.router.shell import Shell, WorkerPeer, log
 
@@ -35,7 +37,10 @@ class WorkerServicer(fleet_pb2_grpc.FleetServiceServicer):
         session, peer = self._shell.new_session(), WorkerPeer(context)
         self._shell.workers[session] = peer
         try:
-            await peer.link.run(lambda frame: self._on_frame(session, peer, frame))
+            await peer.link.run(
+                lambda frame: self._on_frame(session, peer, frame),
+                lambda frame: self._on_tokens(session, frame),
+            )
         except LinkLost as lost:
             log.info("worker session %d left: %s", session, lost)
         except MeshError as error:
@@ -56,10 +61,16 @@ class WorkerServicer(fleet_pb2_grpc.FleetServiceServicer):
             self._shell.feed(WorkerLoad(session, load_from_wire(frame.load)))
         if frame.HasField("grant"):
             self._shell.feed(WorkerGrant(session, grant_from_wire(frame.grant)))
-        if _has_step(frame):
-            self._shell.feed(WorkerStep(session, step_from_wire(frame)))
+        step = step_from_wire(frame)
+        if step is not None:
+            self._shell.feed(WorkerStep(session, step))
         if frame.draining:
             self._shell.feed(WorkerDraining(session))
+
+    def _on_tokens(self, session: int, frame: TokenFrame) -> None:
+        if frame.sequence == 1:
+            raise ProtocolViolation("a worker's first frame is its registration")
+        self._shell.feed(WorkerTokens(session, frame.columns()))
 
     def _register(self, session: int, peer: WorkerPeer, frame: fleet_pb2.AttachRequest) -> None:
         if not frame.HasField("registration"):
@@ -77,16 +88,3 @@ class WorkerServicer(fleet_pb2_grpc.FleetServiceServicer):
         peer.draft.greet(greeting)
         peer.is_greeted = True
         peer.link.wake()
-
-
-def _has_step(frame: fleet_pb2.AttachRequest) -> bool:
-    """Whether there is more than a heartbeat."""
-    return bool(
-        frame.HasField("tokens")
-        or frame.offered
-        or frame.adopted
-        or frame.finished
-        or frame.failed
-        or frame.released
-        or frame.HasField("kv_events")
-    )

@@ -111,7 +111,7 @@ def _pool(workers: int, chance: random.Random) -> Pool:
     fleet = Fleet(CoreConfig())
     for session in range(1, workers + 1):
         role = Role.PREFILL if session % 2 else Role.DECODE
-        worker = Worker(session, Registration(f"w{session}", role, prints, capacity), 0.0)
+        worker = Worker(session, Registration(f"w{session}", role, prints, capacity, can_replay=True), 0.0)
         worker.take(
             chance.randrange(1, 100), chance.randrange(500_000), chance.randrange(4_000) * session % 2
         )

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19pdmesh/lane/v1/lane.proto\x12\x0epdmesh.lane.v1\"\r\n\x0b\x46indRequest\"\x1c\n\x0c\x46indResponse\x12\x0c\n\x04port\x18\x01 \x01(\r\")\n\x07Opening\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\t2P\n\x0bLaneService\x12\x41\n\x04\x46ind\x12\x1b.pdmesh.lane.v1.FindRequest\x1a\x1c.pdmesh.lane.v1.FindResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19pdmesh/lane/v1/lane.proto\x12\x0epdmesh.lane.v1\"\r\n\x0b\x46indRequest\"8\n\x0c\x46indResponse\x12\x0c\n\x04port\x18\x01 \x01(\r\x12\x1a\n\x12takes_token_frames\x18\x02 \x01(\x08\"E\n\x07Opening\x12\x0e\n\x06method\x18\x01 \x01(\t\x12\x0e\n\x06secret\x18\x02 \x01(\t\x12\x1a\n\x12takes_token_frames\x18\x03 \x01(\x08\x32P\n\x0bLaneService\x12\x41\n\x04\x46ind\x12\x1b.pdmesh.lane.v1.FindRequest\x1a\x1c.pdmesh.lane.v1.FindResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,9 +34,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FINDREQUEST']._serialized_start=45
   _globals['_FINDREQUEST']._serialized_end=58
   _globals['_FINDRESPONSE']._serialized_start=60
-  _globals['_FINDRESPONSE']._serialized_end=88
-  _globals['_OPENING']._serialized_start=90
-  _globals['_OPENING']._serialized_end=131
-  _globals['_LANESERVICE']._serialized_start=133
-  _globals['_LANESERVICE']._serialized_end=213
+  _globals['_FINDRESPONSE']._serialized_end=116
+  _globals['_OPENING']._serialized_start=118
+  _globals['_OPENING']._serialized_end=187
+  _globals['_LANESERVICE']._serialized_start=189
+  _globals['_LANESERVICE']._serialized_end=269
 # @@protoc_insertion_point(module_scope)

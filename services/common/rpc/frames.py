@@ -18,9 +18,12 @@ from services.common.rpc.steps import (
     offered_to_wire,
     released_to_wire,
 )
+from services.common.rpc.token_frame import TokenFrame
 
 M = TypeVar("M", fleet_pb2.Job, fleet_pb2.JobFinished, router_pb2.Submission, router_pb2.StreamEnded)
 
+KV_CHANGES_WAIT_FRAMES_MAX = 8
+"""Frames of nothing but tokens that KV changes let go before them; a load report takes them along, too."""
 FRAME_FILL_BYTES = 4 * 1024 * 1024
 """Prompts and vectors join one frame up to this size; the rest waits for the next."""
 KV_CHANGES_WAITING_MAX = 1_024
@@ -58,30 +61,46 @@ class WorkerDraft:
 
     def __init__(self) -> None:
         self._frame = fleet_pb2.AttachRequest()
-        self._columns = TokenColumns()
+        self._columns: TokenColumns | None = None
         self._embedded = _FillQueue[fleet_pb2.JobFinished]()
         self._draining = False
+        self._has_more = False
+        """Whether there is something beside tokens that cannot wait."""
+        self._kv_waited = 0
+        """Frames that KV changes have let go before them."""
 
     def register(self, registration: fleet_pb2.Registration) -> None:
         """Make the registration part of the next frame, which must be the first."""
         self._frame.registration.CopyFrom(registration)
+        self._has_more = True
 
     def drain(self) -> None:
         """Say in this and every later frame that the worker leaves."""
-        self._draining = True
+        self._draining = self._has_more = True
 
     def add_load(self, load: LoadReport) -> None:
         """Replace the load report that waits."""
         self._frame.load.CopyFrom(load_to_wire(load))
+        self._has_more = True
 
     def grant(self, grant: Grant) -> None:
         """Replace the grant that waits."""
         self._frame.grant.CopyFrom(grant_to_wire(grant))
+        self._has_more = True
 
     def add_step(self, step: StepOutput) -> None:
-        """Append one engine step."""
+        """Append one engine step; its tokens are the draft's from now on."""
+        if step.tokens.streams:
+            self._columns = _joined(self._columns, step.tokens)
+        if step.kv_changes:
+            self._add_kv_changes(step.kv_changes)
+            self._has_more |= self._columns is None
+        if step.offered or step.adopted or step.finished or step.failed or step.released:
+            self._has_more = True
+            self._add_news(step)
+
+    def _add_news(self, step: StepOutput) -> None:
         frame = self._frame
-        self._columns.extend(step.tokens)
         frame.offered.extend(offered_to_wire(o) for o in step.offered)
         frame.adopted.extend(adopted_to_wire(a) for a in step.adopted)
         frame.finished.extend(finished_to_wire(f) for f in step.finished if f.vector is None)
@@ -90,8 +109,6 @@ class WorkerDraft:
                 self._embedded.add(finished_to_wire(finished))
         frame.failed.extend(failed_to_wire(f) for f in step.failed)
         frame.released.extend(released_to_wire(r) for r in step.released)
-        if step.kv_changes:
-            self._add_kv_changes(step.kv_changes)
 
     def _add_kv_changes(self, changes: list[KvChange]) -> None:
         waiting = self._frame.kv_events
@@ -100,19 +117,36 @@ class WorkerDraft:
             waiting.cleared = True
         waiting.events.extend(kv_change_to_wire(change) for change in changes[-KV_CHANGES_WAITING_MAX:])
 
+    def take_tokens(self, sequence: int, acknowledged: int) -> TokenFrame | None:
+        """The tokens that wait, if nothing else must go with them. KV changes let some such frames go first:
+        an index that is a little late costs nothing, and reading it beside every token would."""
+        if self._has_more or self._columns is None or not self._columns.is_one_each():
+            return None
+        if self._frame.HasField("kv_events"):
+            if self._kv_waited >= KV_CHANGES_WAIT_FRAMES_MAX:
+                return None
+            self._kv_waited += 1
+        columns, self._columns = self._columns, None
+        return TokenFrame(sequence, acknowledged, columns.streams, columns.token_ids)
+
     def take(self, sequence: int, acknowledged: int) -> fleet_pb2.AttachRequest:
         """What waits, as one frame; more vectors than fill it wait for the next."""
         frame, self._frame = self._frame, fleet_pb2.AttachRequest()
         frame.sequence, frame.acknowledged, frame.draining = sequence, acknowledged, self._draining
         frame.finished.extend(self._embedded.fill())
-        if self._columns.streams:
+        if self._columns is not None:
             frame.tokens.CopyFrom(columns_to_wire(self._columns))
-            self._columns = TokenColumns()
+            self._columns = None
+        self._has_more, self._kv_waited = self._draining, 0
         return frame
 
     def is_empty(self) -> bool:
-        """Whether nothing waits."""
-        return not self._columns.streams and not self._frame.ByteSize() and self._embedded.is_empty()
+        """Whether nothing waits, or nothing that cannot."""
+        return self._columns is None and self._embedded.is_empty() and not self._has_news()
+
+    def _has_news(self) -> bool:
+        # A worker that leaves says so in every frame, but sends none for that alone.
+        return self._frame.ByteSize() > 0 if self._draining else self._has_more
 
     def size_bytes(self) -> int:
         """Roughly what waits."""
@@ -147,6 +181,9 @@ class CommandDraft:
     def release(self, handoff_id: str) -> None:
         """Append a handoff that nobody will adopt."""
         self._released.append(handoff_id)
+
+    def take_tokens(self, sequence: int, acknowledged: int) -> None:
+        """There are none in this direction."""
 
     def take(self, sequence: int, acknowledged: int) -> fleet_pb2.AttachResponse:
         """What waits, as one frame; aborts wait until no job does, so that none overtakes its job."""
@@ -188,6 +225,9 @@ class SubmissionDraft:
         """Append a stream to cancel."""
         self._cancelled.append(stream)
 
+    def take_tokens(self, sequence: int, acknowledged: int) -> None:
+        """There are none in this direction."""
+
     def take(self, sequence: int, acknowledged: int) -> router_pb2.ConnectRequest:
         """What waits, as one frame; cancels wait until no request does, lest one overtake its request."""
         frame, self._frame = self._frame, router_pb2.ConnectRequest()
@@ -212,61 +252,86 @@ class AnswerDraft:
 
     def __init__(self) -> None:
         self._frame = router_pb2.ConnectResponse()
-        self._columns = TokenColumns()
+        self._columns: TokenColumns | None = None
         self._embedded = _FillQueue[router_pb2.StreamEnded]()
         self._leaving = False
+        self._has_more = False
+        """Whether there is something beside tokens."""
 
     def leave(self) -> None:
         """Say in this and every later frame that the router leaves."""
-        self._leaving = True
+        self._leaving = self._has_more = True
 
     def greet(self, greeting: router_pb2.RouterGreeting) -> None:
         """Make the greeting part of the next frame, which must be the first."""
         self._frame.greeting.CopyFrom(greeting)
+        self._has_more = True
 
     def set_models(self, models: router_pb2.ModelList) -> None:
         """Replace the model list that waits."""
         self._frame.models.CopyFrom(models)
+        self._has_more = True
 
     def place(self, placed: router_pb2.StreamPlaced) -> None:
         """Append a placement."""
         self._frame.placed.append(placed)
+        self._has_more = True
 
     def add_tokens(self, stream: int, ids: "array[int]") -> None:
         """Append one stream's tokens."""
-        self._columns.add(stream, ids)
+        columns = TokenColumns()
+        columns.add(stream, ids)
+        self.add_columns(columns)
 
     def add_columns(self, columns: TokenColumns) -> None:
-        """Append many streams' tokens."""
-        self._columns.extend(columns)
+        """Append many streams' tokens, which are the draft's from now on."""
+        self._columns = _joined(self._columns, columns)
 
     def end(self, ended: router_pb2.StreamEnded) -> None:
         """Append a stream's outcome."""
+        self._has_more = True
         if ended.vector:
             self._embedded.add(ended)
         else:
             self._frame.ended.append(ended)
+
+    def take_tokens(self, sequence: int, acknowledged: int) -> TokenFrame | None:
+        """The tokens that wait, if nothing else does."""
+        if self._has_more or self._columns is None or not self._columns.is_one_each():
+            return None
+        columns, self._columns = self._columns, None
+        return TokenFrame(sequence, acknowledged, columns.streams, columns.token_ids)
 
     def take(self, sequence: int, acknowledged: int) -> router_pb2.ConnectResponse:
         """What waits, as one frame; more vectors than fill it wait for the next."""
         frame, self._frame = self._frame, router_pb2.ConnectResponse()
         frame.sequence, frame.acknowledged, frame.leaving = sequence, acknowledged, self._leaving
         frame.ended.extend(self._embedded.fill())
-        if self._columns.streams:
+        if self._columns is not None:
             frame.tokens.CopyFrom(columns_to_wire(self._columns))
-            self._columns = TokenColumns()
+            self._columns = None
+        self._has_more = self._leaving or not self._embedded.is_empty()
         return frame
 
     def is_empty(self) -> bool:
         """Whether nothing waits."""
-        return not self._columns.streams and not self._frame.ByteSize() and self._embedded.is_empty()
+        return self._columns is None and not self._frame.ByteSize() and self._embedded.is_empty()
 
     def size_bytes(self) -> int:
         """Roughly what waits."""
         return self._frame.ByteSize() + _size_bytes(self._columns) + self._embedded.size_bytes
 
 
-def _size_bytes(columns: TokenColumns) -> int:
+def _joined(waiting: TokenColumns | None, newer: TokenColumns) -> TokenColumns:
+    if waiting is None:
+        return newer
+    waiting.extend(newer)
+    return waiting
+
+
+def _size_bytes(columns: TokenColumns | None) -> int:
+    if columns is None:
+        return 0
     numbers = len(columns.token_ids)
     if columns.logprobs is not None:
         numbers += len(columns.logprobs.chosen) + 2 * len(columns.logprobs.top)

@@ -6,14 +6,15 @@ room, so a busy link sends fewer and larger frames instead of a queue of small o
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
 import grpc.aio
 
-from services.common.clock import Clock, MonotonicClock
+from services.common.clock import Clock, MonotonicClock, until_beat_s
 from services.common.errors import MeshError, ProtocolViolation
 from services.common.limits import DEFAULTS, Limits
+from services.common.rpc.token_frame import TokenFrame
 
 FAREWELL_S = 1.0
 """How long a server may take to read a client's last frame."""
@@ -25,6 +26,9 @@ Out = TypeVar("Out")
 
 class Draft(Protocol[Out_co]):
     """What waits for one peer."""
+
+    def take_tokens(self, sequence: int, acknowledged: int) -> TokenFrame | None:
+        """What waits, if that is tokens, one for each of some streams; else take it as a frame."""
 
     def take(self, sequence: int, acknowledged: int) -> Out_co:
         """What waits, as one frame, which may be empty and is never over the frame's bound."""
@@ -65,27 +69,40 @@ class Link(Generic[In, Out]):
         self._silent_ms = 0.0
         """How long nothing has come while we were there to take it."""
         self._closing = False
+        self._lane: Any = None
+        """The call while the link runs, if it hands messages on and takes them without a task's turn."""
+        self._call_soon: Callable[..., object]
+        self._is_due = False
         self.is_broken = True
         """Whether the peer, once it is lost, has gone without a word, as the dead do."""
 
     def wake(self) -> None:
         """Say that the draft has something to send."""
-        self._work.set()
+        if self._lane is None:
+            self._work.set()
+        elif not self._is_due:
+            self._is_due = True
+            self._call_soon(self._push)
 
     def close(self) -> None:
         """Send what the draft holds, then end `run` normally."""
         self._closing = True
         self._work.set()
 
-    async def run(self, on_frame: Callable[[In], None]) -> None:
+    async def run(
+        self, on_frame: Callable[[In], None], on_tokens: Callable[[TokenFrame], None] | None = None
+    ) -> None:
         """Exchange frames; `on_frame` is called in order and must not block.
 
+        Frames of nothing but tokens go to `on_tokens`, if it is there and they come in their short form.
         Returns after `close`. Raises LinkLost when the peer goes, and the MeshError that `on_frame`
         raised or that the peer's frames deserve.
         """
+        self._call_soon = asyncio.get_running_loop().call_soon
+        self._lane = self._call if hasattr(self._call, "pump") else None
         try:
             async with asyncio.TaskGroup() as tasks:
-                reader = tasks.create_task(self._read(on_frame))
+                reader = tasks.create_task(self._read(on_frame, on_tokens))
                 watcher = tasks.create_task(self._watch())
                 await self._write()
                 await self._say_farewell(reader)
@@ -100,6 +117,8 @@ class Link(Generic[In, Out]):
             if isinstance(cause, PeerSilent):
                 await self._say_goodbye()
             raise cause from None
+        finally:
+            self._lane = None
 
     async def _say_goodbye(self) -> None:
         """A peer that only stood still is to learn that we have not died."""
@@ -114,17 +133,38 @@ class Link(Generic[In, Out]):
             await self._call.done_writing()
             await asyncio.wait((reader,), timeout=FAREWELL_S)
 
-    async def _read(self, on_frame: Callable[[In], None]) -> None:
+    async def _read(
+        self, on_frame: Callable[[In], None], on_tokens: Callable[[TokenFrame], None] | None
+    ) -> None:
         try:
-            while (frame := await self._call.read()) is not grpc.aio.EOF:
-                self._take_in(frame)
-                on_frame(frame)
+            await self._read_all(on_frame, on_tokens)
         except grpc.aio.AioRpcError:
             if not self._closing:  # else we have ended it, and how the other end takes it does not matter
                 raise
         self.is_broken = not getattr(self._call, "tells_end", False)  # gRPC's looks like a broken one
         if not self._closing:
             raise LinkLost("the peer ended the stream")
+
+    async def _read_all(
+        self, on_frame: Callable[[In], None], on_tokens: Callable[[TokenFrame], None] | None
+    ) -> None:
+        """Take every frame in; returns with the last one."""
+        if self._lane is None:
+            while (frame := await self._call.read()) is not grpc.aio.EOF:
+                self._take_in(frame)
+                on_frame(frame)
+            return
+
+        def take(frame: Any) -> None:
+            self._take_in(frame)
+            on_frame(frame)
+
+        def take_tokens(frame: TokenFrame) -> None:
+            self._take_in(frame)
+            if on_tokens is not None:
+                on_tokens(frame)
+
+        await self._lane.pump(take, None if on_tokens is None else take_tokens)
 
     def _take_in(self, frame: Any) -> None:
         if frame.sequence != self._received + 1:
@@ -145,27 +185,44 @@ class Link(Generic[In, Out]):
             await self._wait_for_room()
             self._work.clear()
             closing = self._closing
-            await self._send(self._call.write)
+            await self._call.write(self._next())
             if not self._draft.is_empty():
                 self._work.set()
             elif closing:
                 return
 
+    def _push(self) -> None:
+        """Send what has collected in this turn of the loop; where that means to wait, the writer does it."""
+        self._is_due = False
+        if self._lane is None or self._closing or not (self._has_room() and self._lane.can_post()):
+            self._work.set()
+            return
+        self._lane.post(self._next())
+        if not self._draft.is_empty():
+            self._work.set()
+
+    def _has_room(self) -> bool:
+        return self._sent - self._acknowledged_by_peer < self._limits.frames_unacknowledged_max
+
     async def _wait_for_room(self) -> None:
-        while self._sent - self._acknowledged_by_peer >= self._limits.frames_unacknowledged_max:
+        while not self._has_room():
             self._room.clear()
             await self._room.wait()
 
-    async def _send(self, write: Callable[[Out], Awaitable[None]]) -> None:
+    def _next(self) -> Out | TokenFrame:
         self._sent += 1
         self._acknowledged_to_peer = self._received
         self._spoke_ms = self._clock.now_ms()
-        await write(self._draft.take(self._sent, self._received))
+        if self._lane is not None and self._lane.takes_token_frames:
+            tokens = self._draft.take_tokens(self._sent, self._received)
+            if tokens is not None:
+                return tokens
+        return self._draft.take(self._sent, self._received)
 
     async def _watch(self) -> None:
         interval_ms, before_ms = self._limits.heartbeat_interval_ms, self._clock.now_ms()
         while True:
-            await asyncio.sleep(interval_ms / 1000.0)
+            await asyncio.sleep(until_beat_s(interval_ms / 1000.0))
             now_ms = self._clock.now_ms()
             # While we stood still ourselves its frames may have come, and wait to be read.
             self._silent_ms += min(now_ms - before_ms, 2.0 * interval_ms)

@@ -1,8 +1,11 @@
 """An engine step's parts as protobuf messages and back."""
 
 from array import array
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from pdmesh.fleet.v1 import fleet_pb2
+from pdmesh.types.v1 import types_pb2
 from services.common.domain import (
     HandoffAdopted,
     HandoffOffered,
@@ -12,7 +15,6 @@ from services.common.domain import (
     KvChange,
     LogprobColumns,
     StepOutput,
-    TokenColumns,
     TokenLogprobs,
 )
 from services.common.domain.tokens import from_bytes, to_bytes
@@ -31,19 +33,16 @@ from services.common.rpc.convert import (
 from services.common.rpc.embedding import vector_from_wire
 
 
-def step_from_wire(frame: fleet_pb2.AttachRequest) -> StepOutput:
-    """The step that a worker's frame carries; raises ProtocolViolation when it makes no sense."""
-    return StepOutput(
-        offered=[_offered_from_wire(o) for o in frame.offered],
-        adopted=[
-            HandoffAdopted(a.stream, a.handoff_id, a.kv_size_bytes, a.transfer_ms) for a in frame.adopted
-        ],
-        tokens=columns_from_wire(frame.tokens) if frame.HasField("tokens") else TokenColumns(),
-        finished=[_finished_from_wire(f) for f in frame.finished],
-        failed=[JobFailed(f.stream, failure_kind_from_wire(f.kind), f.message) for f in frame.failed],
-        released=[HandoffReleased(r.handoff_id, r.expired) for r in frame.released],
-        kv_changes=_kv_changes_from_wire(frame.kv_events),
-    )
+def step_from_wire(frame: fleet_pb2.AttachRequest) -> StepOutput | None:
+    """The step that a worker's frame carries, if it does; raises ProtocolViolation when it makes no sense."""
+    step: StepOutput | None = None
+    # To ask for each part that a frame might have costs more than to read those that most have.
+    for field, value in frame.ListFields():
+        add = _ADD_PART.get(field.number)
+        if add is not None:
+            step = step or StepOutput()
+            add(step, value)
+    return step
 
 
 def offered_to_wire(offered: HandoffOffered) -> fleet_pb2.HandoffOffered:
@@ -165,3 +164,42 @@ def _column(column: bytes) -> "array[int]":
         return from_bytes(column)
     except ValueError as failure:
         raise ProtocolViolation(f"token ids: {failure}") from failure
+
+
+def _add_offered(step: StepOutput, wire: Iterable[fleet_pb2.HandoffOffered]) -> None:
+    step.offered = [_offered_from_wire(o) for o in wire]
+
+
+def _add_adopted(step: StepOutput, wire: Iterable[fleet_pb2.HandoffAdopted]) -> None:
+    step.adopted = [HandoffAdopted(a.stream, a.handoff_id, a.kv_size_bytes, a.transfer_ms) for a in wire]
+
+
+def _add_tokens(step: StepOutput, wire: types_pb2.TokenColumns) -> None:
+    step.tokens = columns_from_wire(wire)
+
+
+def _add_finished(step: StepOutput, wire: Iterable[fleet_pb2.JobFinished]) -> None:
+    step.finished = [_finished_from_wire(f) for f in wire]
+
+
+def _add_failed(step: StepOutput, wire: Iterable[fleet_pb2.JobFailed]) -> None:
+    step.failed = [JobFailed(f.stream, failure_kind_from_wire(f.kind), f.message) for f in wire]
+
+
+def _add_released(step: StepOutput, wire: Iterable[fleet_pb2.HandoffReleased]) -> None:
+    step.released = [HandoffReleased(r.handoff_id, r.expired) for r in wire]
+
+
+def _add_kv_changes(step: StepOutput, wire: fleet_pb2.KvEvents) -> None:
+    step.kv_changes = _kv_changes_from_wire(wire)
+
+
+_ADD_PART: dict[int, Callable[[StepOutput, Any], None]] = {
+    fleet_pb2.AttachRequest.OFFERED_FIELD_NUMBER: _add_offered,
+    fleet_pb2.AttachRequest.ADOPTED_FIELD_NUMBER: _add_adopted,
+    fleet_pb2.AttachRequest.TOKENS_FIELD_NUMBER: _add_tokens,
+    fleet_pb2.AttachRequest.FINISHED_FIELD_NUMBER: _add_finished,
+    fleet_pb2.AttachRequest.FAILED_FIELD_NUMBER: _add_failed,
+    fleet_pb2.AttachRequest.RELEASED_FIELD_NUMBER: _add_released,
+    fleet_pb2.AttachRequest.KV_EVENTS_FIELD_NUMBER: _add_kv_changes,
+}

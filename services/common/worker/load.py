@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 
+from services.common.clock import until_beat_s
 from services.common.domain import LoadReport
 from services.common.engine import Engine
 from services.common.worker.attachment import Attachment
@@ -25,7 +26,7 @@ class LoadReporter:
         """Report for ever, as often as the most demanding router asks for."""
         while True:
             wanted = [a.load_interval_ms for a in attachments if a.load_interval_ms]
-            await asyncio.sleep(min([self._interval_ms, *wanted]) / 1e3)
+            await asyncio.sleep(until_beat_s(min([self._interval_ms, *wanted]) / 1e3))
             load = self.refresh()
             for attachment in attachments:
                 attachment.report(load)

@@ -54,6 +54,10 @@ class MessagesFormat:
         events += [self._tool_delta(call) for call in piece.tool_calls]
         return b"".join(events)
 
+    def around(self, choice: int) -> tuple[bytes, bytes] | None:
+        """Nothing: an event says more than its piece."""
+        return None
+
     def end(self, choice: WholeChoice) -> bytes:
         """Nothing: there is only one choice, and `closing` ends it."""
         return b""

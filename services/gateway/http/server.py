@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine
 from email.utils import formatdate
 from typing import Any
 
-from services.common.clock import Clock, MonotonicClock
+from services.common.clock import Clock, MonotonicClock, until_beat_s
 from services.common.errors import Internal, MeshError, PortInUse
 from services.common.limits import DEFAULTS, Limits
 from services.gateway.http.connection import Connection
@@ -164,7 +164,7 @@ class HttpServer:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(until_beat_s(TICK_S))
             self.date = formatdate(usegmt=True)
             now_ms = self.clock.now_ms()
             for connection in list(self._connections):

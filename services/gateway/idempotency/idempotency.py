@@ -7,7 +7,7 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
-from services.common.clock import Clock
+from services.common.clock import Clock, until_beat_s
 from services.common.errors import (
     AnswerNotKept,
     Cancelled,
@@ -217,7 +217,7 @@ class Idempotency:
 
     async def _tick(self) -> None:
         while True:
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(until_beat_s(TICK_S))
             self._shelf.make_room()
             for held in self._shelf.running:
                 self._end_if_unread(held)

@@ -44,6 +44,9 @@ class RecordedWriter:
         """Write what a choice gained."""
         self._recording.write(self._message_of(deltas=[delta_to_wire(choice, piece, "")]))
 
+    def template(self, choice: int) -> None:
+        """Every piece becomes part of a message."""
+
     def end_choice(self, choice: int, finish_reason: str, stop_reason: int | str | None = None) -> None:
         """Write that a choice is whole."""
         self._recording.write(self._message_of(deltas=[delta_to_wire(choice, None, finish_reason)]))

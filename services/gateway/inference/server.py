@@ -4,13 +4,14 @@ import asyncio
 import dataclasses
 
 from pdmesh.inference.v1 import inference_pb2_grpc
+from services.common.clock import until_beat_s
 from services.common.credentials import Security
 from services.common.limits import Limits
 from services.common.rpc import RpcServer
 from services.gateway.inference.servicer import SERVICE, InferenceServicer
 from services.gateway.models import Models
 
-HEALTH_INTERVAL_S = 0.1
+HEALTH_INTERVAL_S = 0.25
 
 
 class InferenceServer:
@@ -44,7 +45,7 @@ class InferenceServer:
             if is_ready != was_ready:
                 await self._rpc.set_serving(is_ready)
                 was_ready = is_ready
-            await asyncio.sleep(HEALTH_INTERVAL_S)
+            await asyncio.sleep(until_beat_s(HEALTH_INTERVAL_S))
 
     async def drain(self, grace_ms: float) -> None:
         """No new calls; let those in flight end within the grace time, then cut them."""

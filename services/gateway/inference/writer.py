@@ -60,6 +60,9 @@ class RpcWriter:
         if self._size_bytes > self._size_bytes_max:
             self.on_full()
 
+    def template(self, choice: int) -> None:
+        """Every piece becomes part of a message."""
+
     def end_choice(self, choice: int, finish_reason: str, stop_reason: int | str | None = None) -> None:
         """Keep that a choice is whole."""
         self._finish_reasons[choice] = finish_reason

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from services.common.clock import until_beat_s
 from services.common.errors import StoreUnavailable
 from services.common.store.usage import Ledger, UsageEntry
 from services.gateway.metering.book import Book
@@ -105,7 +106,7 @@ class Meter:
 
     async def _flush_often(self) -> None:
         while True:
-            await asyncio.sleep(FLUSH_S)
+            await asyncio.sleep(until_beat_s(FLUSH_S))
             await self.flush()
 
     async def _adopt_often(self, directory: Path) -> None:

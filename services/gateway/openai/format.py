@@ -50,6 +50,10 @@ class AnswerFormat(Protocol):
     def body(self, choices: Sequence[WholeChoice], ending: Ending) -> bytes:
         """A whole answer."""
 
+    def around(self, choice: int) -> tuple[bytes, bytes] | None:
+        """What stands before and after the text, as a JSON string, in the event of a piece of nothing else;
+        None where events differ in more than that."""
+
 
 class FormatType(Protocol):
     """Makes the format of one answer."""
@@ -108,6 +112,10 @@ class OpenAiFormat:
             return self._event([self._detailed(choice, piece)], self._tail_of(choice))
         before, after = self._templates.get(choice) or self._template(choice)
         return b"%b%b%b" % (before, _to_json(piece.text), after)
+
+    def around(self, choice: int) -> tuple[bytes, bytes] | None:
+        """What stands before and after the text in the event of a piece."""
+        return None if self._has_details else self._templates.get(choice) or self._template(choice)
 
     def end(self, choice: WholeChoice) -> bytes:
         """The event that ends a choice."""

@@ -3,9 +3,11 @@
 import codecs
 import re
 from array import array
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Protocol
 
+import msgspec
 from tokenizers import Tokenizer
 
 from services.gateway.rendering.model_files import ModelFiles
@@ -21,6 +23,13 @@ _BYTE_TOKEN = re.compile("<0x[0-9A-F]{2}>")
 
 class Detokenizer(Protocol):
     """One answer's decoder. Hidden tokens (special ones and end-of-sequence) give no text."""
+
+    json_texts: Sequence[bytes | None]
+    """By token id, what `push` would say as a JSON string, unless `is_cut`; None, and past the end: ask."""
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the beginning of a character waits for its rest."""
 
     def push(self, ids: "array[int]") -> str:
         """The text that is certain after these tokens too; a character cut in two waits for its rest."""
@@ -91,6 +100,15 @@ class PieceTable:
                 self.pieces[token_id] = piece
                 self.texts[token_id] = _whole_text(piece)
 
+    @cached_property
+    def json_texts(self) -> list[bytes | None]:
+        """By token id, the text as a JSON string; None where there is none, or no whole characters."""
+        texts = [self.texts[token_id] for token_id in range(max(self.texts, default=-1) + 1)]
+        return [_to_json(text) if text else None for text in texts]
+
+
+_to_json = msgspec.json.encode
+
 
 def _byte_of_character() -> dict[str, int]:
     """Byte-level BPE's alphabet: printable Latin-1 stands for itself, the other bytes for U+0100 onwards."""
@@ -120,12 +138,18 @@ class ByteLevelDetokenizer:
     A decoder exists only while a character is cut in two.
     """
 
-    __slots__ = ("_decoder", "_pieces", "_texts")
+    __slots__ = ("_decoder", "_pieces", "_texts", "json_texts")
 
     def __init__(self, table: PieceTable) -> None:
         self._pieces = table.pieces
         self._texts = table.texts
+        self.json_texts: Sequence[bytes | None] = table.json_texts
         self._decoder: codecs.BufferedIncrementalDecoder | None = None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the beginning of a character waits for its rest."""
+        return self._decoder is not None
 
     def push(self, ids: "array[int]") -> str:
         """The text that is certain after these tokens too."""
@@ -157,6 +181,8 @@ class WindowDetokenizer:
     """
 
     __slots__ = ("_hidden", "_ids", "_shown_count", "_shown_text", "_tokenizer")
+    json_texts: Sequence[bytes | None] = ()
+    is_cut = False
 
     def __init__(
         self, tokenizer: Tokenizer, hidden: frozenset[int], prompt: "array[int] | None" = None

@@ -50,6 +50,10 @@ class ResponsesFormat:
                 events.append(opened.add(call.arguments))
         return self._written(events)
 
+    def around(self, choice: int) -> tuple[bytes, bytes] | None:
+        """Nothing: an event says more than its piece."""
+        return None
+
     def end(self, choice: WholeChoice) -> bytes:
         """Nothing: there is only one choice, and `closing` ends it."""
         return b""

@@ -5,6 +5,7 @@ import logging
 from collections.abc import Mapping
 from typing import Protocol
 
+from services.common.clock import until_beat_s
 from services.common.errors import MeshError
 from services.common.limits import DEFAULTS, Limits
 from services.gateway.models import Kit, load_kit
@@ -44,7 +45,7 @@ class ModelsFile:
     async def run(self) -> None:
         """Follow the file until cancelled; returns at once where there is none."""
         while self._source is not None:
-            await asyncio.sleep(INTERVAL_S)
+            await asyncio.sleep(until_beat_s(INTERVAL_S))
             try:
                 await self._refresh()
             except MeshError as error:

@@ -3,6 +3,7 @@
 import asyncio
 import logging
 
+from services.common.clock import until_beat_s
 from services.common.errors import MeshError
 from services.gateway.tenants.metrics import Metrics
 from services.gateway.tenants.read import read_tenants
@@ -30,7 +31,7 @@ class LiveTenants:
     async def run(self) -> None:
         """Follow the source until cancelled."""
         while True:
-            await asyncio.sleep(self._interval_s)
+            await asyncio.sleep(until_beat_s(self._interval_s))
             try:
                 await self._refresh()
             except MeshError as error:

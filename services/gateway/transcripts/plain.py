@@ -92,11 +92,19 @@ class PlainTranscript:
 class BareTranscript(PlainTranscript):
     """Of nothing but text: no stop strings, nothing hidden, nothing before it: of most answers."""
 
-    __slots__ = ("_decode",)
+    __slots__ = ("_decode", "json_texts")
 
     def __init__(self, detokenizer: Detokenizer) -> None:
         super().__init__(detokenizer)
         self._decode = detokenizer.push
+        self.json_texts = detokenizer.json_texts
+        """By token id, what `push` would give as a JSON string, unless `is_cut`; with None, and past the end,
+        only `push` knows."""
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the beginning of a character waits for its rest."""
+        return self._detokenizer.is_cut
 
     def push(self, ids: "array[int]", logprobs: TokenLogprobs | None) -> Piece | None:
         """The text that these tokens add."""

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 from services.common.domain import Receipt
 from services.common.domain.record import record
 from services.common.errors import MeshError
+from services.gateway.http import Template
 from services.gateway.streams import Placement
 from services.gateway.writers.piece import Piece
 
@@ -71,6 +72,10 @@ class Writer(Protocol):
 
     def write(self, choice: int, piece: Piece) -> None:
         """Write what a choice gained."""
+
+    def template(self, choice: int) -> Template | None:
+        """Once `write` has been called: takes further pieces' text as JSON strings, where there is no other
+        choice and pieces have nothing else; None where `write` must be used."""
 
     def end_choice(self, choice: int, finish_reason: str, stop_reason: int | str | None = None) -> None:
         """Write that a choice is whole: "stop", "length" or "tool_calls"; and which stop string it was."""

@@ -4,7 +4,7 @@ from services.common.clock import Clock
 from services.common.domain import Path
 from services.common.errors import MeshError
 from services.gateway.call import Call
-from services.gateway.http import Exchange
+from services.gateway.http import Exchange, Template
 from services.gateway.openai.errors import error_response
 from services.gateway.openai.format import AnswerFormat, FormatType
 from services.gateway.streams import Placement
@@ -46,6 +46,10 @@ class RestWriter:
     def write(self, choice: int, piece: Piece) -> None:
         """Write what a choice gained."""
         raise NotImplementedError
+
+    def template(self, choice: int) -> Template | None:
+        """Nothing that may be used instead of `write`."""
+        return None
 
     def end_choice(self, choice: int, finish_reason: str, stop_reason: int | str | None = None) -> None:
         """Write that a choice is whole."""

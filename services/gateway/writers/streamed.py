@@ -4,7 +4,7 @@ from services.common.clock import Clock
 from services.common.errors import MeshError, SlowReader
 from services.common.limits import Limits
 from services.gateway.call import Call
-from services.gateway.http import Exchange
+from services.gateway.http import Exchange, Template
 from services.gateway.metrics import Metrics
 from services.gateway.openai.format import EVENT_STREAM, FormatType, WholeChoice
 from services.gateway.writers.interface import Ending
@@ -48,6 +48,14 @@ class StreamedWriter(RestWriter):
             exchange.write(self._format.delta(choice, piece))
         else:
             exchange.write(self._begun() + self._take_waiting() + self._format.delta(choice, piece))
+
+    def template(self, choice: int) -> Template | None:
+        """What writes the choice's events, if it is the only one and the client keeps up."""
+        generation, exchange = self._call.generation, self._exchange
+        if generation.n * len(generation.prompts) != 1 or self._waiting or not exchange.is_started:
+            return None
+        around = self._format.around(choice)
+        return None if around is None else exchange.template(*around)
 
     def end_choice(self, choice: int, finish_reason: str, stop_reason: int | str | None = None) -> None:
         """Keep the end for the next write."""

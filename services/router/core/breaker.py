@@ -11,6 +11,8 @@ class Breaker:
     Only faults of the thing watched are told to it: never a caller's mistake, never a cancellation.
     """
 
+    __slots__ = ("_cooldown_ms", "_faults", "_open_until_ms", "is_closed", "is_held")
+
     def __init__(self) -> None:
         self._faults = 0
         self._cooldown_ms = COOLDOWN_MS_MIN

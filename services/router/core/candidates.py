@@ -1,7 +1,7 @@
 """Which workers are looked at for a placement: all of a small tier, a telling few of a large one."""
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -18,8 +18,11 @@ FULL_TTL_MS = 100.0
 class Tier:
     """The workers of one pool that can do one part, and what was learnt by looking."""
 
+    role: Role
     workers: Sequence[Worker]
     by_session: dict[int, Worker]
+    changes: int
+    """The pool's, when the workers were listed."""
     freed: OrderedDict[int, None] = field(default_factory=OrderedDict)
     """Sessions of workers whose room changed last, newest last."""
     members: int = -1
@@ -46,8 +49,6 @@ class Sampling:
 
     all_up_to: int = 32
     """Every worker of a tier that is no larger."""
-    random: int = 2
-    """The power of two choices: of two, the better is nearly as good as the best of many."""
     overlapping: int = 2
     freed: int = 1
 
@@ -57,26 +58,33 @@ class Candidates:
 
     def __init__(self, sampling: Sampling, index: PrefixIndex, random: Random) -> None:
         self._sampling, self._index, self._random = sampling, index, random
-        self._tiers: dict[tuple[str, Role], tuple[int, Tier]] = {}
+        self._prefill: dict[str, Tier] = {}
+        self._decode: dict[str, Tier] = {}
 
-    def tier(self, pool: Pool, role: Role) -> Tier:
-        """The workers for one part, listed anew when the fleet has changed."""
-        changes, tier = self._tiers.get((pool.model, role), (-1, None))
-        if tier is None or changes != pool.changes:
-            can = Role.can_decode if role is Role.DECODE else Role.can_prefill_for_others
-            workers = [w for w in pool.workers.values() if w.is_serving and can(w.role)]
-            tier = Tier(workers, {w.session: w for w in workers})
-            self._tiers[pool.model, role] = (pool.changes, tier)
-        if tier.members != self._index.members:
-            tier.members = self._index.members
-            tier.mask = self._index.mask(w.session for w in tier.workers)
+    def prefill(self, pool: Pool) -> Tier:
+        """The workers that prefill for others."""
+        tier = self._prefill.get(pool.model)
+        if tier is None or tier.changes != pool.changes:
+            tier = self._prefill[pool.model] = _listed(pool, Role.PREFILL, Role.can_prefill_for_others)
+        return tier if tier.members == self._index.members else self._masked(tier)
+
+    def decode(self, pool: Pool) -> Tier:
+        """The workers that generate."""
+        tier = self._decode.get(pool.model)
+        if tier is None or tier.changes != pool.changes:
+            tier = self._decode[pool.model] = _listed(pool, Role.DECODE, Role.can_decode)
+        return tier if tier.members == self._index.members else self._masked(tier)
+
+    def _masked(self, tier: Tier) -> Tier:
+        tier.members = self._index.members
+        tier.mask = self._index.mask(w.session for w in tier.workers)
         return tier
 
     def room_changed(self, worker: Worker) -> None:
         """A worker has more room than before."""
         model = worker.registration.fingerprint.model
-        for role in (Role.PREFILL, Role.DECODE):
-            _, tier = self._tiers.get((model, role), (-1, None))
+        for tiers in (self._prefill, self._decode):
+            tier = tiers.get(model)
             if tier is not None:
                 tier.full_from_kv_tokens = None
                 tier.freed[worker.session] = None
@@ -85,27 +93,28 @@ class Candidates:
                     tier.freed.popitem(last=False)
 
     def some(self, tier: Tier, question: Question) -> Sequence[Worker]:
-        """All of a small tier; of a large one those with the text cached, those just freed, and a sample."""
+        """All of a small tier; of a large one two at random, those just freed, those with the text cached.
+
+        Of two, the better is nearly as good as the best of many (the power of two choices). One may be there
+        twice, which changes no choice.
+        """
         workers = tier.workers
         number, random = len(workers), self._random.random
         if number <= self._sampling.all_up_to:
             return workers
-        found = {workers[int(random() * number)]: None for _ in range(self._sampling.random)}
-        by_session = tier.by_session
-        for session in (*tier.freed, *self._related(tier, question)):
-            if (worker := by_session.get(session)) is not None:
-                found[worker] = None
-        return list(found)
-
-    def _related(self, tier: Tier, question: Question) -> Sequence[int]:
-        """Sessions of workers that have something of this request already."""
-        if not question.overlap.levels and question.visited is None and not question.adapter_workers:
-            return ()
-        found: list[int] = []
+        found = [workers[int(random() * number)], workers[int(random() * number)]]
+        sessions = [*tier.freed, *question.adapter_workers]
         if question.overlap.levels:
-            found = question.overlap.best(tier.mask, self._sampling.overlapping, self._random)
-        if question.adapter_workers:
-            found.extend(question.adapter_workers)
+            sessions += question.overlap.best(tier.mask, self._sampling.overlapping, self._random)
         if question.visited is not None:
-            found.append(question.visited)
+            sessions.append(question.visited)
+        for session in sessions:
+            if (worker := tier.by_session.get(session)) is not None:
+                found.append(worker)
         return found
+
+
+def _listed(pool: Pool, role: Role, can: Callable[[Role], bool]) -> Tier:
+    """Made anew whenever the fleet has changed."""
+    workers = [w for w in pool.workers.values() if w.is_serving and can(w.role)]
+    return Tier(role, workers, {w.session: w for w in workers}, pool.changes)

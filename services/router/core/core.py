@@ -31,6 +31,7 @@ from services.router.core.events import (
     WorkerGrant,
     WorkerLoad,
     WorkerStep,
+    WorkerTokens,
 )
 from services.router.core.explain import Explanation, explain
 from services.router.core.fleet import Fleet, Worker, WorkerState
@@ -99,6 +100,10 @@ class RouterCore:
 
     def _take(self, event: Event, now_ms: float) -> None:
         match event:
+            case WorkerTokens(session, tokens):
+                worker = self.state.fleet.workers.get(session)
+                if worker is not None:
+                    self._progress.tokens(worker, tokens, now_ms)
             case WorkerStep(session, step):
                 worker = self.state.fleet.workers.get(session)
                 if worker is not None:

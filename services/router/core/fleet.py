@@ -29,6 +29,26 @@ class Worker:
     The counts are the router's own (seats taken and left), not the worker's reports: a report is always late.
     """
 
+    __slots__ = (  # every placement reads several workers, and each place in memory counts
+        "_last_stream",
+        "blocks_taken",
+        "breaker",
+        "capacity",
+        "flips_to",
+        "heard_ms",
+        "jobs",
+        "leaves",
+        "load",
+        "pool",
+        "prefill_tokens_taken",
+        "registration",
+        "role",
+        "role_since_ms",
+        "session",
+        "slots_taken",
+        "state",
+    )
+
     def __init__(self, session: int, registration: Registration, now_ms: float) -> None:
         self.session = session
         self.registration = registration

@@ -38,6 +38,9 @@ class Flight:
     delivered: "array[int]"
     """All tokens that have left for the client, those from before a resubmission included."""
     submitted_ms: float
+    tokens_max: int = field(init=False)
+    """How many tokens it may have: its sampling's word, kept where every token is counted."""
+    decode_since_ms: float | None = field(default=None, init=False)
     deadline_at_ms: float = math.inf
     phase: Phase = Phase.WAITING
     path: Path = Path.LOCAL
@@ -57,7 +60,9 @@ class Flight:
     waiting_since_ms: float = 0.0
     dispatched_ms: float | None = None
     """Since when a worker runs the prompt; `None` before, and after the first token."""
-    decode_since_ms: float | None = None
+
+    def __post_init__(self) -> None:
+        self.tokens_max = self.request.sampling.max_tokens
 
     @property
     def text_tokens(self) -> int:

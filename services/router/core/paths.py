@@ -16,6 +16,14 @@ class PathChoice:
     reason: str
 
 
+SHORT = PathChoice(Path.LOCAL, "short_prompt")
+CACHED = PathChoice(Path.LOCAL, "cached_prompt")
+LONG = PathChoice(Path.DISAGGREGATED, "long_prompt")
+DEMANDED = PathChoice(Path.DISAGGREGATED, "demanded")
+REPLAYED = PathChoice(Path.LOCAL, "replay")
+NOT_REPLAYED = PathChoice(Path.LOCAL, "sampling")
+
+
 class PathPolicy(Protocol):
     """Chooses the path of a request."""
 
@@ -47,12 +55,12 @@ class LengthThreshold:
     def choose(self, request: Request, text_tokens: int, cached_tokens: int = 0) -> PathChoice:
         """The path for a text of which some decode worker has so many tokens."""
         if request.strict_disaggregation:
-            return PathChoice(Path.DISAGGREGATED, "demanded")
-        if text_tokens <= self.local_tokens_max:
-            return PathChoice(Path.LOCAL, "short_prompt")
-        if text_tokens - cached_tokens <= self.local_tokens_max:
-            return PathChoice(Path.LOCAL, "cached_prompt")
-        return PathChoice(Path.DISAGGREGATED, "long_prompt")
+            return DEMANDED
+        if text_tokens <= self._local_tokens_max:
+            return SHORT
+        if text_tokens - cached_tokens <= self._local_tokens_max:
+            return CACHED
+        return LONG
 
     def learn(self, receipt: Receipt) -> None:
         """Nothing: the threshold is fixed."""

@@ -5,6 +5,7 @@ informed by who has which prefix (`prefixes`) and who served whom before (`sessi
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 
 from services.common.domain import KvChange, Path, Receipt, Role
@@ -12,8 +13,15 @@ from services.router.core.candidates import Candidates, Sampling, Tier
 from services.router.core.config import CoreConfig
 from services.router.core.fleet import Worker
 from services.router.core.flight import Flight
-from services.router.core.paths import LearntThreshold, LengthThreshold, PathChoice, PathPolicy
-from services.router.core.prefixes import Namespace, Overlap, PrefixIndex
+from services.router.core.paths import (
+    NOT_REPLAYED,
+    REPLAYED,
+    LearntThreshold,
+    LengthThreshold,
+    PathChoice,
+    PathPolicy,
+)
+from services.router.core.prefixes import NO_OVERLAP, Overlap, PrefixIndex
 from services.router.core.profile import Profile, Question
 from services.router.core.scores import (
     BestScore,
@@ -31,8 +39,6 @@ from services.router.core.scores import (
 from services.router.core.sessions import Adapters, Conversations
 from services.router.core.timing import Timing
 
-NO_OVERLAP = Overlap()
-
 
 def profiles(config: CoreConfig, index: PrefixIndex) -> dict[str, Profile]:
     """All choices of a worker, on one screen.
@@ -41,24 +47,36 @@ def profiles(config: CoreConfig, index: PrefixIndex) -> dict[str, Profile]:
     """
     room, picker = (HasAdapter(), TakesWork(), HasRoom()), BestScore()
     load = (
-        (config.free_blocks_weight, FreeBlocks()),
-        (config.step_time_weight, StepTime(config.step_time_reference_ms)),
+        FreeBlocks(config.free_blocks_weight),
+        StepTime(config.step_time_weight, config.step_time_reference_ms),
     )
     usual = (
-        (config.conversation_weight, SameConversation(index.feeds)),
-        (config.adapter_weight, SameAdapter()),
+        SameConversation(config.conversation_weight, index.feeds),
+        SameAdapter(config.adapter_weight),
     )
-    cached = CachedTokens()
+    pulls, runs = CachedTokens(config.decode_cached_weight), CachedTokens(config.local_cached_weight)
+    cached, queued = CachedTokens(config.prefill_cached_weight), QueuedTokens(config.queued_weight)
     return {
-        "decode": Profile("decode", room, (*load, (config.decode_cached_weight, cached), *usual), picker),
-        "local": Profile("local", room, (*load, (config.local_cached_weight, cached), *usual), picker),
+        "decode": Profile("decode", room, (*load, pulls, *usual), picker),
+        "local": Profile("local", room, (*load, runs, *usual), picker),
         "prefill": Profile(
             "prefill",
             (*room, StartsSoon(config.prefill_batches_ahead)),
-            ((config.prefill_cached_weight, cached), (config.queued_weight, QueuedTokens()), *usual),
+            (cached, queued, *usual),
             picker,
         ),
     }
+
+
+ABOUT_THE_KNOWN = (HasAdapter, SameConversation, SameAdapter)
+"""These say nothing of a stranger: a request that names neither a conversation nor an adapter."""
+
+
+def for_strangers(profile: Profile) -> Profile:
+    """The same choice without asking whoever has nothing to say of a stranger, as most requests are."""
+    filters = tuple(policy for policy in profile.filters if not isinstance(policy, ABOUT_THE_KNOWN))
+    scorers = tuple(policy for policy in profile.scorers if not isinstance(policy, ABOUT_THE_KNOWN))
+    return replace(profile, filters=filters, scorers=scorers)
 
 
 class Policies:
@@ -69,13 +87,17 @@ class Policies:
         self.timing = timing
         self.index = PrefixIndex(config.prefix_blocks_max, config.seed)
         self._config = config
-        self._profiles = profiles(config, self.index)
+        self._for_known = profiles(config, self.index)
+        self._for_strangers = {name: for_strangers(profile) for name, profile in self._for_known.items()}
         if timing is not None:
-            self._profiles = {name: timing.of(profile) for name, profile in self._profiles.items()}
+            self._for_known = timing.of_all(self._for_known)
+            self._for_strangers = timing.of_all(self._for_strangers)
         self._candidates = Candidates(Sampling(), self.index, Random(config.seed))
         self._conversations = Conversations(config.conversations_max, config.conversation_ttl_ms)
         self._adapters = Adapters(config.adapters_max, config.conversation_ttl_ms)
-        self._walked: tuple[Flight | None, int, int, Overlap] = (None, 0, 0, NO_OVERLAP)
+        self._walked: tuple[Flight | None, int, int] = (None, 0, 0)
+        """Flight, tokens of its text and version of the index at the last walk."""
+        self._overlap_walked = NO_OVERLAP
 
     @classmethod
     def of(cls, config: CoreConfig, timing: Timing | None = None) -> "Policies":
@@ -89,33 +111,38 @@ class Policies:
         Sampling that tells output from prompt goes on exactly only by replaying the output, for which
         the KV of the prompt alone can be handed over, and nothing that was generated since.
         """
-        if not flight.request.sampling.continues_exactly:
-            if flight.delivered:
-                return PathChoice(Path.LOCAL, "replay")
-            if not flight.pool.can_replay:
-                return PathChoice(Path.LOCAL, "sampling")
-        decode = self._candidates.tier(flight.pool, Role.DECODE)
-        cached_tokens = self._overlap(flight, flight.text_tokens).longest(decode.mask)
-        return self.path.choose(flight.request, flight.text_tokens, cached_tokens)
+        sampling_matters = flight.delivered or not flight.pool.can_replay
+        if sampling_matters and not flight.request.sampling.continues_exactly:
+            return REPLAYED if flight.delivered else NOT_REPLAYED
+        text_tokens = flight.text_tokens
+        decode = self._candidates.decode(flight.pool)
+        cached_tokens = self._overlap(flight, text_tokens).longest(decode.mask)
+        return self.path.choose(flight.request, text_tokens, cached_tokens)
 
     def kv_tokens(self, flight: Flight) -> int:
         """Tokens of KV to reserve on a decode worker: the text and its expected growth."""
+        return flight.text_tokens + self._growth_tokens(flight)
+
+    def _growth_tokens(self, flight: Flight) -> int:
         left = flight.request.sampling.max_tokens - len(flight.delivered)
-        return flight.text_tokens + min(left, self._config.expected_output_tokens)
+        return min(left, self._config.expected_output_tokens)
 
     def pick_decode(self, flight: Flight, now_ms: float) -> Worker | None:
         """The decode worker; `None` when none has room."""
         runs_text = flight.path is Path.LOCAL and flight.handoff is None
-        tier = self._candidates.tier(flight.pool, Role.DECODE)
-        question = self._question(flight, Role.DECODE, tier, self.kv_tokens(flight), now_ms)
+        tier = self._candidates.decode(flight.pool)
+        text_tokens = flight.text_tokens
+        kv_tokens = text_tokens + self._growth_tokens(flight)
+        question = self._question(flight, tier, text_tokens, kv_tokens, now_ms)
         return self._pick(tier, "local" if runs_text else "decode", question, None)
 
     def pick_prefill(
         self, flight: Flight, may_pair: Callable[[Worker], bool], now_ms: float
     ) -> Worker | None:
         """The prefill worker among those that may hand over to the chosen decode worker; `None`: no room."""
-        tier = self._candidates.tier(flight.pool, Role.PREFILL)
-        question = self._question(flight, Role.PREFILL, tier, flight.text_tokens, now_ms)
+        tier = self._candidates.prefill(flight.pool)
+        text_tokens = flight.text_tokens
+        question = self._question(flight, tier, text_tokens, text_tokens, now_ms)
         return self._pick(tier, "prefill", question, may_pair)
 
     def placed(self, flight: Flight, role: Role, worker: Worker, now_ms: float) -> None:
@@ -144,44 +171,56 @@ class Policies:
     def _pick(
         self, tier: Tier, profile_name: str, question: Question, may_have: Callable[[Worker], bool] | None
     ) -> Worker | None:
-        profile = self._profiles[profile_name]
-        if tier.is_full_for(question):
+        if tier.full_from_kv_tokens is not None and tier.is_full_for(question):
             return None
+        request = question.flight.request
+        is_stranger = not (request.lora or request.session_key)
+        profile = (self._for_strangers if is_stranger else self._for_known)[profile_name]
         some = self._candidates.some(tier, question)
-        chosen = profile.pick(question, _those(some, may_have))
-        if chosen is None and some is not tier.workers:
-            chosen = profile.pick(question, _those(tier.workers, may_have))
-        if chosen is None and not question.flight.request.lora and not profile.keep(question, tier.workers):
-            tier.found_full(question)
-        return chosen
+        chosen = profile.pick(question, some)
+        if chosen is not None and (may_have is None or may_have(chosen)):
+            return chosen
+        return _pick_further(tier, some, profile, question, may_have)
 
-    def _question(self, flight: Flight, role: Role, tier: Tier, kv_tokens: int, now_ms: float) -> Question:
-        text_tokens, request = flight.text_tokens, flight.request
-        overlap = self._overlap(flight, text_tokens)
-        if overlap.levels and not overlap.levels[0][1] & tier.mask:
+    def _question(
+        self, flight: Flight, tier: Tier, text_tokens: int, kv_tokens: int, now_ms: float
+    ) -> Question:
+        request, overlap = flight.request, self._overlap(flight, text_tokens)
+        if overlap.levels and not overlap.levels[-1][1] & tier.mask:
             overlap = NO_OVERLAP
-        return Question(
-            flight=flight,
-            now_ms=now_ms,
-            text_tokens=text_tokens,
-            kv_tokens=kv_tokens,
-            blocks=-(-kv_tokens // flight.pool.block_size_tokens),
-            overlap=overlap,
-            visited=self._conversations.worker_of(request, role, now_ms),
-            adapter_workers=self._adapters.workers_of(request, now_ms),
-        )
+        blocks = -(-kv_tokens // flight.pool.block_size_tokens)
+        question = Question(flight, now_ms, text_tokens, kv_tokens, blocks, overlap)
+        if request.session_key:
+            question.visited = self._conversations.worker_of(request, tier.role, now_ms)
+        if request.lora:
+            question.adapter_workers = self._adapters.workers_of(request, now_ms)
+        return question
 
     def _overlap(self, flight: Flight, text_tokens: int) -> Overlap:
         """Walked once for a text, as long as the index stays the same."""
-        walked, tokens, version, overlap = self._walked
-        if walked is not flight or tokens != text_tokens or version != self.index.version:
+        walk = (flight, text_tokens, self.index.version)
+        if walk != self._walked:
             request = flight.request
             text = request.prompt + flight.delivered if flight.delivered else request.prompt
-            name = Namespace(request.model, request.cache_salt, request.lora)
-            overlap = self.index.overlap(name, text, flight.pool.block_size_tokens)
-            self._walked = (flight, text_tokens, self.index.version, overlap)
-        return overlap
+            name = (request.model, request.cache_salt, request.lora)
+            self._walked = walk
+            self._overlap_walked = self.index.overlap(name, text, flight.pool.block_size_tokens)
+        return self._overlap_walked
 
 
-def _those(workers: Sequence[Worker], may_have: Callable[[Worker], bool] | None) -> Sequence[Worker]:
-    return workers if may_have is None else [w for w in workers if may_have(w)]
+def _pick_further(
+    tier: Tier,
+    some: Sequence[Worker],
+    profile: Profile,
+    question: Question,
+    may_have: Callable[[Worker], bool] | None,
+) -> Worker | None:
+    """Where the best of some cannot have the flight: the best of those that can, then of those of all."""
+    for workers in (some,) if some is tier.workers else (some, tier.workers):
+        those = workers if may_have is None else [w for w in workers if may_have(w)]
+        chosen = profile.pick(question, those)
+        if chosen is not None:
+            return chosen
+    if not question.flight.request.lora and not profile.keep(question, tier.workers):
+        tier.found_full(question)
+    return None

@@ -9,7 +9,7 @@ correctness: the engine decides itself what it reuses.
 
 import heapq
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
@@ -18,10 +18,13 @@ from typing import NamedTuple
 
 from services.common.domain import KvChange
 
-FIRST_LOOK_BLOCKS = 8
-"""How far the second look-up is from the first; to hash so many blocks costs what one or two look-ups do."""
+FIRST_LOOK_BLOCKS = 16
+"""How far the second look-up is from the first; to hash so many blocks costs what two look-ups do."""
 EVICTED_SHARE = 1 / 256
 """Of the bound; evicting in batches keeps the search for the oldest cheap."""
+
+Block = tuple[bytes]
+"""One block's tokens, packed as `iter_unpack` gives them."""
 
 
 class Namespace(NamedTuple):
@@ -30,6 +33,10 @@ class Namespace(NamedTuple):
     model: str
     cache_salt: str = ""
     lora: str = ""
+
+
+AnyNamespace = Namespace | tuple[str, str, str]
+"""The bare tuple is the same, and sooner made."""
 
 
 @dataclass(slots=True)
@@ -41,12 +48,15 @@ class _Holder:
     keys: dict[bytes, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Overlap:
-    """How much of one text each worker has: bit sets of workers, for each depth at which they change."""
+    """How much of one text each worker has: bit sets of workers, for each depth at which they change.
 
-    levels: tuple[tuple[int, int], ...] = ()
-    """(tokens, workers that have at least so many), fewest tokens and most workers first."""
+    Nobody changes it (freezing would cost).
+    """
+
+    levels: Sequence[tuple[int, int]] = ()
+    """(tokens, workers that have at least so many), most tokens and fewest workers first."""
     bits: dict[int, int] = field(default_factory=dict)
     """The bit of each session; the index's own table."""
     slots: tuple[int, ...] | list[int] = ()
@@ -54,10 +64,10 @@ class Overlap:
 
     def tokens(self, sessions: Iterable[int]) -> list[int]:
         """Tokens at the text's beginning that each of these workers has."""
-        found, bits, deepest_first = [], self.bits, self.levels[::-1]
+        found, bit_of, levels = [], self.bits.get, self.levels
         for session in sessions:
-            bit = bits.get(session, 0)
-            for tokens, workers in deepest_first:
+            bit = bit_of(session, 0)
+            for tokens, workers in levels:
                 if workers & bit:
                     found.append(tokens)
                     break
@@ -67,23 +77,29 @@ class Overlap:
 
     def longest(self, among: int) -> int:
         """The most that one of these workers has, in tokens."""
-        return next((tokens for tokens, workers in reversed(self.levels) if workers & among), 0)
+        for tokens, workers in self.levels:
+            if workers & among:
+                return tokens
+        return 0
 
     def best(self, among: int, most: int, chance: Random) -> list[int]:
-        """Sessions of those that have most, at most so many, equals in random order."""
+        """Sessions of those that have most, at most so many (one or more), equals in random order."""
         found: list[int] = []
-        for _, workers in reversed(self.levels):
+        for _, workers in self.levels:
             equals = workers & among
             among ^= equals
-            below = (1 << int(chance.random() * equals.bit_length())) - 1
-            for part in (equals & ~below, equals & below):
-                while part:
-                    if len(found) == most:
-                        return found
-                    lowest = part & -part
-                    part ^= lowest
-                    found.append(self.slots[lowest.bit_length() - 1])
+            first = int(chance.random() * equals.bit_length())
+            while equals:
+                left = equals >> first << first or equals
+                lowest = left & -left
+                equals ^= lowest
+                found.append(self.slots[lowest.bit_length() - 1])
+                if len(found) == most:
+                    return found
         return found
+
+
+NO_OVERLAP = Overlap()
 
 
 class PrefixIndex:
@@ -146,49 +162,57 @@ class PrefixIndex:
         self.members += 1
         self.version += 1
 
-    def overlap(self, name: Namespace, text: "array[int]", block_size_tokens: int) -> Overlap:
+    def overlap(self, name: AnyNamespace, text: "array[int]", block_size_tokens: int) -> Overlap:
         """How deep into the text anybody's blocks reach, and who drops out on the way.
 
-        Looked up at ever doubled depths, and between two of them only where they differ: whoever has a
-        block has those before it, as engines evict from a text's end. A look-up in a large table costs more
-        than a hash. The last token is never read from a cache: the engine must run it to sample the next.
+        The last token is never read from a cache: the engine must run it to sample the next.
         """
+        whole = (len(text) - 1) // block_size_tokens
+        if whole <= 0:
+            return NO_OVERLAP
+        key = hash(((text[:block_size_tokens].tobytes(),), self._root(name)))
+        held = self._workers.get(key, 0)
+        if not held:
+            return NO_OVERLAP
         size_bytes = block_size_tokens * text.itemsize
-        whole = max(0, (len(text) - 1) // block_size_tokens)
-        blocks = iter_unpack(f"{size_bytes}s", memoryview(text).cast("B")[: whole * size_bytes])
-        key = self._root(name)
-        keys = [key := hash((key, block)) for (block,) in islice(blocks, 1)]
-        depth, held, ahead = 1, self._workers.get(key, 0), FIRST_LOOK_BLOCKS
-        changes: list[tuple[int, int]] = []
-        while depth < whole and held:
-            keys += [key := hash((key, block)) for (block,) in islice(blocks, ahead)]
-            held = self._note_changes(changes, keys, depth, held)
-            depth, ahead = len(keys), ahead * 2
-        if held:
-            changes.append((depth, held))
-        levels = tuple((blocks * block_size_tokens, workers) for blocks, workers in changes)
+        blocks = iter_unpack(f"{size_bytes}s", text[block_size_tokens : whole * block_size_tokens])
+        levels = self._levels(key, held, blocks, whole, block_size_tokens)
         return Overlap(levels, self._bits, self._slots)
 
-    def _note_changes(self, changes: list[tuple[int, int]], keys: list[int], depth: int, held: int) -> int:
-        """Add the depths from this one on past which somebody drops out, with who had it until there.
+    def _levels(
+        self, key: int, held: int, blocks: Iterator[Block], whole: int, block_size_tokens: int
+    ) -> list[tuple[int, int]]:
+        """Each depth in tokens past which somebody drops out, deepest first, with who had it until there.
 
-        Returns who has all the keys.
+        From those who have the first block, by its key. Looked up at ever doubled depths, and between two of
+        them only where they differ: whoever has a block has those before it, as engines evict from a text's
+        end. A look-up in a large table costs more than a hash.
         """
-        of = self._workers.get
-        while (at_end := of(keys[-1], 0) & held) != held:
-            same, other, at_other = depth, len(keys), at_end
-            while other - same > 1:
-                middle = (same + other) // 2
-                having = of(keys[middle - 1], 0) & held
-                if having == held:
-                    same = middle
-                else:
-                    other, at_other = middle, having
-            changes.append((same, held))
-            depth, held = other, at_other
-        return held
+        of, keys, ahead = self._workers.get, [key], FIRST_LOOK_BLOCKS
+        found: list[tuple[int, int]] = []
+        parents, same = iter(keys), 1
+        while held and same < whole:
+            _append_keys(keys, islice(blocks, ahead), parents)
+            deepest = len(keys)
+            at_end = of(keys[-1], 0) & held
+            while at_end != held:
+                other, fewer = deepest, at_end
+                while other - same > 1:
+                    middle = (same + other) // 2
+                    having = of(keys[middle - 1], 0) & held
+                    if having == held:
+                        same = middle
+                    else:
+                        other, fewer = middle, having
+                found.append((same * block_size_tokens, held))
+                same, held, at_end = other, fewer, at_end & fewer
+            same, ahead = deepest, ahead * 2
+        if held:
+            found.append((same * block_size_tokens, held))
+        found.reverse()
+        return found
 
-    def _root(self, name: Namespace) -> int:
+    def _root(self, name: AnyNamespace) -> int:
         return hash((self._secret, name))
 
     def _join(self, session: int, blocks_max: int) -> _Holder:
@@ -211,16 +235,17 @@ class PrefixIndex:
             return
         size_bytes, bit = change.block_size_tokens * change.token_ids.itemsize, self._bits[session]
         blocks = iter_unpack(f"{size_bytes}s", memoryview(change.token_ids).cast("B"))
+        keys = [parent]
+        _append_keys(keys, blocks, iter(keys))
         before = after = 0
-        for name, (block,) in zip(change.stored_block_hashes, blocks, strict=True):
-            parent = hash((parent, block))
+        for name, key in zip(change.stored_block_hashes, islice(keys, 1, None), strict=True):
             if name in holder.keys:
                 self._drop(session, holder, name)
-            having = self._workers.get(parent, 0)
+            having = self._workers.get(key, 0)
             if having is not before or not after:
                 before, after = having, having | bit or bit
-            self._workers[parent] = after  # neighbours share one number, which bounds the memory
-            holder.keys[name] = parent
+            self._workers[key] = after  # neighbours share one number, which bounds the memory
+            holder.keys[name] = key
             self._held += 1
         self._keep_bounds(session, holder)
 
@@ -249,3 +274,12 @@ class PrefixIndex:
     def _drop_oldest(self, session: int, holder: _Holder, number: int) -> None:
         for name in list(islice(holder.keys, number)):
             self._drop(session, holder, name)
+
+
+def _append_keys(keys: list[int], blocks: Iterable[Block], parents: Iterator[int]) -> None:
+    """Append the key of each block: a hash of it and of its parent's key.
+
+    `parents` walks along `keys` itself, so that each key appended is the next block's parent. That keeps the
+    loop out of the interpreter.
+    """
+    keys.extend(map(hash, zip(blocks, parents, strict=False)))

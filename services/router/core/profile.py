@@ -30,7 +30,7 @@ class Question:
 
 
 class Filter(Protocol):
-    """Takes those out that cannot have the flight."""
+    """Takes those out that cannot have the flight, each for itself."""
 
     @property
     def name(self) -> str:
@@ -41,14 +41,17 @@ class Filter(Protocol):
 
 
 class Scorer(Protocol):
-    """Says how well each worker suits the flight."""
+    """Says how well each worker suits the flight, weighted against what the other scorers say.
+
+    What it says of one worker does not depend on who else is asked about.
+    """
 
     @property
     def name(self) -> str:
         """The policy's name in figures."""
 
     def scores(self, question: Question, workers: Sequence[Worker]) -> Sequence[float] | None:
-        """One number for each worker, more is better; `None` when this policy has nothing to say."""
+        """One weighted number for each worker, more is better; `None` when it has nothing to say."""
 
 
 class Picker(Protocol):
@@ -68,8 +71,7 @@ class Profile:
 
     name: str
     filters: tuple[Filter, ...]
-    scorers: tuple[tuple[float, Scorer], ...]
-    """With their weights."""
+    scorers: tuple[Scorer, ...]
     picker: Picker
 
     def keep(self, question: Question, workers: Sequence[Worker]) -> Sequence[Worker]:
@@ -85,10 +87,9 @@ class Profile:
         workers = self.keep(question, workers)
         if len(workers) <= 1:
             return workers[0] if workers else None
-        totals: list[float] = []
-        for weight, policy in self.scorers:
+        totals: Sequence[float] | None = None
+        for policy in self.scorers:
             scores = policy.scores(question, workers)
             if scores is not None:
-                weighted = [weight * score for score in scores]
-                totals = list(map(add, totals, weighted)) if totals else weighted
+                totals = scores if totals is None else list(map(add, totals, scores))
         return self.picker.pick(question, workers, totals or [0.0] * len(workers))

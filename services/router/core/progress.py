@@ -34,14 +34,11 @@ class Progress:
 
     def step(self, worker: Worker, step: StepOutput, now_ms: float) -> None:
         """Take one step's news in, part by part. News of jobs that have ended is late, and dropped."""
-        worker.heard_ms = now_ms
         for offered in step.offered:
             self._offered(worker, offered, now_ms)
         for adopted in step.adopted:
             self._adopted(worker, adopted, now_ms)
-        if step.tokens.streams:
-            take = self._one_token_each if step.tokens.is_one_each() else self._tokens
-            take(worker, step.tokens, now_ms)
+        self.tokens(worker, step.tokens, now_ms)
         for finished in step.finished:
             self._finished(worker, finished, now_ms)
         for failed in step.failed:
@@ -50,6 +47,14 @@ class Progress:
             self._released(worker, released)
         if step.kv_changes:
             self._state.policies.kv_changed(worker, step.kv_changes)
+
+    def tokens(self, worker: Worker, columns: TokenColumns, now_ms: float) -> None:
+        """Take a step's tokens in, those of jobs that have ended dropped."""
+        worker.heard_ms = now_ms
+        if columns.is_one_each():
+            self._one_token_each(worker, columns, now_ms)
+        else:
+            self._tokens(worker, columns, now_ms)
 
     def _one_token_each(self, worker: Worker, columns: TokenColumns, now_ms: float) -> None:
         """The usual step, at half the cost of any."""
@@ -61,7 +66,7 @@ class Progress:
             if flight is None:
                 continue
             delivered = flight.delivered
-            if len(delivered) >= flight.request.sampling.max_tokens:
+            if len(delivered) >= flight.tokens_max:
                 too_long[flight] = None
                 continue
             delivered.append(token_id)

@@ -2,26 +2,25 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
-from services.router.core.fleet import Worker, WorkerState
+from services.router.core.fleet import Worker
 from services.router.core.profile import Question
+
+session_of: Callable[[Worker], int] = attrgetter("session")
 
 
 @dataclass(frozen=True, slots=True)
 class TakesWork:
-    """Serving, its breaker closed."""
+    """Its breaker closed. Only those that serve are asked about."""
 
     name: str = "takes_work"
 
     def keep(self, question: Question, workers: Sequence[Worker]) -> Sequence[Worker]:
         """Those that may get new work."""
-        now_ms, serving = question.now_ms, WorkerState.SERVING
-        return [
-            w
-            for w in workers
-            # All but a few have a closed breaker, and a call for each would be half the cost of choosing.
-            if (w.breaker.is_closed and w.state is serving and w.flips_to is None) or w.takes_work(now_ms)
-        ]
+        now_ms = question.now_ms
+        # All but a few have a closed breaker, and a call for each would be half the cost of choosing.
+        return [w for w in workers if w.breaker.is_closed or w.takes_work(now_ms)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +49,8 @@ class HasRoom:
             for w in workers
             # Most have plenty, and a call for each would cost more than the answer.
             if (
-                w.slots_taken < (has := w.capacity).max_running_requests
-                and w.blocks_taken + blocks <= has.kv_blocks
+                w.slots_taken < w.capacity.max_running_requests
+                and w.blocks_taken + blocks <= w.capacity.kv_blocks
             )
             or w.has_room(blocks)
         ]
@@ -70,8 +69,8 @@ class StartsSoon:
         return [
             w
             for w in workers
-            if not (queued := w.prefill_tokens_taken)
-            or queued + text_tokens <= ahead * w.capacity.max_batched_tokens
+            if not w.prefill_tokens_taken
+            or w.prefill_tokens_taken + text_tokens <= ahead * w.capacity.max_batched_tokens
         ]
 
 
@@ -79,77 +78,89 @@ class StartsSoon:
 class FreeBlocks:
     """Share of KV blocks that the router has not given away, 0 to 1."""
 
+    weight: float
     name: str = "free_blocks"
 
     def scores(self, question: Question, workers: Sequence[Worker]) -> Sequence[float] | None:
         """More for emptier workers."""
-        return [1.0 - w.blocks_taken / w.capacity.kv_blocks for w in workers]
+        weight = self.weight
+        return [weight * (1.0 - w.blocks_taken / w.capacity.kv_blocks) for w in workers]
 
 
 @dataclass(frozen=True, slots=True)
 class StepTime:
     """How quickly the engine steps by its last report: 1 for instantly, 1/2 at the reference."""
 
+    weight: float
     reference_ms: float
     name: str = "step_time"
 
     def scores(self, question: Question, workers: Sequence[Worker]) -> Sequence[float] | None:
         """More for quicker workers."""
-        reference_ms = self.reference_ms
-        return [reference_ms / (reference_ms + max(0.0, w.load.step_ms)) for w in workers]
+        weight, reference_ms = self.weight, self.reference_ms
+        return [
+            weight * (reference_ms / (reference_ms + w.load.step_ms) if w.load.step_ms > 0.0 else 1.0)
+            for w in workers
+        ]
 
 
 @dataclass(frozen=True, slots=True)
 class CachedTokens:
     """Share of the text whose KV is there, 0 to 1."""
 
+    weight: float
     name: str = "cached_tokens"
 
     def scores(self, question: Question, workers: Sequence[Worker]) -> Sequence[float] | None:
         """More for longer prefixes; nothing where nobody has any."""
-        if not question.overlap.levels:
+        overlap = question.overlap
+        if not overlap.levels:
             return None
-        text_tokens = question.text_tokens
-        return [tokens / text_tokens for tokens in question.overlap.tokens([w.session for w in workers])]
+        weight, text_tokens = self.weight, question.text_tokens
+        return [weight * (tokens / text_tokens) for tokens in overlap.tokens(map(session_of, workers))]
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedTokens:
     """Prompt tokens ahead, in lengths of this text: a queued token costs what a cached one saves."""
 
+    weight: float
     name: str = "queued_tokens"
 
     def scores(self, question: Question, workers: Sequence[Worker]) -> Sequence[float] | None:
         """0 for an idle worker, less for longer queues."""
-        text_tokens = question.text_tokens
-        return [-w.prefill_tokens_taken / text_tokens for w in workers]
+        weight, text_tokens = self.weight, question.text_tokens
+        return [weight * (-w.prefill_tokens_taken / text_tokens) for w in workers]
 
 
 @dataclass(frozen=True, slots=True)
 class SameConversation:
     """The worker that served the conversation before, where its cache is not known from events."""
 
+    weight: float
     feeds: Callable[[int], bool]
     name: str = "same_conversation"
 
     def scores(self, question: Question, workers: Sequence[Worker]) -> Sequence[float] | None:
-        """1 for that worker."""
+        """All for that worker."""
         visited = question.visited
         if visited is None or self.feeds(visited):
             return None
-        return [float(w.session == visited) for w in workers]
+        weight = self.weight
+        return [weight * (w.session == visited) for w in workers]
 
 
 @dataclass(frozen=True, slots=True)
 class SameAdapter:
     """Workers that have run the LoRA adapter have it loaded, most likely."""
 
+    weight: float
     name: str = "same_adapter"
 
     def scores(self, question: Question, workers: Sequence[Worker]) -> Sequence[float] | None:
-        """1 for such workers."""
-        have = question.adapter_workers
-        return [float(w.session in have) for w in workers] if have else None
+        """All for such workers."""
+        weight, have = self.weight, question.adapter_workers
+        return [weight * (w.session in have) for w in workers] if have else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,8 +171,6 @@ class BestScore:
 
     def pick(self, question: Question, workers: Sequence[Worker], scores: Sequence[float]) -> Worker:
         """Equals by fewer requests, fewer blocks, and who came first."""
-        if len(workers) == 1:
-            return workers[0]
         if avoided := question.flight.avoided_workers:
             fresh = [(w, s) for w, s in zip(workers, scores, strict=True) if w.session not in avoided]
             workers, scores = tuple(zip(*fresh, strict=True)) or (workers, scores)

@@ -1,7 +1,7 @@
 """How long each placement policy takes: wrappers around policies, so that an untimed one costs nothing."""
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from services.router.core.fleet import Worker
@@ -23,9 +23,13 @@ class Timing:
         return replace(
             profile,
             filters=tuple(_TimedFilter(policy, self) for policy in profile.filters),
-            scorers=tuple((weight, _TimedScorer(policy, self)) for weight, policy in profile.scorers),
+            scorers=tuple(_TimedScorer(policy, self) for policy in profile.scorers),
             picker=_TimedPicker(profile.picker, self),
         )
+
+    def of_all(self, profiles: Mapping[str, Profile]) -> dict[str, Profile]:
+        """The same profiles, timed."""
+        return {name: self.of(profile) for name, profile in profiles.items()}
 
     def charge(self, name: str, since_s: float) -> None:
         """A policy has taken the time since then."""

@@ -177,8 +177,8 @@ def test_a_large_tier_is_sampled_and_those_that_matter_are_always_looked_at():
     mesh.fleet.workers[160].take(1, 1, 0)
     mesh.policies.room_changed(mesh.fleet.workers[160])
     candidates = mesh.policies._candidates
-    tier = candidates.tier(mesh.pool, Role.DECODE)
-    question = mesh.policies._question(flight, Role.DECODE, tier, 116, 0.0)
+    tier = candidates.decode(mesh.pool)
+    question = mesh.policies._question(flight, tier, 100, 116, 0.0)
     seen = {w.session for w in candidates.some(tier, question)}
     assert {150, 160} <= seen
     assert len(seen) <= 8
@@ -226,6 +226,32 @@ def test_that_no_partner_may_hand_over_does_not_make_the_tier_full():
     worker = mesh.add(Role.PREFILL)
     assert mesh.policies.pick_prefill(mesh.flight(), lambda _: False, 0.0) is None
     assert mesh.prefill(mesh.flight()) is worker
+
+
+def test_where_the_best_may_not_hand_over_the_next_best_does():
+    mesh = Mesh()
+    cached, second, third = (mesh.add(Role.PREFILL) for _ in range(3))
+    mesh.cache(cached, range(96))
+    third.take(1, 1, 50)
+    assert mesh.prefill(mesh.flight()) is cached
+    assert mesh.policies.pick_prefill(mesh.flight(), lambda w: w is not cached, 0.0) is second
+    assert mesh.policies.pick_prefill(mesh.flight(), lambda w: w is third, 0.0) is third
+
+
+def test_strangers_are_placed_as_if_all_policies_were_asked():
+    mesh = large(workers=20)
+    chance = Random(0)
+    for worker in mesh.fleet.workers.values():
+        worker.take(chance.randrange(9), chance.randrange(100), 0)
+    policies = mesh.policies
+    tier = policies._candidates.decode(mesh.pool)
+    question = policies._question(mesh.flight(), tier, 100, 116, 0.0)
+    for name, profile in policies._for_known.items():
+        shorter = policies._for_strangers[name]
+        assert len(shorter.filters) < len(profile.filters)
+        for number in range(1, 20):
+            some = tier.workers[:number]
+            assert shorter.pick(question, some) is profile.pick(question, some)
 
 
 def test_a_changed_role_changes_the_tier():
@@ -308,6 +334,6 @@ def test_versions_are_sticky_follow_their_weights_and_roll_back_at_once():
 def test_a_small_tier_is_looked_at_whole():
     mesh = large(workers=20)
     candidates = Candidates(CandidateSampling(), mesh.policies.index, Random(0))
-    tier = candidates.tier(mesh.pool, Role.DECODE)
-    question = mesh.policies._question(mesh.flight(), Role.DECODE, tier, 116, 0.0)
+    tier = candidates.decode(mesh.pool)
+    question = mesh.policies._question(mesh.flight(), tier, 100, 116, 0.0)
     assert len(candidates.some(tier, question)) == 20

@@ -63,6 +63,7 @@ def test_models_salts_and_adapters_are_kept_apart():
         Namespace("m", "s", "l"),
     ]
     assert [overlap(known, 1, [1, 2, 3], name) for name in names] == [0, 0, 0, 0, 2]
+    assert overlap(known, 1, [1, 2, 3], ("m", "s", "l")) == 2
 
 
 def test_senseless_events_are_harmless():
@@ -181,3 +182,16 @@ def test_a_hole_in_a_workers_prefix_ends_its_overlap():
         take(known, session, stored("ab", "", [1, 2, 3, 4]))
     take(known, 1, removed("a"))
     assert [overlap(known, s, [1, 2, 3, 4, 5]) for s in (1, 2)] == [0, 4]
+
+
+def test_long_texts_are_walked_as_exactly_as_short_ones():
+    chance = Random(0)
+    text = [chance.randrange(1_000) for _ in range(150 * SIZE)]
+    for _ in range(60):
+        known, depths = index(blocks_max=10_000), chance.choices(range(1, 150), k=chance.randrange(1, 5))
+        for session, depth in enumerate(depths, 1):
+            names = [f"{session}-{number}" for number in range(depth)]
+            take(known, session, stored(names, "", text[: depth * SIZE]), blocks_max=10_000)
+        whole = chance.randrange(1, 150)
+        found = known.overlap(M, tokens(text[: whole * SIZE + 1]), SIZE)
+        assert found.tokens(range(1, 1 + len(depths))) == [min(depth, whole) * SIZE for depth in depths]

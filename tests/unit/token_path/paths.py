@@ -19,9 +19,9 @@ from services.common.domain import (
 )
 from services.common.domain.tokens import tokens
 from services.common.limits import DEFAULTS
-from services.common.rpc.columns import columns_to_wire
 from services.common.rpc.convert import registration_to_wire, request_to_wire
 from services.common.rpc.frames import WorkerDraft
+from services.common.rpc.token_frame import TokenFrame
 from services.gateway.answer import Answer
 from services.gateway.call import Call
 from services.gateway.http import Exchange
@@ -95,13 +95,15 @@ class RouterPath:
         for stream in self.jobs:
             columns.add(stream, tokens([100 + stream]))
         draft.add_step(StepOutput(tokens=columns))
-        return draft.take(next(self._sequence), 0).SerializeToString()
+        taken = draft.take_tokens(next(self._sequence), 0)
+        assert taken is not None
+        return taken.encode()
 
     def step(self, data: bytes) -> bytes:
         """Take such a frame in; what goes to the gateway."""
-        frame = fleet_pb2.AttachRequest.FromString(data)
-        self._workers._on_frame(WORKER, self.worker, frame)
-        return self.gateway.draft.take(1, 1).SerializeToString()
+        self._workers._on_tokens(WORKER, TokenFrame.decode(data))
+        frame = self.gateway.draft.take_tokens(1, 1) or self.gateway.draft.take(1, 1)
+        return frame.encode() if isinstance(frame, TokenFrame) else frame.SerializeToString()
 
 
 class GatewayPath:
@@ -143,11 +145,9 @@ class GatewayPath:
 
     def frame(self) -> bytes:
         """What a router sends after a step that gave every stream a token."""
-        columns = TokenColumns()
-        for live in self._lives:
-            columns.add(live.number, self._token)
-        return router_pb2.ConnectResponse(tokens=columns_to_wire(columns)).SerializeToString()
+        numbers = tokens(live.number for live in self._lives)
+        return TokenFrame(1, 1, numbers, self._token * len(numbers)).encode()
 
     def step(self, data: bytes) -> None:
         """Take such a frame in."""
-        self._session._on_frame(router_pb2.ConnectResponse.FromString(data))
+        self._session._on_token_frame(TokenFrame.decode(data))

@@ -17,6 +17,7 @@ from services.common.domain import (
     KvChange,
     LoadReport,
     Sampling,
+    StepOutput,
     Want,
 )
 from services.common.domain.tokens import to_bytes, tokens
@@ -78,7 +79,7 @@ class WorkerSession:
     def on_frame(self, frame: fleet_pb2.AttachRequest) -> None:
         if frame.sequence == 1:
             self.registration = registration_from_wire(frame.registration)
-        step = step_from_wire(frame)
+        step = step_from_wire(frame) or StepOutput()
         self.offered |= {n.stream: n for n in step.offered}
         self.adopted |= {n.stream: n for n in step.adopted}
         start = 0

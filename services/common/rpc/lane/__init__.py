@@ -6,7 +6,8 @@ methods with the same messages. The ends look like `grpc.aio`'s calls, as far as
 
 A frame is one byte of kind, four bytes of length (big endian) and a body: `OPENING` once from the client,
 then `MESSAGE` both ways; `END` says that the client sends no more, `STATUS` is the server's last word
-(`google.rpc.Status`).
+(`google.rpc.Status`). A message of nothing but one token for each of some streams, which most are, is sent in
+a shorter form, `TOKENS` (see `TokenFrame`), to a peer that has said that it reads them.
 """
 
 from services.common.rpc.lane.client import open_stream

@@ -34,8 +34,11 @@ async def open_stream(
     channel = open_channel(address, limits, security)
     call: Any = None
     try:
-        port = await _lane_port(channel, limits, security)
-        call = await _lane(address, port, method, limits, security) if port else None
+        found = await _find(channel, limits, security)
+        call = await _lane(address, found.port, method, limits, security) if found.port else None
+        if call is not None:
+            call.takes_token_frames = found.takes_token_frames
+            await channel.close()  # nothing else goes over it, and its pings would wake both ends
         if call is None:
             call = _grpc_call(channel, method, security)
         yield call
@@ -47,18 +50,18 @@ async def open_stream(
             await call.closed.wait()
 
 
-async def _lane_port(channel: grpc.aio.Channel, limits: Limits, security: Security) -> int:
-    """The port of the server's lanes; 0 when it has none."""
+async def _find(channel: grpc.aio.Channel, limits: Limits, security: Security) -> lane_pb2.FindResponse:
+    """What lanes the server has; no port when it has none."""
     find = lane_pb2_grpc.LaneServiceStub(channel).Find
     try:
-        found = await find(
+        found: lane_pb2.FindResponse = await find(
             lane_pb2.FindRequest(), metadata=security.metadata, timeout=limits.heartbeat_timeout_ms / 1e3
         )
     except grpc.aio.AioRpcError as failure:
         if failure.code() is grpc.StatusCode.UNIMPLEMENTED:
-            return 0
+            return lane_pb2.FindResponse()
         raise
-    return int(found.port)
+    return found
 
 
 async def _lane(
@@ -90,10 +93,10 @@ class ClientStream(Stream):
 
     def __init__(self, method: Method, limits: Limits, security: Security) -> None:
         super().__init__(limits.frame_size_bytes_max)
-        self._parse = method.response.FromString
+        self._message = method.response
         secret = security.secrets[0] if security.secrets else ""
         self.closed = asyncio.Event()
-        self._opening = lane_pb2.Opening(method=method.name, secret=secret)
+        self._opening = lane_pb2.Opening(method=method.name, secret=secret, takes_token_frames=True)
 
     async def done_writing(self) -> None:
         """Say that nothing follows."""

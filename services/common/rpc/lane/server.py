@@ -89,7 +89,7 @@ class LaneServicer(lane_pb2_grpc.LaneServiceServicer):
         self, _request: lane_pb2.FindRequest, _context: Any
     ) -> lane_pb2.FindResponse:
         """Where the lanes are."""
-        return lane_pb2.FindResponse(port=self._lanes.port)
+        return lane_pb2.FindResponse(port=self._lanes.port, takes_token_frames=True)
 
 
 class Aborted(Exception):
@@ -158,7 +158,8 @@ class ServerStream(Stream):
             handler = _refuse
         elif method is not None:
             self._frames.size_bytes_max = self._server.limits.frame_size_bytes_max
-            self._parse = method.request.FromString
+            self._message = method.request
+            self.takes_token_frames = opening.takes_token_frames
         self.task = self._server.tasks.create_task(self._serve(handler))
 
     async def _serve(self, handler: Handler) -> None:

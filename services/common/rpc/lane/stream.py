@@ -11,7 +11,10 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
+from pdmesh.types.v1 import types_pb2
+from services.common.domain.tokens import to_bytes
 from services.common.errors import ProtocolViolation
+from services.common.rpc.token_frame import TokenFrame
 
 HEADER = struct.Struct("!BI")
 DETAILS = "grpc-status-details-bin"
@@ -27,6 +30,10 @@ class Kind(IntEnum):
     OPENING = 1
     END = 2
     STATUS = 3
+    TOKENS = 4
+
+
+_MESSAGE, _TOKENS = int(Kind.MESSAGE), int(Kind.TOKENS)
 
 
 class Frames:
@@ -34,24 +41,34 @@ class Frames:
 
     def __init__(self, size_bytes_max: int) -> None:
         self.size_bytes_max = size_bytes_max
-        self._rest = bytearray()
+        self._rest = b""
+        """The beginning of a frame."""
+        self._parts: list[bytes] = []
+        """What came after it, while it is short of the frame's end."""
+        self._missing_bytes = 0
 
     def feed(self, data: bytes, on_frame: Callable[[int, bytes], None]) -> None:
         """Take bytes in and hand whole frames on, in order."""
-        rest = self._rest
-        rest += data
-        begin = 0
-        while len(rest) - begin >= HEADER.size:
-            kind, size_bytes = HEADER.unpack_from(rest, begin)
+        if self._rest:
+            self._parts.append(data)
+            self._missing_bytes -= len(data)
+            if self._missing_bytes > 0:
+                return
+            data = b"".join((self._rest, *self._parts))
+            self._parts.clear()
+        begin, end_of_data = 0, len(data)
+        self._missing_bytes = 0
+        while (body := begin + HEADER.size) <= end_of_data:
+            kind, size_bytes = HEADER.unpack_from(data, begin)
             if size_bytes > self.size_bytes_max:
                 raise ProtocolViolation(f"a frame of {size_bytes} bytes, at most {self.size_bytes_max}")
-            end = begin + HEADER.size + size_bytes
-            if end > len(rest):
+            end = body + size_bytes
+            if end > end_of_data:
+                self._missing_bytes = end - end_of_data
                 break
-            body = bytes(memoryview(rest)[begin + HEADER.size : end])
             begin = end
-            on_frame(kind, body)
-        del rest[:begin]
+            on_frame(kind, data[body:end])
+        self._rest = data[begin:]
 
 
 class Stream(asyncio.Protocol):
@@ -64,11 +81,15 @@ class Stream(asyncio.Protocol):
     """An end that is read has been sent: a connection that breaks raises."""
 
     def __init__(self, size_bytes_max: int) -> None:
+        self.takes_token_frames = False
+        """Whether the peer does: known once the stream is open."""
         self.transport: asyncio.Transport | None = None
         self._frames = Frames(size_bytes_max)
-        self._parse: Callable[[bytes], Message] | None = None
+        self._message: type[Message] | None = None
+        """What the peer sends; nothing before the stream is open."""
         self._received: deque[Any] = deque()
         self._reader: asyncio.Future[None] | None = None
+        self._pump: _Pump | None = None
         self._writable = asyncio.Event()
         self._writable.set()
         self._waiting_bytes = 0
@@ -91,13 +112,44 @@ class Stream(asyncio.Protocol):
             self._read_on()
         return message
 
-    async def write(self, message: Message) -> None:
+    async def pump(
+        self, on_message: Callable[[Any], None], on_tokens: Callable[[TokenFrame], None] | None = None
+    ) -> Any:
+        """Hand every message on in the very call that brings it, which spares a task's turn for each.
+
+        Token frames go to `on_tokens` as they are, or else as messages. Returns and raises as the read after
+        the last message does; raises what `on_message` and `on_tokens` raise.
+        """
+        while self._received:
+            on_message(self._received.popleft())
+        self._read_on()
+        if self._end is not None:
+            return self._ended()
+        self._pump = _Pump(on_message, on_tokens, asyncio.get_running_loop().create_future())
+        try:
+            await self._pump.over
+        finally:
+            self._pump = None
+        return self._ended()
+
+    async def write(self, message: Message | TokenFrame) -> None:
         """Send a message; returns once the connection takes more."""
         if self._end is not None:
             self._ended()
-        self._send(Kind.MESSAGE, message.SerializeToString())
+        self.post(message)
         if not self._writable.is_set():
             await self._writable.wait()
+
+    def can_post(self) -> bool:
+        """Whether a message can be sent without waiting."""
+        return self._end is None and self._writable.is_set()
+
+    def post(self, message: Message | TokenFrame) -> None:
+        """Send a message at once; the connection keeps what it cannot take."""
+        if type(message) is TokenFrame:
+            self._send(_TOKENS, message.encode())
+        else:
+            self._send(_MESSAGE, cast(Message, message).SerializeToString())
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
@@ -123,10 +175,20 @@ class Stream(asyncio.Protocol):
         self._writable.set()
 
     def _on_frame(self, kind: int, body: bytes) -> None:
-        if kind != Kind.MESSAGE or self._parse is None:
+        if self._message is None or kind not in (_TOKENS, _MESSAGE):
             self._on_other(kind, body)
             return
-        self._received.append(self._parse(body))
+        pump, frame = self._pump, None
+        if kind == _TOKENS:
+            frame = TokenFrame.decode(body)
+            if pump is not None and pump.on_tokens is not None:
+                pump.hand_on(pump.on_tokens, frame)
+                return
+        message = self._message.FromString(body) if frame is None else _as_message(self._message, frame)
+        if pump is not None:
+            pump.hand_on(pump.on_message, message)
+            return
+        self._received.append(message)
         self._waiting_bytes += len(body)
         if self._waiting_bytes > WAITING_BYTES_MAX and self._is_reading and self.transport is not None:
             self._is_reading = False
@@ -149,7 +211,7 @@ class Stream(asyncio.Protocol):
         if self.transport is not None:
             self.transport.abort()
 
-    def _send(self, kind: Kind, body: bytes = b"") -> None:
+    def _send(self, kind: int, body: bytes = b"") -> None:
         if self.transport is not None:
             self.transport.write(HEADER.pack(kind, len(body)) + body)
 
@@ -159,6 +221,8 @@ class Stream(asyncio.Protocol):
             self._end = end
         self._writable.set()
         self._wake()
+        if self._pump is not None:
+            self._pump.end()
 
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():
@@ -168,6 +232,44 @@ class Stream(asyncio.Protocol):
         if isinstance(self._end, BaseException):
             raise self._end
         return self._end
+
+
+class _Pump:
+    """Hands messages on until one of them is refused, or there are no more."""
+
+    __slots__ = ("on_message", "on_tokens", "over")
+
+    def __init__(
+        self,
+        on_message: Callable[[Any], None],
+        on_tokens: Callable[[TokenFrame], None] | None,
+        over: "asyncio.Future[None]",
+    ) -> None:
+        self.on_message, self.on_tokens, self.over = on_message, on_tokens, over
+
+    def hand_on(self, to: Callable[[Any], None], message: Any) -> None:
+        """Pass a message to whoever pumps; its fault, if it has one, ends the pumping."""
+        if self.over.done():
+            return
+        try:
+            to(message)
+        except Exception as fault:  # told to whoever pumps, who is not the one that called us
+            self.over.set_exception(fault)
+
+    def end(self) -> None:
+        """Nothing follows."""
+        if not self.over.done():
+            self.over.set_result(None)
+
+
+def _as_message(kind: type[Message], frame: TokenFrame) -> Message:
+    """The message that says the same; raises ProtocolViolation where messages carry no tokens."""
+    if "tokens" not in kind.DESCRIPTOR.fields_by_name:
+        raise ProtocolViolation("a token frame on a stream without tokens")
+    columns = types_pb2.TokenColumns(streams=to_bytes(frame.streams), token_ids=to_bytes(frame.token_ids))
+    make: Any = kind
+    message: Message = make(sequence=frame.sequence, acknowledged=frame.acknowledged, tokens=columns)
+    return message
 
 
 def _lost(why: Exception | None) -> grpc.aio.AioRpcError:
