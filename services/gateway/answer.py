@@ -2,6 +2,7 @@
 
 from array import array
 from collections.abc import Callable, Sequence
+from operator import attrgetter
 
 from services.common.clock import Clock
 from services.common.errors import MeshError
@@ -10,11 +11,15 @@ from services.gateway.choice import Choice
 from services.gateway.http import Template
 from services.gateway.metering.kv_seconds import kv_seconds
 from services.gateway.metrics import Metrics
-from services.gateway.openai.format import receipt_json, receipts_json
+from services.gateway.openai.format import receipts_json
 from services.gateway.parts import Meter, Reservation, Route, Use
 from services.gateway.streams import Placement
 from services.gateway.transcripts import Transcript
 from services.gateway.writers import Ending, Piece, Usage, Writer
+
+_generated_tokens = attrgetter("generated_tokens")
+_reasoning_tokens = attrgetter("reasoning_tokens")
+_cached_tokens = attrgetter("receipt.cached_tokens")
 
 
 class Answer:
@@ -38,13 +43,15 @@ class Answer:
         """The writer's own method, for it is called once per token."""
         self._call = call
         self._route = route
-        self._prompt_tokens = sum(len(prompt) for prompt in prompts)
+        self._prompt_tokens = sum(map(len, prompts))
         self._writer = writer
         self._reservation = reservation
         self._meter = meter
         self._metrics = metrics
         self._clock = clock
         self._choices: list[Choice] = []
+        self._unended = 0
+        """How many of them go on."""
         self._on_began: dict[int, Callable[[], None]] = {}
         self._is_over = False
         self._first_ms = 0.0
@@ -53,6 +60,7 @@ class Answer:
         """The next choice; all are added before the first is submitted."""
         choice = Choice(len(self._choices), transcript, self)
         self._choices.append(choice)
+        self._unended += 1
         return choice
 
     def after_first_token(self, choice: Choice, then: Callable[[], None]) -> None:
@@ -87,7 +95,8 @@ class Answer:
             return
         self._writer.end_choice(choice.number, choice.finish_reason, choice.stop_reason)
         self._release_waiting(choice)
-        if all(choice.finish_reason for choice in self._choices):
+        self._unended -= 1
+        if not self._unended:
             self._finish()
 
     def failed(self, choice: Choice, error: MeshError) -> None:
@@ -125,7 +134,7 @@ class Answer:
             choice.abandon()
 
     def _finish(self) -> None:
-        self._close(name=str(self._call.notes.get(BOOKED_AS, "")))
+        generated = self._close(name=str(self._call.notes.get(BOOKED_AS, "")))
         receipts = [choice.receipt for choice in self._choices]
         extra: dict[str, object] = {}
         if self._call.generation.includes_receipt:
@@ -133,27 +142,29 @@ class Answer:
         if self._call.retrieval is not None:
             extra["retrieval"] = self._call.retrieval.as_json()
         self._call.notes["finish_reason"] = self._choices[0].finish_reason
-        self._writer.finish(Ending(self._usage(), receipts, extra))
+        self._writer.finish(Ending(self._usage(generated), receipts, extra))
 
-    def _usage(self) -> Usage:
+    def _usage(self, generated: int) -> Usage:
         return Usage(
             prompt_tokens=self._prompt_tokens,
-            completion_tokens=sum(choice.generated_tokens for choice in self._choices),
+            completion_tokens=generated,
             cached_tokens=self._cached_tokens(),
-            reasoning_tokens=sum(choice.reasoning_tokens for choice in self._choices),
+            reasoning_tokens=sum(map(_reasoning_tokens, self._choices)),
         )
 
     def _cached_tokens(self) -> int:
         """Each prompt counts once, as its first choice found it."""
-        return sum(choice.receipt.cached_tokens for choice in self._choices[:: self._call.generation.n])
+        found: int = sum(map(_cached_tokens, self._choices[:: self._call.generation.n]))
+        return found
 
-    def _close(self, name: str = "") -> None:
+    def _close(self, name: str = "") -> int:
         """Nothing follows: settle, book, and say to the log line and the metrics what the answer took.
 
-        `name` is under what a whole answer is booked; half of one counts whenever it is generated.
+        `name` is under what a whole answer is booked; half of one counts whenever it is generated. Returns
+        how many tokens were generated.
         """
         self._is_over = True
-        generated = sum(choice.generated_tokens for choice in self._choices)
+        generated: int = sum(map(_generated_tokens, self._choices))
         self._reservation.settle(self._prompt_tokens + generated if self._first_ms else 0)
         self._book(generated, name)
         notes = self._call.notes
@@ -165,7 +176,8 @@ class Answer:
             notes["ttft_ms"] = round(self._first_ms - self._call.received_ms, 3)
             self._observe_gap(generated)
         if self._choices and self._choices[0].receipt.request_id:
-            notes["receipt"] = receipt_json(self._choices[0].receipt)
+            notes["receipt"] = self._choices[0].receipt
+        return generated
 
     def _book(self, generated: int, name: str) -> None:
         if not self._first_ms:

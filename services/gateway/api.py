@@ -1,7 +1,6 @@
 """The REST API: which URL does what, and the one log line of each request."""
 
 import functools
-import logging
 from collections.abc import Coroutine
 from typing import Any
 
@@ -31,11 +30,11 @@ from services.gateway.openai.format import FormatType
 from services.gateway.openapi import document
 from services.gateway.parts import Authenticator, Everybody
 from services.gateway.request_id import check_request_id, new_request_id
+from services.gateway.request_log import is_logged, log_request
 from services.gateway.responses.body import parse_responses
 from services.gateway.responses.format import ResponsesFormat
 from services.gateway.tokenizing import Tokenizing
 
-_log = logging.getLogger("pdmesh.request")
 _UNLOGGED = ("/health", "/ready", "/metrics")
 _ANTHROPIC = "/v1/messages"
 _OPEN = frozenset(("/health", "/ready", "/openapi.json"))
@@ -135,14 +134,14 @@ class Api:
         self._metrics.count(self.routes.pattern(request.path) or "none", exchange.status or 499, took_ms)
         if request.path in _UNLOGGED and exchange.status == 200:
             return
-        fields = {
-            "method": request.method,
-            "path": request.path[:200],
-            "status": exchange.status or 499,
-            "took_ms": round(took_ms, 3),
-            **exchange.notes,
-        }
-        _log.info("request", extra=fields)
+        if is_logged():
+            fields = {
+                "method": request.method,
+                "path": request.path[:200],
+                "status": exchange.status or 499,
+                "took_ms": round(took_ms, 3),
+            }
+            log_request(fields, exchange.notes)
 
     def _list_models(self, exchange: Exchange) -> None:
         listed = self._models.listing()

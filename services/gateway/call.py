@@ -1,8 +1,9 @@
 """One call as the pipeline takes it, whatever edge it came through."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from services.common.domain import ServiceClass
+from services.common.domain.record import record
 from services.gateway.openai.generation import Generation
 from services.gateway.retrieval.report import RetrievalReport
 from services.gateway.tenants import ANONYMOUS, Caller
@@ -11,7 +12,7 @@ BOOKED_AS = "booked_as"
 """The note that names a request with an idempotency key: whole answers of one name are booked once."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Call:
     """Who asks for what, and under which conditions. REST and gRPC both make one of these."""
 

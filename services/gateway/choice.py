@@ -13,6 +13,8 @@ from services.gateway.transcripts import BareTranscript, Transcript
 from services.gateway.writers import Piece
 
 RESUMED_AT_ONCE_TOKENS = 8
+NO_RECEIPT = Receipt(request_id="")
+"""What a choice has whose receipt has not come; nobody changes it."""
 
 
 class Whole(Protocol):
@@ -67,7 +69,7 @@ class Choice:
         self.generated_tokens = 0
         self.finish_reason = ""
         """Empty until it is whole."""
-        self.receipt = Receipt(request_id="")
+        self.receipt = NO_RECEIPT
         self._transcript = transcript
         self._push = transcript.push
         self._template: Template | None = None

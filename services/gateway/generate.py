@@ -55,13 +55,13 @@ def call_of(exchange: Exchange, caller: Caller, generation: Generation) -> Call:
         raise InvalidField(
             f"x-pdmesh-session: at most {SESSION_KEY_CHARS_MAX} characters", field="x-pdmesh-session"
         )
+    if headers.get("x-pdmesh-receipt") == "1":
+        generation = dataclasses.replace(generation, includes_receipt=True)
+    if path == "disaggregated":
+        generation = dataclasses.replace(generation, strict_disaggregation=True)
     return Call(
         request_id=str(exchange.notes["request_id"]),
-        generation=dataclasses.replace(
-            generation,
-            includes_receipt=generation.includes_receipt or headers.get("x-pdmesh-receipt") == "1",
-            strict_disaggregation=generation.strict_disaggregation or path == "disaggregated",
-        ),
+        generation=generation,
         received_ms=exchange.request.received_ms,
         caller=caller,
         session_key=session_key,

@@ -2,7 +2,9 @@
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Gauge
+
+from services.common.telemetry.tallies import Counter, Histogram
 
 FROM_REQUEST_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 PER_TOKEN_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)
@@ -31,20 +33,22 @@ class Metrics:
             "From a request's last byte to the first token",
             buckets=FROM_REQUEST_S,
             registry=registry,
-        )
+        ).labels()
         self.tpot_seconds = Histogram(
             "pdmesh_gateway_tpot_seconds",
             "Mean time between an answer's tokens, one observation per answer",
             buckets=PER_TOKEN_S,
             registry=registry,
-        )
-        self.prompt_tokens = Counter("pdmesh_gateway_prompt_tokens", "Prompt tokens", registry=registry)
+        ).labels()
+        self.prompt_tokens = Counter(
+            "pdmesh_gateway_prompt_tokens", "Prompt tokens", registry=registry
+        ).labels()
         self.generated_tokens = Counter(
             "pdmesh_gateway_generated_tokens", "Tokens received from the router", registry=registry
-        )
+        ).labels()
         self.slow_readers = Counter(
             "pdmesh_gateway_slow_readers", "Clients cut off because they did not read", registry=registry
-        )
+        ).labels()
         self.idempotent = Counter(
             "pdmesh_gateway_idempotent_requests",
             "Requests with an idempotency key: ran, joined (running here), replayed (finished here), "

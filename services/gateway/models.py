@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from services.common.domain import EmbeddingModel
+from services.common.domain.record import record
 from services.common.errors import ModelNotFound, NoWorkers, RouterUnavailable
 from services.gateway.parsing import NoParsing, Parsing, load_parsing
 from services.gateway.rendering import ModelFiles, Renderer, model_directory
@@ -42,7 +43,7 @@ class Listed:
     """The model of an adapter."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ServedModel:
     """One model, as a request needs it."""
 

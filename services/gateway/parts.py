@@ -1,9 +1,9 @@
 """What the pipeline asks of the gateway's other parts, and the parts of a gateway that has none of them."""
 
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from services.common.domain.record import record
 from services.common.errors import InvalidField, ModelNotFound
 from services.gateway.call import Call
 from services.gateway.rendering import Renderer
@@ -42,7 +42,7 @@ class Quotas(Protocol):
         """What is to be awaited before `reserve`; None where it can decide at once."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Use:
     """What one call used, for metering."""
 
@@ -69,7 +69,7 @@ class Meter(Protocol):
         """Book one call's use; does not wait for anything."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Route:
     """Which model answers a call."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 from services.common.clock import Clock
@@ -38,6 +39,8 @@ from services.gateway.writers import Opening, Writer
 INLINE_BODY_BYTES_MAX = 4_096
 """Prompts of longer calls are rendered in a thread. So much text takes about 1.5 ms, as many empty messages
 as fit in it about 3, and handing over about 0.2."""
+
+_max_tokens = attrgetter("max_tokens")
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,18 +115,18 @@ class Pipeline:
     ) -> Coroutine[Any, Any, None] | None:
         """Submit it now, or by the coroutine returned, which first has the quota asked for."""
         prompts = prepared.prompts
-        lengths = [len(prompt) for prompt in prompts]
+        lengths = list(map(len, prompts))
         samplings = [
-            dataclasses.replace(prepared.sampling, max_tokens=self._max_tokens(call, model, nth, lengths))
+            _limited(prepared.sampling, self._max_tokens(call, model, nth, lengths))
             for nth in range(len(prompts))
         ]
-        submit = partial(self._submit, call, route, model, writer, prepared, samplings)
-        tokens = sum(lengths) + call.generation.n * sum(s.max_tokens for s in samplings)
+        tokens = sum(lengths) + call.generation.n * sum(map(_max_tokens, samplings))
         borrowing = self._parts.quotas.borrow(call.caller, tokens)
-        if borrowing is not None:
-            return self._submit_later(borrowing, partial(submit, tokens), writer)
-        submit(tokens)
-        return None
+        if borrowing is None:
+            self._submit(call, route, model, writer, prepared, samplings, tokens)
+            return None
+        submit = partial(self._submit, call, route, model, writer, prepared, samplings, tokens)
+        return self._submit_later(borrowing, submit, writer)
 
     async def _submit_later(
         self, borrowing: Coroutine[Any, Any, None], submit: Callable[[], None], writer: Writer
@@ -155,7 +158,7 @@ class Pipeline:
                 *reservation.headers,
                 *route.headers,
                 *((("x-pdmesh-retrieval", call.retrieval.status),) if call.retrieval else ()),
-                *cap_headers(call.generation, call.caller, max(s.max_tokens for s in samplings)),
+                *cap_headers(call.generation, call.caller, max(map(_max_tokens, samplings))),
             ),
             generated_tokens=answer.generated_tokens,
             cancel=answer.on_gone,
@@ -170,8 +173,18 @@ class Pipeline:
 
     def _max_tokens(self, call: Call, model: ServedModel, nth: int, lengths: Sequence[int]) -> int:
         """How many tokens each choice of the n-th prompt may have; `lengths` are those of all prompts."""
-        generation = call.generation
-        default = generation.max_tokens_default or self._chat_max_tokens_default
-        fitting = dataclasses.replace(generation, max_tokens_default=default)
+        generation = fitting = call.generation
+        is_open = not (generation.sampling.max_tokens or generation.max_tokens_default)
+        if is_open and self._chat_max_tokens_default:
+            fitting = dataclasses.replace(generation, max_tokens_default=self._chat_max_tokens_default)
         fitted = fit_max_tokens(capped(fitting, call.caller), lengths[nth], model.model_len)
         return fit_quota(fitted, generation, call.caller, lengths)
+
+
+def _limited(sampling: Sampling, max_tokens: int) -> Sampling:
+    """The sampling with so many tokens at most; mostly it says so already."""
+    return (
+        sampling
+        if sampling.max_tokens == max_tokens
+        else dataclasses.replace(sampling, max_tokens=max_tokens)
+    )

@@ -1,7 +1,7 @@
 """Names that callers give their requests."""
 
+import os
 import re
-import uuid
 
 from services.common.errors import InvalidField
 
@@ -10,7 +10,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._:@/+=-]+")
 
 def new_request_id() -> str:
     """A name for a request whose caller gives none."""
-    return uuid.uuid4().hex
+    return os.urandom(16).hex()
 
 
 def check_request_id(text: str, chars_max: int, field: str) -> None:

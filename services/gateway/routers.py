@@ -47,12 +47,16 @@ class Routers:
         """Names of models whose workers keep a budget of reasoning tokens, at every router that has them."""
         self.known_models: set[str] = set()
         """Names of all models that a router has ever said it serves."""
+        self.is_attached = False
+        """Whether any router takes requests."""
         self._resume_wait_ms = resume_wait_ms
         self._limits = limits
         self._clock = clock or MonotonicClock()
         self._on_change = on_change
         self._waiting: dict[LiveStream, float] = {}
         """Streams that lost their router, and when."""
+        self._ready: list[RouterSession] = []
+        """Those that take requests."""
         self._sessions = [
             RouterSession(
                 address,
@@ -65,11 +69,6 @@ class Routers:
             )
             for address in addresses
         ]
-
-    @property
-    def is_attached(self) -> bool:
-        """Whether any router takes requests."""
-        return any(session.is_open for session in self._sessions)
 
     @property
     def stream_count(self) -> int:
@@ -112,21 +111,24 @@ class Routers:
 
         Which models there are is for a router to say: where none serves it, one refuses it.
         """
-        ready = [session for session in self._sessions if session.is_open]
+        ready = self._ready
+        if len(ready) == 1:
+            return ready[0]
         serving = [session for session in ready if model in session.model_lens]
         return min(serving or ready, key=lambda session: session.stream_count, default=None)
 
     def _changed(self) -> None:
         """A router came, went, or serves other models."""
+        self._ready = [session for session in self._sessions if session.is_open]
+        self.is_attached = bool(self._ready)
         lens: dict[str, int] = {}
         adapters: dict[str, Sequence[str]] = {}
         embedding_models: dict[str, EmbeddingModel] = {}
-        for session in self._sessions:
-            if session.is_open:
-                for name, length in session.model_lens.items():
-                    lens[name] = min(length, lens.get(name, length))
-                adapters |= session.adapters
-                embedding_models |= session.embedding_models
+        for session in self._ready:
+            for name, length in session.model_lens.items():
+                lens[name] = min(length, lens.get(name, length))
+            adapters |= session.adapters
+            embedding_models |= session.embedding_models
         self.model_lens, self.adapters, self.embedding_models = lens, adapters, embedding_models
         self.limit_thinking = {name for name in lens if self._limits_thinking(name)}
         self.known_models.update(lens)
@@ -134,7 +136,7 @@ class Routers:
         self._on_change()
 
     def _limits_thinking(self, name: str) -> bool:
-        having = [each for each in self._sessions if each.is_open and name in each.model_lens]
+        having = [each for each in self._ready if name in each.model_lens]
         return all(name in session.limit_thinking for session in having)
 
     def _adopt(self, orphans: Sequence[LiveStream]) -> None:

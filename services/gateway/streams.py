@@ -5,10 +5,11 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from services.common.domain import FinishReason, Path, Receipt, Request, TokenLogprobs
+from services.common.domain.record import record
 from services.common.errors import MeshError
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Placement:
     """Where a request runs, known before its first token."""
 
@@ -64,7 +65,9 @@ class LiveStream:
 
     def resumed_request(self) -> Request:
         """The request with what the client already has; a stream that has a number was at a router before."""
-        return replace(self.request, delivered=self.delivered[:], resubmitted=self.number > 0)
+        if not self.number:
+            return self.request
+        return replace(self.request, delivered=self.delivered[:], resubmitted=True)
 
 
 class Streams(Protocol):

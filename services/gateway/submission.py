@@ -4,11 +4,11 @@ import asyncio
 import dataclasses
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 
 from services.common.clock import Clock
 from services.common.domain import FinishReason, Receipt, Request, Sampling
+from services.common.domain.record import record
 from services.common.errors import MeshError
 from services.gateway.answer import Answer
 from services.gateway.call import Call
@@ -27,7 +27,7 @@ from services.gateway.transcripts import (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Prepared:
     """A call in the model's own terms."""
 

@@ -2,25 +2,27 @@
 
 from collections.abc import Callable, Iterator
 
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from services.common.domain import Role
+from services.common.domain import FinishReason, Path, Role
+from services.common.telemetry.tallies import Counter, Histogram
 from services.router.core.actions import EndStream, SendPlaced
 from services.router.core.scaling.scaling import Scaling
 from services.router.core.state import State
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+PHASES = ("queue", "prefill", "handoff", "decode")
+_PATHS = {path: path.name.lower() for path in Path}
+_OUTCOMES = {reason: reason.name.lower() for reason in FinishReason}
 
 
 class Metrics:
     """Counters and histograms of what the core decided."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        self.sent_tokens = 0
-        """Not yet counted: a counter's lock for every step would cost more than the step's own work."""
-        self._tokens = Counter("pdmesh_router_tokens", "Tokens sent to gateways", registry=registry)
+        self.tokens = Counter("pdmesh_router_tokens", "Tokens sent to gateways", registry=registry).labels()
         self._placed = Counter(
             "pdmesh_router_placements", "Placements by path and reason", ["path", "reason"], registry=registry
         )
@@ -30,32 +32,31 @@ class Metrics:
             ["outcome", "reason"],
             registry=registry,
         )
-        self._retries = Counter("pdmesh_router_retries", "Placements after a failure", registry=registry)
-        self._phase = Histogram(
+        self._retries = Counter(
+            "pdmesh_router_retries", "Placements after a failure", registry=registry
+        ).labels()
+        phase = Histogram(
             "pdmesh_router_phase_seconds",
             "Time of a request in each phase",
             ["phase"],
             buckets=SECONDS,
             registry=registry,
         )
-
-    def settle(self) -> None:
-        """Count what has been sent since the last time."""
-        self._tokens.inc(self.sent_tokens)
-        self.sent_tokens = 0
+        self._queue, self._prefill, self._handoff, self._decode = map(phase.labels, PHASES)
 
     def count(self, action: SendPlaced | EndStream) -> None:
         """Count a placement or an outcome. Reasons come from fixed tables, so the labels are bounded."""
         if isinstance(action, SendPlaced):
-            self._placed.labels(action.path.name.lower(), action.path_reason).inc()
+            self._placed.labels(_PATHS[action.path], action.path_reason).inc()
             return
-        self.settle()
         reason = action.error.reason if action.error is not None else ""
-        self._ended.labels(action.reason.name.lower(), reason).inc()
+        self._ended.labels(_OUTCOMES[action.reason], reason).inc()
         receipt = action.receipt
         self._retries.inc(receipt.retries)
-        for phase in ("queue", "prefill", "handoff", "decode"):
-            self._phase.labels(phase).observe(getattr(receipt, f"{phase}_ms") / 1000.0)
+        self._queue.observe(receipt.queue_ms / 1000.0)
+        self._prefill.observe(receipt.prefill_ms / 1000.0)
+        self._handoff.observe(receipt.handoff_ms / 1000.0)
+        self._decode.observe(receipt.decode_ms / 1000.0)
 
 
 class StateCollector(Collector):

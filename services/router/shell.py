@@ -11,7 +11,7 @@ from services.common.clock import Clock, until_beat_s
 from services.common.errors import MeshError
 from services.common.rpc import Link
 from services.common.rpc.columns import floats_to_bytes
-from services.common.rpc.convert import error_to_wire, job_to_wire, receipt_to_wire, wire_enum
+from services.common.rpc.convert import error_to_wire, job_to_wire, receipt_fields, wire_enum
 from services.common.rpc.embedding import model_to_wire
 from services.common.rpc.frames import AnswerDraft, CommandDraft
 from services.router.core import RouterCore
@@ -107,7 +107,7 @@ class Shell:
                 if (gateway := self.gateways.get(session)) is not None:
                     gateway.draft.add_columns(columns)
                     gateway.link.wake()
-                    self._metrics.sent_tokens += len(columns.token_ids)
+                    self._metrics.tokens.value += len(columns.token_ids)
             case StartJob() | AbortJob() | ReleaseHandoff() | SendWant():
                 if (worker := self.workers.get(action.session)) is not None:
                     _command(worker, action)
@@ -140,7 +140,6 @@ class Shell:
                 wait_s = min(wait_s, max(due_ms - self._clock.now_ms(), TICK_MS_MIN) / 1000.0)
             await asyncio.sleep(wait_s)
             self.feed(Tick())
-            self._metrics.settle()
 
 
 def _command(worker: WorkerPeer, action: StartJob | AbortJob | ReleaseHandoff | SendWant) -> None:
@@ -171,7 +170,7 @@ def _answer(gateway: GatewayPeer, action: SendPlaced | EndStream) -> None:
             ended = router_pb2.StreamEnded(
                 stream=action.stream,
                 reason=wire_enum(action.reason),
-                receipt=receipt_to_wire(action.receipt),
+                receipt=receipt_fields(action.receipt),
                 vector=b"" if action.vector is None else floats_to_bytes(action.vector),
             )
             if action.error is not None:

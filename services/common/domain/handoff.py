@@ -1,9 +1,9 @@
 """The handoff's ticket: what a decode worker needs to pull an offered KV."""
 
-from dataclasses import dataclass
+from services.common.domain.record import record
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HandoffTicket:
     """Permission to pull one KV cache, once, before it expires."""
 

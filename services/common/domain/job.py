@@ -1,13 +1,14 @@
 """One piece of work for one worker."""
 
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 
 from services.common.domain.embedding import EmbeddingAsk
 from services.common.domain.handoff import HandoffTicket
+from services.common.domain.record import record
 from services.common.domain.sampling import Sampling
-from services.common.domain.tokens import tokens
+from services.common.domain.tokens import no_tokens
 
 
 class JobKind(IntEnum):
@@ -23,7 +24,7 @@ class JobKind(IntEnum):
     """Run the prompt and give its vector, with the job's end."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Job:
     """Work for an engine, named by `stream`, which is unique within the engine's life.
 
@@ -36,7 +37,7 @@ class Job:
     request_id: str
     prompt: "array[int]"
     sampling: Sampling
-    delivered: "array[int]" = field(default_factory=tokens)
+    delivered: "array[int]" = field(default_factory=no_tokens)
     cache_salt: str = ""
     lora: str = ""
     priority: int = 0

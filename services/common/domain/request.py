@@ -1,12 +1,13 @@
 """One caller's request as the router takes it: tokens in, tokens out."""
 
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import IntEnum
 
 from services.common.domain.embedding import EmbeddingAsk
+from services.common.domain.record import record
 from services.common.domain.sampling import Sampling
-from services.common.domain.tokens import tokens
+from services.common.domain.tokens import no_tokens
 
 TENANT_WEIGHT_MIN, TENANT_WEIGHT_MAX = 0.001, 1_000.0
 
@@ -19,7 +20,7 @@ class ServiceClass(IntEnum):
     BATCH = 3
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Request:
     """What a gateway submits. Times are relative, because clocks of two hosts differ."""
 
@@ -31,7 +32,7 @@ class Request:
     service_class: ServiceClass = ServiceClass.STANDARD
     deadline_ms: int | None = None
     """Milliseconds left when the request was submitted; `None` is no deadline."""
-    delivered: "array[int]" = field(default_factory=tokens)
+    delivered: "array[int]" = field(default_factory=no_tokens)
     """Tokens that the client already has, when a request is submitted again."""
     cache_salt: str = ""
     strict_disaggregation: bool = False

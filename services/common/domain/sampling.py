@@ -1,12 +1,13 @@
 """How the next token is chosen."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
+from services.common.domain.record import record
 from services.common.domain.structured import Structured
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Sampling:
     """Sampling parameters of one request; `None` means the engine's neutral value."""
 
@@ -43,7 +44,8 @@ class Sampling:
         request, and a bad word of several tokens is looked for in the output alone. The end of reasoning that
         is forced may be several tokens.
         """
-        penalised = self.presence_penalty or self.frequency_penalty or (self.repetition_penalty or 1.0) != 1.0
-        stateful = (self.seed, self.structured, self.thinking_tokens_max)
-        has_state = any(each is not None for each in stateful)
-        return not (penalised or has_state or any(len(word) > 1 for word in self.bad_words))
+        if self.presence_penalty or self.frequency_penalty or (self.repetition_penalty or 1.0) != 1.0:
+            return False
+        if self.seed is not None or self.structured is not None or self.thinking_tokens_max is not None:
+            return False
+        return not self.bad_words or all(len(word) <= 1 for word in self.bad_words)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from services.common.domain.logprobs import LogprobColumns, TokenLogprobs
-from services.common.domain.tokens import tokens
+from services.common.domain.record import record
+from services.common.domain.tokens import no_tokens
 
 
 class FinishReason(IntEnum):
@@ -37,9 +38,9 @@ class TokenColumns:
     `streams` and `counts` have one entry per stream, `token_ids` holds all tokens, stream after stream.
     """
 
-    streams: "array[int]" = field(default_factory=tokens)
-    counts: "array[int]" = field(default_factory=tokens)
-    token_ids: "array[int]" = field(default_factory=tokens)
+    streams: "array[int]" = field(default_factory=no_tokens)
+    counts: "array[int]" = field(default_factory=no_tokens)
+    token_ids: "array[int]" = field(default_factory=no_tokens)
     logprobs: LogprobColumns | None = None
     """Of the streams that asked; each has as many there as it has tokens here."""
 
@@ -93,7 +94,7 @@ class TokenColumns:
         return not any(wanted.values())
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HandoffOffered:
     """A prefill job is done: its first token, and its KV waiting under a lease."""
 
@@ -110,7 +111,7 @@ class HandoffOffered:
     """Of the tokens, if the job asked."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HandoffAdopted:
     """The decode worker owns the KV."""
 
@@ -120,7 +121,7 @@ class HandoffAdopted:
     transfer_ms: float
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HandoffReleased:
     """The prefill worker has freed the blocks; once for each offer, however it ended."""
 
@@ -129,7 +130,7 @@ class HandoffReleased:
     """True when the lease ran out before anybody settled it."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobFinished:
     """A successful end, after the last token. A prefill job that offers does not finish: it is offered."""
 
@@ -140,7 +141,7 @@ class JobFinished:
     """Of an EMBED job."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class JobFailed:
     """A job's unsuccessful end."""
 
@@ -149,7 +150,7 @@ class JobFailed:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KvChange:
     """A change of the prefix cache: everything cleared, then blocks removed, then blocks stored."""
 
@@ -157,7 +158,7 @@ class KvChange:
     parent_block_hash: bytes = b""
     """Empty for a text's first block."""
     removed_block_hashes: tuple[bytes, ...] = ()
-    token_ids: "array[int]" = field(default_factory=tokens)
+    token_ids: "array[int]" = field(default_factory=no_tokens)
     """Tokens of the stored blocks."""
     block_size_tokens: int = 0
     cache_salt: str = ""

@@ -2,7 +2,8 @@
 
 import sys
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 
 type_code = "I"
 
@@ -15,10 +16,13 @@ def tokens(ids: Iterable[int] = ()) -> "array[int]":
     return array(type_code, ids)
 
 
+no_tokens: Callable[[], "array[int]"] = partial(array, type_code)
+"""Makes an empty array; the default of fields that hold tokens."""
+
+
 def from_bytes(column: bytes) -> "array[int]":
     """An array from a wire column; raises ValueError when its length is no multiple of 4 bytes."""
-    ids = array(type_code)
-    ids.frombytes(column)
+    ids = array(type_code, column)
     if sys.byteorder == "big":  # pragma: no cover
         ids.byteswap()
     return ids

@@ -1,5 +1,6 @@
 """The domain's words as protobuf messages and back. Data only: nothing here knows a channel or a server."""
 
+from operator import attrgetter
 from typing import Any
 
 from pdmesh.fleet.v1 import fleet_pb2
@@ -27,7 +28,7 @@ from services.common.domain.request import TENANT_WEIGHT_MAX, TENANT_WEIGHT_MIN
 from services.common.domain.tokens import from_bytes, to_bytes
 from services.common.errors import MeshError, ProtocolViolation, by_reason
 from services.common.rpc.embedding import ask_from_wire, ask_to_wire, model_from_wire, model_to_wire
-from services.common.rpc.sampling import sampling_from_wire, sampling_to_wire
+from services.common.rpc.sampling import sampling_fields, sampling_from_wire
 
 
 def wire_enum(value: int) -> Any:
@@ -47,7 +48,7 @@ def request_to_wire(stream: int, request: Request) -> router_pb2.Submission:
         deadline_ms=request.deadline_ms or 0,
         prompt_token_ids=to_bytes(request.prompt),
         delivered_token_ids=to_bytes(request.delivered),
-        sampling=sampling_to_wire(request.sampling),
+        sampling=sampling_fields(request.sampling),
         cache_salt=request.cache_salt,
         strict_disaggregation=request.strict_disaggregation,
         session_key=request.session_key,
@@ -92,7 +93,10 @@ def _weight(number: float) -> float:
 
 def _service_class(number: int) -> ServiceClass:
     """A service class; a newer peer's unknown one counts as the usual."""
-    return ServiceClass(number) if number in set(ServiceClass) else ServiceClass.STANDARD
+    return _CLASSES.get(number, ServiceClass.STANDARD)
+
+
+_CLASSES = {int(kind): kind for kind in ServiceClass}
 
 
 def job_to_wire(job: Job) -> fleet_pb2.Job:
@@ -103,7 +107,7 @@ def job_to_wire(job: Job) -> fleet_pb2.Job:
         request_id=job.request_id,
         prompt_token_ids=to_bytes(job.prompt),
         delivered_token_ids=to_bytes(job.delivered),
-        sampling=sampling_to_wire(job.sampling),
+        sampling=sampling_fields(job.sampling),
         cache_salt=job.cache_salt,
         lora=job.lora,
         priority=job.priority,
@@ -239,22 +243,28 @@ def load_from_wire(wire: fleet_pb2.LoadReport) -> LoadReport:
 
 
 _RECEIPT = tuple(name for name in Receipt.__dataclass_fields__ if name != "path")
+_receipt = attrgetter(*_RECEIPT)
+"""The values of all of them, of a receipt or of its message."""
+
+
+def receipt_fields(receipt: Receipt) -> dict[str, Any]:
+    """A receipt, as the fields of its message: it is built within the one that holds it."""
+    fields: dict[str, Any] = dict(zip(_RECEIPT, _receipt(receipt), strict=True))
+    fields["path"] = int(receipt.path or 0)
+    return fields
 
 
 def receipt_to_wire(receipt: Receipt) -> types_pb2.Receipt:
     """A receipt."""
-    path = wire_enum(receipt.path or 0)
-    return types_pb2.Receipt(path=path, **{name: getattr(receipt, name) for name in _RECEIPT})
+    return types_pb2.Receipt(**receipt_fields(receipt))
 
 
-_PATHS = frozenset(map(int, Path))
+_PATHS = {int(path): path for path in Path}
 
 
 def receipt_from_wire(wire: types_pb2.Receipt) -> Receipt:
     """A receipt."""
-    number = int(wire.path)
-    path = Path(number) if number in _PATHS else None
-    return Receipt(path=path, **{name: getattr(wire, name) for name in _RECEIPT})
+    return Receipt(path=_PATHS.get(wire.path), **dict(zip(_RECEIPT, _receipt(wire), strict=True)))
 
 
 def error_to_wire(error: MeshError) -> types_pb2.Error:
@@ -275,10 +285,13 @@ def error_from_wire(wire: types_pb2.Error) -> MeshError:
 
 def finish_reason_from_wire(reason: int) -> FinishReason:
     """A finish reason; raises ProtocolViolation on an unknown number."""
-    try:
-        return FinishReason(reason)
-    except ValueError as failure:
-        raise ProtocolViolation(f"finish reason {reason}") from failure
+    known = _FINISH_REASONS.get(reason)
+    if known is None:
+        raise ProtocolViolation(f"finish reason {reason}")
+    return known
+
+
+_FINISH_REASONS = {int(reason): reason for reason in FinishReason}
 
 
 def failure_kind_from_wire(kind: int) -> FailureKind:

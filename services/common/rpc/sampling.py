@@ -1,5 +1,7 @@
 """Sampling parameters as a protobuf message and back."""
 
+from collections.abc import Callable
+from operator import attrgetter
 from typing import Any
 
 from pdmesh.types.v1 import types_pb2
@@ -19,56 +21,53 @@ _OPTIONAL = (
     "logprobs",
     "thinking_tokens_max",
 )
+_optional = attrgetter(*_OPTIONAL)
 
 
-def sampling_to_wire(sampling: Sampling) -> types_pb2.Sampling:
-    """Sampling parameters; `None` stays absent."""
-    given = {name: getattr(sampling, name) for name in _OPTIONAL}
-    wire = types_pb2.Sampling(
-        max_tokens=sampling.max_tokens,
-        stop_token_ids=sampling.stop_token_ids,
-        ignore_eos=sampling.ignore_eos,
-        min_tokens=sampling.min_tokens,
-        logit_bias=dict(sampling.logit_bias),
-        **{name: value for name, value in given.items() if value is not None},
-    )
+def sampling_fields(sampling: Sampling) -> dict[str, Any]:
+    """Sampling parameters, as the fields of their message: it is built within the one that holds it.
+
+    `None` stays absent.
+    """
+    fields: dict[str, Any] = dict(zip(_OPTIONAL, _optional(sampling), strict=True))
+    fields["max_tokens"] = sampling.max_tokens
+    fields["ignore_eos"] = sampling.ignore_eos
+    fields["min_tokens"] = sampling.min_tokens
+    if sampling.stop_token_ids:
+        fields["stop_token_ids"] = sampling.stop_token_ids
+    if sampling.logit_bias:
+        fields["logit_bias"] = dict(sampling.logit_bias)
     if sampling.allowed_token_ids:
-        wire.allowed_token_ids = to_bytes(tokens(sampling.allowed_token_ids))
+        fields["allowed_token_ids"] = to_bytes(tokens(sampling.allowed_token_ids))
     if sampling.bad_words:
-        wire.bad_words.extend(
-            types_pb2.TokenSequence(token_ids=to_bytes(tokens(word))) for word in sampling.bad_words
-        )
+        fields["bad_words"] = [{"token_ids": to_bytes(tokens(word))} for word in sampling.bad_words]
     if sampling.structured is not None:
-        wire.structured.CopyFrom(_structured_to_wire(sampling.structured))
-    return wire
+        fields["structured"] = {"kind": int(sampling.structured.kind), "value": sampling.structured.value}
+    return fields
 
 
 def sampling_from_wire(wire: types_pb2.Sampling) -> Sampling:
     """Sampling parameters; absent becomes `None`. Raises ProtocolViolation on what is not known here."""
-    given = {name: getattr(wire, name) for name in _OPTIONAL if wire.HasField(name)}
-    try:
-        allowed = tuple(from_bytes(wire.allowed_token_ids))
-        bad_words = tuple(tuple(from_bytes(word.token_ids)) for word in wire.bad_words)
-        structured = _structured_from_wire(wire.structured) if wire.HasField("structured") else None
-    except ValueError as failure:
-        raise ProtocolViolation(f"sampling: {failure}") from failure
-    return Sampling(
-        max_tokens=wire.max_tokens,
-        stop_token_ids=tuple(wire.stop_token_ids),
-        ignore_eos=wire.ignore_eos,
-        min_tokens=wire.min_tokens,
-        logit_bias=dict(wire.logit_bias),
-        allowed_token_ids=allowed,
-        bad_words=bad_words,
-        structured=structured,
-        **given,
-    )
-
-
-def _structured_to_wire(structured: Structured) -> types_pb2.Structured:
-    kind: Any = int(structured.kind)
-    return types_pb2.Structured(kind=kind, value=structured.value)
+    fields: dict[str, Any] = {"max_tokens": wire.max_tokens}
+    for descriptor, value in wire.ListFields():  # all that are present, and mostly few are
+        name = descriptor.name
+        read = _READ.get(name)
+        try:
+            fields[name] = value if read is None else read(value)
+        except ValueError as failure:
+            raise ProtocolViolation(f"sampling: {failure}") from failure
+    return Sampling(**fields)
 
 
 def _structured_from_wire(wire: types_pb2.Structured) -> Structured:
     return Structured(StructuredKind(wire.kind), wire.value)
+
+
+_READ: dict[str, Callable[[Any], Any]] = {
+    "stop_token_ids": tuple,
+    "logit_bias": dict,
+    "allowed_token_ids": lambda column: tuple(from_bytes(column)),
+    "bad_words": lambda words: tuple(tuple(from_bytes(word.token_ids)) for word in words),
+    "structured": _structured_from_wire,
+}
+"""How those fields are read that are not just numbers."""

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from services.common.domain.record import record
+
 DAYS_MAX = 400
 """How long a day's counters are kept, and the longest span that is shown at once."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class UsageEntry:
     """One request's use. Whole numbers, so that sums are exact."""
 

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 
 OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
+_to_json = json.JSONEncoder(default=str, ensure_ascii=False).encode
+
 
 class JsonFormatter(logging.Formatter):
     """Writes `time` (UTC), `level`, `service`, `logger`, `message`, then the record's extras."""
@@ -28,7 +30,7 @@ class JsonFormatter(logging.Formatter):
         line |= {name: value for name, value in vars(record).items() if name not in OWN_FIELDS}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str, ensure_ascii=False)
+        return _to_json(line)
 
 
 def configure_logging(service: str, level: str = "info") -> None:

@@ -1,8 +1,9 @@
 """Requests and responses as handlers see them, and the bytes of a response's head."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from http import HTTPStatus
+
+from services.common.domain.record import record
 
 JSON = "application/json"
 
@@ -12,7 +13,7 @@ _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode("ascii") f
 _NO_LINE_BREAKS = {ord("\r"): " ", ord("\n"): " ", 0: " "}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HttpRequest:
     """One whole request. Header names are lower case; a repeated header's values are joined by commas."""
 
@@ -30,7 +31,7 @@ class HttpRequest:
     """What follows the path's question mark, as it came."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HttpResponse:
     """One whole response; the server adds the length, the date and what the connection needs."""
 
@@ -43,5 +44,8 @@ class HttpResponse:
 def encode_head(status: int, headers: Iterable[Header]) -> bytes:
     """Status line and headers with the empty line; line breaks inside a value become spaces."""
     line = _STATUS_LINES.get(status) or f"HTTP/1.1 {status} Error\r\n".encode("ascii")
-    fields = "".join(f"{name}: {value.translate(_NO_LINE_BREAKS)}\r\n" for name, value in headers)
-    return line + fields.encode("latin-1", "replace") + b"\r\n"
+    fields = [f"{name}: {value}" for name, value in headers]
+    text = "\n".join(fields)
+    if "\r" in text or "\0" in text or text.count("\n") >= len(fields):
+        fields = [field.translate(_NO_LINE_BREAKS) for field in fields]
+    return line + "\r\n".join([*fields, "", ""]).encode("latin-1", "replace")

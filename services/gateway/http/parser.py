@@ -1,6 +1,7 @@
 """From bytes to whole requests, every part of them bounded."""
 
 from collections.abc import Callable
+from typing import NoReturn
 from urllib.parse import unquote
 
 import httptools
@@ -28,6 +29,7 @@ class RequestParser:
         expects_continue: Callable[[], None],
     ) -> None:
         self._limits = limits
+        self._head_size_max = limits.header_size_bytes_max
         self._clock = clock
         self._take = take
         self._expects_continue = expects_continue
@@ -95,24 +97,18 @@ class RequestParser:
         self._chunks: list[bytes] = []
         self._body_size = 0
 
-    def _refuse(self, refusal: Invalid) -> None:
+    def _refuse(self, refusal: Invalid) -> NoReturn:
         self._refusal = refusal
         raise refusal
-
-    def _count_head(self, size: int) -> None:
-        """Count a part of the head that is complete."""
-        self._head_size += size
-        self._check_head(self._head_size)
 
     def _count_unfinished(self, size: int) -> None:
         """Count a read in which the head has not ended: its last header, unfinished, is kept unseen."""
         self._unfinished_size += size
-        self._check_head(self._unfinished_size)
+        if self._unfinished_size > self._head_size_max:
+            self._refuse_head()
 
-    def _check_head(self, size: int) -> None:
-        size_max = self._limits.header_size_bytes_max
-        if size > size_max:
-            self._refuse(HeadersTooLarge(f"the request's headers are over {size_max} bytes"))
+    def _refuse_head(self) -> NoReturn:
+        self._refuse(HeadersTooLarge(f"the request's headers are over {self._head_size_max} bytes"))
 
     def on_message_begin(self) -> None:
         """Take notice that a request has begun."""
@@ -122,11 +118,15 @@ class RequestParser:
     def on_url(self, part: bytes) -> None:
         """Take a part of the request's target."""
         self._target += part
-        self._count_head(len(part))
+        self._head_size += len(part)
+        if self._head_size > self._head_size_max:
+            self._refuse_head()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one header; trailers are thrown away, since nothing here asks for any."""
-        self._count_head(len(name) + len(value) + 4)
+        self._head_size += len(name) + len(value) + 4
+        if self._head_size > self._head_size_max:
+            self._refuse_head()
         if self.in_body:
             return
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
@@ -143,7 +143,7 @@ class RequestParser:
             self._refuse(MalformedHttp("HTTP/1.1 needs a Host header"))
         self._unfinished_size = 0
         self._check_declared(self._headers.get("content-length", "").lstrip("0"))
-        if self._headers.get("expect", "").lower() == "100-continue":
+        if "expect" in self._headers and self._headers["expect"].lower() == "100-continue":
             self._expects_continue()
 
     def on_chunk_header(self) -> None:
@@ -195,7 +195,7 @@ class RequestParser:
 
     def _path(self) -> str:
         try:
-            return unquote((httptools.parse_url(self._target).path or b"/").decode("latin-1"))
+            path: str = (httptools.parse_url(self._target).path or b"/").decode("latin-1")
         except httptools.HttpParserError:
             self._refuse(MalformedHttp("malformed request target"))
-            raise
+        return unquote(path) if "%" in path else path

@@ -7,8 +7,6 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
-from prometheus_client import Counter
-
 from services.common.clock import Clock, until_beat_s
 from services.common.errors import (
     AnswerNotKept,
@@ -21,6 +19,7 @@ from services.common.errors import (
 )
 from services.common.limits import Limits
 from services.common.store.journal import Journal
+from services.common.telemetry.tallies import Counter
 from services.gateway.call import BOOKED_AS
 from services.gateway.http import Exchange
 from services.gateway.http.routes import Handler

@@ -1,13 +1,11 @@
 """One gRPC call's log line and metrics, as REST requests have them."""
 
-import logging
 from dataclasses import dataclass, field
 
 from services.common.clock import Clock
 from services.common.errors import MeshError
 from services.gateway.metrics import Metrics
-
-_log = logging.getLogger("pdmesh.request")
+from services.gateway.request_log import is_logged, log_request
 
 
 @dataclass(slots=True)
@@ -30,5 +28,11 @@ class LogLine:
         """Count and log the call."""
         took_ms = clock.now_ms() - self.received_ms
         metrics.count(self.method, self.status, took_ms)
-        fields = {"method": "GRPC", "path": self.method, "status": self.status, "took_ms": round(took_ms, 3)}
-        _log.info("request", extra={**fields, **self.notes})
+        if is_logged():
+            fields = {
+                "method": "GRPC",
+                "path": self.method,
+                "status": self.status,
+                "took_ms": round(took_ms, 3),
+            }
+            log_request(fields, self.notes)

@@ -19,6 +19,8 @@ FLUSH_S = 0.5
 """How often the store is told what was booked, all of it in one message."""
 ENTRIES_PER_FLUSH_MAX = 512
 """More go in the next message, which follows at once."""
+UNBOOKED_MAX = 10_000
+"""More than these between two messages are booked as they come."""
 ABANDONED_S = 5.0
 """How often this gateway looks for what dead ones have left."""
 LOG_AGE_S_MAX = 29 * 86_400
@@ -50,12 +52,17 @@ class Meter:
         self._now_s = now_s
         self._is_away = False
         self._flushing = asyncio.Lock()
-        metrics.watch(lambda: len(book))
+        self._unbooked: list[tuple[Use, float]] = []
+        """With the time of each."""
+        metrics.watch(lambda: len(book) + len(self._unbooked))
         metrics.store_up.set(1)
 
     def record(self, use: Use) -> None:
-        """Book one request's use."""
-        self._book.add(self._entry(use))
+        """Book one request's use; where there is no file to write it to, when it is counted, with others."""
+        if self._directory is None and len(self._unbooked) < UNBOOKED_MAX:
+            self._unbooked.append((use, self._now_s()))
+        else:
+            self._book.add(self._entry(use, self._now_s()))
 
     async def run(self) -> None:
         """Have the store count it, until cancelled."""
@@ -67,6 +74,9 @@ class Meter:
     async def flush(self) -> bool:
         """Have the store count all that is booked; False when it is away."""
         async with self._flushing:
+            for use, at_s in self._unbooked:
+                self._book.add(self._entry(use, at_s))
+            self._unbooked.clear()
             while entries := self._book.first(ENTRIES_PER_FLUSH_MAX):
                 if not await self._count(self._log_id, entries):
                     return False
@@ -75,7 +85,7 @@ class Meter:
 
     def today(self) -> date:
         """The day, in UTC."""
-        return datetime.fromtimestamp(self._now_s(), UTC).date()
+        return _day(self._now_s())
 
     async def adopt(self, directory: Path) -> None:
         """Have the store count what dead gateways have left in their files."""
@@ -134,12 +144,12 @@ class Meter:
             self._metrics.store_up.set(0)
             _log.error("usage: %s; it waits on this host", error.message)
 
-    def _entry(self, use: Use) -> UsageEntry:
+    def _entry(self, use: Use, at_s: float) -> UsageEntry:
         kv_token_ms = round(use.kv_seconds * 1000.0)
         tokens = (use.prompt_tokens, use.cached_tokens, use.generated_tokens)
         return UsageEntry(
             number=self._book.next_number,
-            day=self.today().isoformat(),
+            day=_day(at_s).isoformat(),
             tenant=use.tenant,
             model=use.model,
             name=use.name,
@@ -149,3 +159,8 @@ class Meter:
             kv_token_ms=kv_token_ms,
             cost_nano=self._prices.of(use.model, use.base_model).cost_nano(*tokens, kv_token_ms),
         )
+
+
+def _day(at_s: float) -> date:
+    """In UTC."""
+    return datetime.fromtimestamp(at_s, UTC).date()

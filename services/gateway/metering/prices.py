@@ -23,6 +23,8 @@ class Price:
 
     def cost_nano(self, prompt: int, cached: int, generated: int, kv_token_ms: int) -> int:
         """Cost in billionths, rounded to the nearest; cached tokens are a part of the prompt."""
+        if self is FREE:
+            return 0
         tokens = (prompt - cached) * self.prompt + cached * self.cached + generated * self.generated
         millions = tokens * 1_000 + kv_token_ms * self.kv_second
         return (millions + 500 * PER_TOKENS) // (1_000 * PER_TOKENS)

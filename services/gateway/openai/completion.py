@@ -1,5 +1,6 @@
 """POST /v1/completions: the body."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -13,13 +14,15 @@ from services.gateway.openai.fields import (
     refuse_unsupported,
     sampling_of,
 )
-from services.gateway.openai.generation import Generation
+from services.gateway.openai.generation import Generation, TextPrompt, TokenPrompt
 from services.gateway.openai.json_body import decode_json
 from services.gateway.openai.prompts import Given, prompts_of
 from services.gateway.openai.ranges import ALTERNATIVES_MAX, within
 
 MAX_TOKENS_DEFAULT = 16
 """OpenAI's own, for this endpoint."""
+IDS_PER_BYTE = 16
+"""So many token ids are looked at in the time in which a byte of text becomes tokens, or less."""
 
 
 class CompletionBody(GenerationFields, kw_only=True):
@@ -50,6 +53,7 @@ def parse_completion(body: bytes, limits: Limits) -> Generation:
         raise InvalidField(
             f"prompt: at most {limits.choices_per_request_max} choices of all prompts", field="prompt"
         )
+    common["size_bytes"] = _size_bytes(prompts, body)
     return Generation(
         **common,
         prompts=prompts,
@@ -57,3 +61,9 @@ def parse_completion(body: bytes, limits: Limits) -> Generation:
         max_tokens_default=MAX_TOKENS_DEFAULT,
         echoes=bool(fields.echo),
     )
+
+
+def _size_bytes(prompts: Sequence[TextPrompt | TokenPrompt], body: bytes) -> int:
+    """About how much text there is to render; of token ids each is only looked at."""
+    ids = sum([len(prompt.ids) for prompt in prompts if isinstance(prompt, TokenPrompt)])
+    return ids // IDS_PER_BYTE if ids else len(body)

@@ -78,6 +78,8 @@ class GenerationFields(FormatFields, kw_only=True):
     truncate_prompt_tokens: Any = None
 
 
+_NO_STREAM_OPTIONS, _NO_MESH_OPTIONS = StreamOptions(), MeshOptions()
+
 UNSUPPORTED: dict[str, tuple[object, ...]] = {
     "prompt_logprobs": (None,),
     "use_beam_search": (None, False),
@@ -125,7 +127,7 @@ class Common(TypedDict):
 
 def common_of(fields: GenerationFields, body: bytes, limits: Limits) -> Common:
     """What the shared fields say; raises `InvalidField` for what makes no sense."""
-    mesh = fields.pdmesh or MeshOptions()
+    mesh = fields.pdmesh or _NO_MESH_OPTIONS
     within("pdmesh.deadline_ms", mesh.deadline_ms, 1, DEADLINE_MS_MAX)
     stream = stream_of(fields)
     return Common(
@@ -204,7 +206,9 @@ def n_of(body: GenerationFields, limits: Limits) -> int:
 
 def stops_of(body: GenerationFields) -> tuple[str, ...]:
     """The stop strings; raises `InvalidField` for empty, long or too many ones."""
-    stops = [body.stop] if isinstance(body.stop, str) else body.stop or []
+    if not body.stop and body.stop != "":
+        return ()
+    stops = [body.stop] if isinstance(body.stop, str) else body.stop
     if len(stops) > STOPS_MAX:
         raise InvalidField(f"stop: at most {STOPS_MAX} strings", field="stop")
     for index, stop in enumerate(stops):
@@ -218,11 +222,13 @@ def stream_of(body: GenerationFields) -> StreamOptions:
     """How to stream; raises `InvalidField` for options of a stream that is none."""
     if body.stream_options is not None and not body.stream:
         raise InvalidField("stream_options: only allowed when stream is true", field="stream_options")
-    return body.stream_options or StreamOptions()
+    return body.stream_options or _NO_STREAM_OPTIONS
 
 
 def session_key_of(body: GenerationFields) -> str:
     """What names the conversation; raises `InvalidField` for a name that is too long."""
+    if not (body.prompt_cache_key or body.user):
+        return ""
     for name in ("prompt_cache_key", "user"):
         key: str | None = getattr(body, name)
         if key and len(key) > SESSION_KEY_CHARS_MAX:

@@ -1,12 +1,13 @@
 """Answers as OpenAI writes them: whole bodies, and server-sent events from prebuilt bytes."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, Protocol
 
 import msgspec
 
 from services.common.domain import Receipt, ServiceClass
+from services.common.domain.record import record
 from services.common.errors import MeshError
 from services.gateway.call import Call
 from services.gateway.openai.errors import error_event
@@ -18,7 +19,7 @@ EVENT_STREAM = "text/event-stream; charset=utf-8"
 _to_json = msgspec.json.encode
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WholeChoice:
     """One choice at its end; in a stream the piece is empty, because it has been written."""
 
@@ -188,7 +189,13 @@ def receipts_json(receipts: Sequence[Receipt], model_reason: str) -> dict[str, A
 
 def receipt_json(receipt: Receipt) -> dict[str, Any]:
     """A receipt for people and programs; milliseconds with three decimals."""
-    made = {name: getattr(receipt, name) for name in Receipt.__dataclass_fields__}
+    made: dict[str, Any] = dict(zip(_SHOWN, _shown(receipt), strict=True))
     made["path"] = receipt.path.name.lower() if receipt.path is not None else None
-    made["handoff_gb_per_s"] = receipt.handoff_gb_per_s
-    return {name: round(value, 3) if isinstance(value, float) else value for name, value in made.items()}
+    for name in _ROUNDED:
+        made[name] = round(made[name], 3)
+    return made
+
+
+_SHOWN = (*Receipt.__dataclass_fields__, "handoff_gb_per_s")
+_shown = attrgetter(*_SHOWN)
+_ROUNDED = ("queue_ms", "prefill_ms", "handoff_ms", "decode_ms", "handoff_gb_per_s")

@@ -1,18 +1,19 @@
 """What an API call asks for, however it was put."""
 
 from array import array
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import field
 from typing import Any
 
 from services.common.domain import Sampling, ServiceClass
+from services.common.domain.record import record
 from services.common.errors import InvalidField, PromptTooLong
 from services.gateway.openai.renamed import renamed
 from services.gateway.openai.retrieval import RetrievalAsk
 from services.gateway.rendering import Renderer
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ChatPrompt:
     """A conversation, for the model's chat template."""
 
@@ -30,7 +31,7 @@ class ChatPrompt:
             return renderer.chat(self.messages, self.variables, continues_last=self.continues_last)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TextPrompt:
     """Plain text to go on from."""
 
@@ -44,7 +45,7 @@ class TextPrompt:
         return renderer.text(self.text, add_special_tokens=self.begins)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TokenPrompt:
     """Token ids to go on from, as they are."""
 
@@ -62,7 +63,7 @@ class TokenPrompt:
 Prompt = ChatPrompt | TextPrompt | TokenPrompt
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ToolUse:
     """Which tools a conversation may call, and whether it must."""
 
@@ -81,7 +82,7 @@ class ToolUse:
         return bool(self.named) or self.choice != "none"
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Generation:
     """One call, validated as far as it can be without the model."""
 
@@ -131,11 +132,12 @@ class Generation:
 
 def check_vocabulary(generation: Generation, vocabulary_size: int) -> None:
     """Raise `InvalidField` for sampling parameters and delivered tokens outside the vocabulary."""
-    sampling = generation.sampling
-    named = [
-        (name, getattr(sampling, name)) for name in ("logit_bias", "stop_token_ids", "allowed_token_ids")
-    ]
-    named += [("delivered", ids) for ids in generation.delivered.values()]
+    sampling, delivered = generation.sampling, generation.delivered
+    biased, stops, allowed = sampling.logit_bias, sampling.stop_token_ids, sampling.allowed_token_ids
+    if not (biased or stops or allowed or delivered):
+        return
+    named: list[tuple[str, Collection[int]]] = [("delivered", ids) for ids in delivered.values()]
+    named += [("logit_bias", biased), ("stop_token_ids", stops), ("allowed_token_ids", allowed)]
     for name, ids in named:
         if ids and max(ids) >= vocabulary_size:
             raise InvalidField(

@@ -21,8 +21,10 @@ def decode_json(body: bytes, decoder: "msgspec.json.Decoder[T]", *, depth_max: i
 
     Unknown fields are ignored; of a field given twice the last counts.
     """
-    _check_text(body)
-    _check_depth(body, depth_max)
+    if not body.isascii():
+        _check_text(body)
+    if body.count(b"[") + body.count(b"{") > depth_max:
+        _check_depth(body, depth_max)
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -46,8 +48,6 @@ def _raise_for(message: str) -> NoReturn:
 
 
 def _check_text(body: bytes) -> None:
-    if body.isascii():
-        return
     try:
         body.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -55,9 +55,7 @@ def _check_text(body: bytes) -> None:
 
 
 def _check_depth(body: bytes, depth_max: int) -> None:
-    """Before parsing, because parsers recurse. The exact count is made only where the cheap one is high."""
-    if body.count(b"[") + body.count(b"{") <= depth_max:
-        return
+    """Before parsing, because parsers recurse. This exact count is made only where the cheap one is high."""
     depth = 0
     for bracket in _BRACKET.finditer(_STRING.sub(b"", body)):
         depth += 1 if bracket.group() in b"[{" else -1

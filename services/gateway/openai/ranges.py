@@ -1,6 +1,7 @@
 """Ranges of the shared fields."""
 
 from collections.abc import Mapping, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from services.common.errors import InvalidField
@@ -25,25 +26,37 @@ DEADLINE_MS_MAX = 24 * 60 * 60 * 1000
 
 def check_ranges(body: "GenerationFields") -> None:
     """Raise `InvalidField` for a number out of range or a list that is too long."""
-    within("temperature", body.temperature, 0.0, 2.0)
-    within("top_p", body.top_p, 0.0, 1.0)
+    for name, value in zip(_RANGES, _ranged(body), strict=True):
+        if value is not None:
+            within(name, value, *_RANGES[name])
     if body.top_p == 0.0:
         raise InvalidField("top_p: must be above 0", field="top_p")
-    within("top_k", body.top_k, -1, TOKENS_MAX)
-    within("min_p", body.min_p, 0.0, 1.0)
-    within("presence_penalty", body.presence_penalty, -2.0, 2.0)
-    within("frequency_penalty", body.frequency_penalty, -2.0, 2.0)
-    within("repetition_penalty", body.repetition_penalty, 1e-3, 1e3)
-    within("seed", body.seed, -(2**63), 2**63 - 1)
-    within("thinking_token_budget", body.thinking_token_budget, 0, TOKENS_MAX)
-    within("min_tokens", body.min_tokens, 0, TOKENS_MAX)
-    within("priority", body.priority, -PRIORITY_MAX, PRIORITY_MAX)
-    _check_tokens("stop_token_ids", body.stop_token_ids or (), STOP_TOKENS_MAX)
-    _check_tokens("allowed_token_ids", body.allowed_token_ids or (), ALLOWED_TOKENS_MAX)
-    if body.allowed_token_ids == []:
-        raise InvalidField("allowed_token_ids: must not be empty", field="allowed_token_ids")
-    _check_logit_bias(body.logit_bias or {})
-    _check_bad_words(body.bad_words or ())
+    if body.stop_token_ids:
+        _check_tokens("stop_token_ids", body.stop_token_ids, STOP_TOKENS_MAX)
+    if body.allowed_token_ids is not None:
+        _check_tokens("allowed_token_ids", body.allowed_token_ids, ALLOWED_TOKENS_MAX)
+        if not body.allowed_token_ids:
+            raise InvalidField("allowed_token_ids: must not be empty", field="allowed_token_ids")
+    if body.logit_bias:
+        _check_logit_bias(body.logit_bias)
+    if body.bad_words:
+        _check_bad_words(body.bad_words)
+
+
+_RANGES = {
+    "temperature": (0.0, 2.0),
+    "top_p": (0.0, 1.0),
+    "top_k": (-1, TOKENS_MAX),
+    "min_p": (0.0, 1.0),
+    "presence_penalty": (-2.0, 2.0),
+    "frequency_penalty": (-2.0, 2.0),
+    "repetition_penalty": (1e-3, 1e3),
+    "seed": (-(2**63), 2**63 - 1),
+    "thinking_token_budget": (0, TOKENS_MAX),
+    "min_tokens": (0, TOKENS_MAX),
+    "priority": (-PRIORITY_MAX, PRIORITY_MAX),
+}
+_ranged = attrgetter(*_RANGES)
 
 
 def within(name: str, value: float | None, least: float, most: float) -> None:

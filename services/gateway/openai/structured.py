@@ -1,6 +1,7 @@
 """What shape an answer is to have: OpenAI's `response_format`, vLLM's `structured_outputs`, its old names."""
 
 from collections.abc import Iterator
+from operator import attrgetter
 from typing import Any
 
 import msgspec
@@ -51,6 +52,8 @@ class FormatFields(msgspec.Struct, kw_only=True):
     guided_grammar: str | None = None
 
 
+_SHAPES = FormatFields.__struct_fields__
+_shapes = attrgetter(*_SHAPES)
 _KINDS = {
     "json": StructuredKind.JSON_SCHEMA,
     "regex": StructuredKind.REGEX,
@@ -62,6 +65,8 @@ _KINDS = {
 
 def structured_of(body: FormatFields) -> Structured | None:
     """The one constraint of a body; raises `InvalidField` for several, or one that cannot be."""
+    if _shapes(body).count(None) == len(_SHAPES):
+        return None
     found = [*_from_response_format(body.response_format), *_from_extensions(body)]
     if len(found) > 1:
         names = " and ".join(name for name, _ in found)

@@ -79,7 +79,7 @@ class Quotas:
         Raises `QuotaExceeded`, `RequestOverQuota` for more tokens than the quota ever holds, and
         `QuotaUnknown` when the store is away and that is configured to refuse.
         """
-        if caller.quota == UNLIMITED:
+        if caller.quota is UNLIMITED or caller.quota == UNLIMITED:
             return FREE
         now_ms = self._clock.now_ms()
         account = self._accounts.find(caller, now_ms)

@@ -27,11 +27,8 @@ class Authenticator:
 
     def __init__(self, tenants: LiveTenants | None, tokens: "TokenVerifier | None", metrics: Metrics) -> None:
         self._tenants, self._tokens, self._metrics = tenants, tokens, metrics
-
-    @property
-    def is_open(self) -> bool:
+        self.is_open = tenants is None and tokens is None
         """Whether everybody is anonymous."""
-        return self._tenants is None and self._tokens is None
 
     def identify(self, headers: Mapping[str, str]) -> Caller:
         """Who sends these headers (or this gRPC metadata), whose names are in lower case.

@@ -2,10 +2,10 @@
 
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from services.common.domain import Receipt
+from services.common.domain.record import record
 from services.common.errors import MeshError
 from services.gateway.http import Template
 from services.gateway.streams import Placement
@@ -14,7 +14,7 @@ from services.gateway.writers.piece import Piece
 Header = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Usage:
     """Tokens of one call: each prompt once, the tokens of all choices."""
 
@@ -25,7 +25,7 @@ class Usage:
     """Of the completion tokens."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Opening:
     """What is known once a call is accepted, before its first token."""
 
@@ -43,7 +43,7 @@ class Opening:
     """To be called when nobody reads any more; harmless after the end."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ending:
     """How a whole answer ends."""
 

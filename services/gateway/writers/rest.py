@@ -1,6 +1,7 @@
 """What both writers of the REST API share: the answer's head, and how it fails before that."""
 
 from services.common.clock import Clock
+from services.common.domain import Path
 from services.common.errors import MeshError
 from services.gateway.call import Call
 from services.gateway.http import Exchange, Template
@@ -9,6 +10,8 @@ from services.gateway.openai.format import AnswerFormat, FormatType
 from services.gateway.streams import Placement
 from services.gateway.writers.interface import Ending, Header, Opening
 from services.gateway.writers.piece import Piece
+
+_PATHS = {path: path.name.lower() for path in Path}
 
 
 class RestWriter:
@@ -77,7 +80,7 @@ def _placement_headers(placement: Placement | None) -> tuple[Header, ...]:
     if placement is None:
         return ()
     return (
-        ("x-pdmesh-path", placement.path.name.lower()),
+        ("x-pdmesh-path", _PATHS[placement.path]),
         ("x-pdmesh-path-reason", placement.reason),
         ("x-pdmesh-prefill-worker", placement.prefill_worker),
         ("x-pdmesh-decode-worker", placement.decode_worker),

@@ -13,10 +13,11 @@ from services.common.domain import (
     TokenColumns,
     Want,
 )
+from services.common.domain.record import record
 from services.common.errors import MeshError
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class StartJob:
     """Send a job to a worker; `job.stream` is the worker's stream number."""
 
@@ -24,7 +25,7 @@ class StartJob:
     job: Job
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class AbortJob:
     """Tell a worker to end a job."""
 
@@ -32,7 +33,7 @@ class AbortJob:
     stream: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ReleaseHandoff:
     """Tell a prefill worker that nobody will adopt an offer."""
 
@@ -56,7 +57,7 @@ class RefuseWorker:
     error: MeshError
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SendPlaced:
     """Tell a gateway where a stream runs; before its first token."""
 
@@ -68,7 +69,7 @@ class SendPlaced:
     decode_worker: str
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SendTokens:
     """Send a gateway tokens of many streams."""
 
@@ -76,7 +77,7 @@ class SendTokens:
     columns: TokenColumns
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EndStream:
     """Tell a gateway a stream's only outcome; `error` is set when the reason is ERROR."""
 

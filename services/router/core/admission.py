@@ -4,18 +4,18 @@ Each check is small, pure and named; the first that objects decides. What was ad
 that is submitted again, or comes with tokens already delivered) passes all but the hard bound.
 """
 
-from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
 from services.common.domain import Request, ServiceClass
+from services.common.domain.record import record
 from services.common.errors import DeadlineUnmeetable, KvMemoryFull, MeshError, QueueFull, Shed
 from services.router.core.config import CoreConfig
 from services.router.core.fleet import Pool
 from services.router.core.queues import WaitQueue
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Ask:
     """A request at the door."""
 
@@ -86,9 +86,9 @@ class ProjectedMemory:
         return KvMemoryFull(f"KV room would come in {wait_ms:.0f} ms", retry_after_ms=retry_after_ms)
 
     def _demand_blocks(self, ask: Ask) -> int:
-        pool, queues = ask.pool, (ask.pool.prefill_queue, ask.pool.decode_queue)
-        waiting = 1 + sum(len(q) for q in queues)
-        tokens = ask.text_tokens + sum(q.tokens for q in queues)
+        pool, prefill, decode = ask.pool, ask.pool.prefill_queue, ask.pool.decode_queue
+        waiting = 1 + len(prefill) + len(decode)
+        tokens = ask.text_tokens + prefill.tokens + decode.tokens
         output = min(ask.request.sampling.max_tokens, self._output_tokens)
         return pool.decode_blocks_taken + (tokens + waiting * output) // max(1, pool.block_size_tokens)
 
@@ -150,5 +150,7 @@ class Admission:
         bound = self._bound.refusal(ask)
         if bound is not None or ask.request.resubmitted or len(ask.request.delivered):
             return bound
-        objections = (check.refusal(ask) for check in self._checks)
-        return next((o for o in objections if o is not None), None)
+        for check in self._checks:
+            if (objection := check.refusal(ask)) is not None:
+                return objection
+        return None

@@ -53,7 +53,8 @@ class Ending:
         flight.receipt.generated_tokens = len(flight.delivered)
         request, output_tokens = flight.request, len(flight.delivered)
         flight.pool.shares.charge(request.tenant, output_tokens=output_tokens, weight=request.tenant_weight)
-        self.leave_queue(flight, now_ms)
+        if flight.phase is Phase.WAITING:
+            self.leave_queue(flight, now_ms)
         self.stop_job(flight, abort=True)
         self.drop_handoff(flight)
         seat = flight.decode_seat

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from services.common.domain import Grant, LoadReport, Registration, Request, Role, StepOutput, TokenColumns
+from services.common.domain.record import record
 from services.router.core.scaling.reports import RouterReport
 
 
@@ -30,7 +31,7 @@ class WorkerDraining:
     session: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WorkerLoad:
     """A worker's load report."""
 
@@ -46,7 +47,7 @@ class WorkerGrant:
     grant: Grant
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WorkerTokens:
     """A worker's engine step that gave tokens and nothing else: what most are."""
 
@@ -54,7 +55,7 @@ class WorkerTokens:
     tokens: TokenColumns
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WorkerStep:
     """A worker's engine step."""
 
@@ -76,7 +77,7 @@ class GatewayDetached:
     session: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Submitted:
     """A gateway submits a request under its own stream number."""
 
@@ -85,7 +86,7 @@ class Submitted:
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CancelRequested:
     """A gateway cancels a stream. Unknown streams are ignored: the end may have crossed the cancel."""
 

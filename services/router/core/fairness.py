@@ -28,20 +28,21 @@ class FairShares:
 
     def join(self, tenant: str) -> None:
         """A tenant without waiting requests has one now: it forgoes what it did not use."""
-        self._counters[tenant] = max(self.counter(tenant), self._floor)
+        self._counters[tenant] = max(self._counters.get(tenant, self._floor), self._floor)
         if len(self._counters) > TENANTS_REMEMBERED_MAX:
             self._forget_idle()
 
     def served_next(self, tenant: str) -> None:
         """A request of this tenant has been chosen."""
-        self._floor = max(self._floor, self.counter(tenant))
+        self._floor = max(self._floor, self._counters.get(tenant, self._floor))
 
     def charge(
         self, tenant: str, prompt_tokens: int = 0, output_tokens: int = 0, weight: float = 1.0
     ) -> None:
         """Count service; `weight` is for a tenant that has none here."""
         cost = prompt_tokens + OUTPUT_TOKEN_COST * output_tokens
-        self._counters[tenant] = self.counter(tenant) + cost / self._weights.get(tenant, weight)
+        counter = self._counters.get(tenant, self._floor)
+        self._counters[tenant] = counter + cost / self._weights.get(tenant, weight)
 
     def _forget_idle(self) -> None:
         """Forget those at or below the floor: joining again puts them exactly there."""

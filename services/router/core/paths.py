@@ -1,14 +1,14 @@
 """Path policies: whether a text is worth a handoff. Only uncached tokens count."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from services.common.domain import Path, Receipt, Request
+from services.common.domain.record import record
 from services.router.core.config import CoreConfig
 from services.router.core.fit import DecayedFit
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PathChoice:
     """A path and why, as the receipt says it."""
 

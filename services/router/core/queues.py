@@ -95,6 +95,7 @@ class WaitQueue:
         self._returned: dict[Flight, _Entry] = {}
         self._arrived: dict[Flight, _Entry] = {}
         self._classes = {c: _ClassLine(shares) for c in ServiceClass}
+        self._lines = tuple(self._classes.values())
         self._order = count()
         self._stale = 0
         """Entries that have left and still lie in a heap, at most."""
@@ -133,8 +134,13 @@ class WaitQueue:
             if now_ms - oldest.waiting_since_ms >= self._ageing_ms:
                 return oldest
             break
-        heads = (line.head() for line in self._classes.values())
-        return next((entry.flight for entry in heads if entry is not None), None)
+        if not self._arrived and not self._stale:
+            return None
+        for line in self._lines:
+            if (entry := line.head()) is not None:
+                return entry.flight
+        self._stale = 0  # every heap has been read to its end
+        return None
 
     def rank(self, flight: "Flight", now_ms: float) -> Rank:
         """The rank of a waiting flight, comparable between the queues of one pool."""
@@ -165,5 +171,6 @@ class WaitQueue:
             return
         self._stale = 0
         self._classes = {c: _ClassLine(self._shares) for c in ServiceClass}
+        self._lines = tuple(self._classes.values())
         for entry in self._arrived.values():
             self._classes[entry.flight.request.service_class].push(entry)

@@ -15,4 +15,5 @@ class ModelVersions:
 
     def version(self, alias: str, caller: str) -> str:
         """The model that this caller (a tenant or a conversation) gets for an alias."""
-        return choose_version(alias, caller, self.weights.get(alias) or {}) or alias
+        weights = self.weights.get(alias)
+        return choose_version(alias, caller, weights) or alias if weights else alias

@@ -1,5 +1,6 @@
 """How much the interpreter does for a call: the same number each time, on every machine."""
 
+import gc
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,7 +24,11 @@ class Work:
 
 def work_of(call: Callable[[], object]) -> Work:
     """Count what a call does. It is called twice, so nothing may depend on how often."""
-    return Work(_instructions(call), _library_calls(call))
+    gc.disable()  # whoever wants to hear of collections would be counted too
+    try:
+        return Work(_instructions(call), _library_calls(call))
+    finally:
+        gc.enable()
 
 
 def _instructions(call: Callable[[], object]) -> int:
