@@ -103,11 +103,11 @@ class Shell:
 
     def _perform(self, action: Action) -> None:
         match action:
-            case SendTokens(session, columns):
-                if (gateway := self.gateways.get(session)) is not None:
-                    gateway.draft.add_columns(columns)
+            case SendTokens():
+                if (gateway := self.gateways.get(action.session)) is not None:
+                    gateway.draft.add_columns(action.columns)
                     gateway.link.wake()
-                    self._metrics.tokens.value += len(columns.token_ids)
+                    self._metrics.tokens.value += len(action.columns.token_ids)
             case StartJob() | AbortJob() | ReleaseHandoff() | SendWant():
                 if (worker := self.workers.get(action.session)) is not None:
                     _command(worker, action)

@@ -100,16 +100,16 @@ class RouterCore:
 
     def _take(self, event: Event, now_ms: float) -> None:
         match event:
-            case WorkerTokens(session, tokens):
-                worker = self.state.fleet.workers.get(session)
+            case WorkerTokens():
+                worker = self.state.fleet.workers.get(event.session)
                 if worker is not None:
-                    self._progress.tokens(worker, tokens, now_ms)
-            case WorkerStep(session, step):
-                worker = self.state.fleet.workers.get(session)
+                    self._progress.tokens(worker, event.tokens, now_ms)
+            case WorkerStep():
+                worker = self.state.fleet.workers.get(event.session)
                 if worker is not None:
-                    self._progress.step(worker, step, now_ms)
-            case Submitted(session, stream, request):
-                self._intake.submit(session, stream, request, now_ms)
+                    self._progress.step(worker, event.step, now_ms)
+            case Submitted():
+                self._intake.submit(event.session, event.stream, event.request, now_ms)
             case CancelRequested(session, stream):
                 self._intake.cancel(session, stream, now_ms)
             case Tick():

@@ -237,8 +237,25 @@ class PrefixIndex:
         blocks = iter_unpack(f"{size_bytes}s", memoryview(change.token_ids).cast("B"))
         keys = [parent]
         _append_keys(keys, blocks, iter(keys))
+        del keys[0]
+        names = change.stored_block_hashes
+        if holder.keys.keys().isdisjoint(names) and self._workers.keys().isdisjoint(keys):
+            self._store_new(holder, names, keys, bit)
+        else:
+            self._store_each(session, holder, names, keys)
+        self._keep_bounds(session, holder)
+
+    def _store_new(self, holder: _Holder, names: Sequence[bytes], keys: Sequence[int], bit: int) -> None:
+        """Blocks that neither this worker nor any other has: of most prompts, all."""
+        before = len(holder.keys)
+        holder.keys.update(zip(names, keys, strict=True))
+        self._workers.update(dict.fromkeys(keys, bit))
+        self._held += len(holder.keys) - before
+
+    def _store_each(self, session: int, holder: _Holder, names: Sequence[bytes], keys: Sequence[int]) -> None:
+        bit = self._bits[session]
         before = after = 0
-        for name, key in zip(change.stored_block_hashes, islice(keys, 1, None), strict=True):
+        for name, key in zip(names, keys, strict=True):
             if name in holder.keys:
                 self._drop(session, holder, name)
             having = self._workers.get(key, 0)
@@ -247,7 +264,6 @@ class PrefixIndex:
             self._workers[key] = after  # neighbours share one number, which bounds the memory
             holder.keys[name] = key
             self._held += 1
-        self._keep_bounds(session, holder)
 
     def _drop(self, session: int, holder: _Holder, name: bytes) -> None:
         key = holder.keys.pop(name, None)
