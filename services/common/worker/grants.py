@@ -98,10 +98,10 @@ def divide(capacity: int, parts: Mapping[S, Part]) -> set[S]:
             part.grant(targets[session])
     free = capacity - sum(part.bound for part in parts.values())
     for session, part in sorted(parts.items(), key=lambda item: item[1].granted):
-        more = min(free, targets[session] - part.granted)
-        if more > 0:
-            free -= max(0, part.granted + more - part.bound)
-            part.grant(part.granted + more)
+        amount = min(targets[session], part.bound + free)  # what it may still count on is no other's
+        if amount > part.granted:
+            free -= max(0, amount - part.bound)
+            part.grant(amount)
     return {session for session, part in parts.items() if part.granted != before[session]}
 
 

@@ -127,6 +127,28 @@ def test_what_a_busy_router_holds_comes_over_as_it_ends() -> None:
     assert (site.routers["a"].seats, site.routers["b"].seats) == (50, 50)
 
 
+def test_a_router_whose_seats_are_taken_meanwhile_gets_back_all_but_what_the_other_wants() -> None:
+    site = Site()
+    site.join("a")
+    site.join("b")
+    a, b = site.routers["a"], site.routers["b"]
+    for router in (a, b):
+        router.read()
+    b.waiting = 3
+    b.say()
+    site.send()
+    assert a.inbox[-1].running_requests < 97, "it has not said that it wants any"
+    a.waiting = 100
+    a.place(100)
+    a.say()
+    site.send()
+    assert a.inbox[-1].running_requests == 97
+    assert not b.grant.running_requests, "all are taken"
+    a.seats = 97
+    site.settle()
+    assert (a.seats, b.seats) == (97, 3)
+
+
 def test_what_a_lost_router_had_is_dealt_out_again() -> None:
     site = Site()
     for name in "abc":
