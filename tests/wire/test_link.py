@@ -120,6 +120,45 @@ async def test_a_peer_that_stops_acknowledging_blocks_the_writer_at_the_window(e
     await asyncio.wait([running])
 
 
+async def test_tokens_wait_for_more_and_nothing_else_waits(ends: Ends):
+    if not ends.has_lanes:
+        return  # gRPC's own pace merges enough
+    slow = replace(PATIENT, token_frame_interval_ms=60_000, heartbeat_interval_ms=60_000)
+    frames: list[int] = []
+
+    async def handler(context):
+        draft = AnswerDraft()
+        link = Link(context, draft, limits=slow)
+
+        def on_frame(_frame):
+            for stream in range(1, 4):
+                draft.add_tokens(stream, tokens([stream]))
+                link.wake()
+            asyncio.get_running_loop().call_later(0.05, end)
+
+        def end():
+            draft.add_tokens(4, tokens([4]))
+            link.wake()
+            draft.end(router_pb2.StreamEnded(stream=1))
+            link.wake()
+
+        await link.run(on_frame)
+
+    call = await ends.call(handler)
+    draft = SubmissionDraft()
+    link = Link(call, draft, limits=slow)
+
+    def on_frame(frame):
+        frames.append(len(frame.tokens.streams) // 4)
+        if frame.ended:
+            link.close()
+
+    link.wake()
+    async with asyncio.timeout(20.0):
+        await link.run(on_frame)
+    assert frames == [4], "three tokens waited for a fourth, and all went with an end"
+
+
 async def test_a_silent_peer_is_lost(ends: Ends):
     limits = replace(DEFAULTS, heartbeat_interval_ms=20, heartbeat_timeout_ms=100)
 

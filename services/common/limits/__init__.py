@@ -107,6 +107,9 @@ class Limits:
     """Time to finish what is in flight after SIGTERM."""
     scaling_watches_max: int = 256
     """Streams of one router that tell how many workers there should be; refused past it."""
+    token_frame_interval_ms: int = 2
+    """So long after a frame, tokens wait for more, and for nothing else; where streams tick each by itself,
+    frames cost more than tokens. 0: they never wait."""
     heartbeat_interval_ms: int = 500
     """A quiet stream carries a frame this often."""
     heartbeat_timeout_ms: int = 3_000

@@ -107,6 +107,10 @@ class WorkerDraft:
         frame.failed.extend(failed_to_wire(f) for f in step.failed)
         frame.released.extend(released_to_wire(r) for r in step.released)
 
+    def has_tokens_alone(self) -> bool:
+        """Whether nothing waits but tokens."""
+        return self._columns is not None and not self._has_more
+
     def take_tokens(self, sequence: int, acknowledged: int) -> TokenFrame | None:
         """The tokens that wait, if nothing else must go with them."""
         if self._has_more or self._columns is None or not self._columns.is_one_each():
@@ -171,6 +175,10 @@ class CommandDraft:
         """Append a handoff that nobody will adopt."""
         self._released.append(handoff_id)
 
+    def has_tokens_alone(self) -> bool:
+        """There are none in this direction."""
+        return False
+
     def take_tokens(self, sequence: int, acknowledged: int) -> None:
         """There are none in this direction."""
 
@@ -213,6 +221,10 @@ class SubmissionDraft:
     def cancel(self, stream: int) -> None:
         """Append a stream to cancel."""
         self._cancelled.append(stream)
+
+    def has_tokens_alone(self) -> bool:
+        """There are none in this direction."""
+        return False
 
     def take_tokens(self, sequence: int, acknowledged: int) -> None:
         """There are none in this direction."""
@@ -283,6 +295,10 @@ class AnswerDraft:
             self._embedded.add(ended)
         else:
             self._frame.ended.append(ended)
+
+    def has_tokens_alone(self) -> bool:
+        """Whether nothing waits but tokens."""
+        return self._columns is not None and not self._has_more
 
     def take_tokens(self, sequence: int, acknowledged: int) -> TokenFrame | None:
         """The tokens that wait, if nothing else does."""

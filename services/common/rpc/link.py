@@ -27,6 +27,9 @@ Out = TypeVar("Out")
 class Draft(Protocol[Out_co]):
     """What waits for one peer."""
 
+    def has_tokens_alone(self) -> bool:
+        """Whether nothing waits but tokens, which may wait for more."""
+
     def take_tokens(self, sequence: int, acknowledged: int) -> TokenFrame | None:
         """What waits, if that is tokens, one for each of some streams; else take it as a frame."""
 
@@ -71,8 +74,10 @@ class Link(Generic[In, Out]):
         self._closing = False
         self._lane: Any = None
         """The call while the link runs, if it hands messages on and takes them without a task's turn."""
-        self._call_soon: Callable[..., object]
+        self._loop: asyncio.AbstractEventLoop
         self._is_due = False
+        self._pause: asyncio.TimerHandle | None = None
+        """While tokens wait for more: until when."""
         self.is_broken = True
         """Whether the peer, once it is lost, has gone without a word, as the dead do."""
 
@@ -80,9 +85,12 @@ class Link(Generic[In, Out]):
         """Say that the draft has something to send."""
         if self._lane is None:
             self._work.set()
+        elif self._pause is not None:
+            if not self._draft.has_tokens_alone():
+                self._end_pause()
         elif not self._is_due:
             self._is_due = True
-            self._call_soon(self._push)
+            self._loop.call_soon(self._push)
 
     def close(self) -> None:
         """Send what the draft holds, then end `run` normally."""
@@ -98,7 +106,7 @@ class Link(Generic[In, Out]):
         Returns after `close`. Raises LinkLost when the peer goes, and the MeshError that `on_frame`
         raised or that the peer's frames deserve.
         """
-        self._call_soon = asyncio.get_running_loop().call_soon
+        self._loop = asyncio.get_running_loop()
         self._lane = self._call if hasattr(self._call, "pump") else None
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -119,6 +127,9 @@ class Link(Generic[In, Out]):
             raise cause from None
         finally:
             self._lane = None
+            if self._pause is not None:
+                self._pause.cancel()
+                self._pause = None
 
     async def _say_goodbye(self) -> None:
         """A peer that only stood still is to learn that we have not died."""
@@ -194,6 +205,19 @@ class Link(Generic[In, Out]):
     def _push(self) -> None:
         """Send what has collected in this turn of the loop; where that means to wait, the writer does it."""
         self._is_due = False
+        early_ms = self._spoke_ms + self._limits.token_frame_interval_ms - self._clock.now_ms()
+        if early_ms > 0 and self._draft.has_tokens_alone():
+            self._pause = self._loop.call_later(early_ms / 1000.0, self._end_pause)
+        else:
+            self._post()
+
+    def _end_pause(self) -> None:
+        if self._pause is not None:
+            self._pause.cancel()
+            self._pause = None
+            self._post()
+
+    def _post(self) -> None:
         if self._lane is None or self._closing or not (self._has_room() and self._lane.can_post()):
             self._work.set()
             return
