@@ -7,6 +7,7 @@ import argparse
 import asyncio
 import json
 import random
+import string
 import sys
 from dataclasses import asdict, dataclass
 from time import perf_counter, process_time
@@ -15,8 +16,8 @@ import uvloop
 
 from tests.mesh.client import Answer, stream
 
-WORDS = 256
-"""Prompts are drawn from the byte tokens."""
+LETTERS = string.ascii_lowercase
+"""Each is one token of the benched model."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ async def client(plan: Plan, number: int, answers: list[Answer]) -> None:
     rng = random.Random(number)
     await asyncio.sleep(plan.spread_s * number / plan.streams)
     for _ in range(plan.rounds):
-        prompt = [rng.randrange(WORDS) for _ in range(plan.prompt_tokens)]
+        prompt = "".join(rng.choices(LETTERS, k=plan.prompt_tokens))
         body = {"model": plan.model, "prompt": prompt, "max_tokens": plan.output_tokens, "stream": True}
         answers.append(await stream(f"{plan.url}/v1/completions", body))
 

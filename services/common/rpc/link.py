@@ -85,10 +85,7 @@ class Link(Generic[In, Out]):
         """Say that the draft has something to send."""
         if self._lane is None:
             self._work.set()
-        elif self._pause is not None:
-            if not self._draft.has_tokens_alone():
-                self._end_pause()
-        elif not self._is_due:
+        elif not self._is_due and (self._pause is None or not self._draft.has_tokens_alone()):
             self._is_due = True
             self._loop.call_soon(self._push)
 
@@ -207,17 +204,14 @@ class Link(Generic[In, Out]):
         self._is_due = False
         early_ms = self._spoke_ms + self._limits.token_frame_interval_ms - self._clock.now_ms()
         if early_ms > 0 and self._draft.has_tokens_alone():
-            self._pause = self._loop.call_later(early_ms / 1000.0, self._end_pause)
+            self._pause = self._loop.call_later(early_ms / 1000.0, self._post)
         else:
             self._post()
 
-    def _end_pause(self) -> None:
+    def _post(self) -> None:
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
-            self._post()
-
-    def _post(self) -> None:
         if self._lane is None or self._closing or not (self._has_room() and self._lane.can_post()):
             self._work.set()
             return
