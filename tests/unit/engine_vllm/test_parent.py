@@ -28,8 +28,7 @@ def _worker(method: str, wire: Connection, is_late: bool) -> None:
     time.sleep(60)
 
 
-@pytest.mark.parametrize("method", ["fork", "spawn"])
-@pytest.mark.parametrize("is_late", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize(("method", "is_late"), [("fork", False), ("fork", True), ("spawn", True)])
 def test_a_killed_worker_leaves_nothing_whenever_the_child_begins_to_follow(
     method: str, is_late: bool
 ) -> None:
