@@ -1,8 +1,10 @@
 """Real vLLM on the CPU: prefill engine, decode engine, and vLLM's own `LLM` as the reference."""
 
 import asyncio
+import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -332,6 +334,31 @@ async def test_idle_engines_do_not_spin(prefill: Bench, decode: Bench) -> None:
     used = [cpu_seconds(pid) - start for pid, start in zip(pids, before, strict=True)]
     assert len(used) == 3
     assert max(used) < 0.6, "a spinning NIXL progress thread uses 95 % of a core"
+
+
+async def test_engines_follow_the_worker_before_they_load_anything(
+    prefill: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What vLLM starts is a process of ours, in which something else takes the place of vLLM's engine."""
+    from vllm.v1.engine.utils import CoreEngineProcManager
+    from vllm.v1.executor import Executor
+
+    from services.common.engine.vllm import engine_process
+
+    ours, theirs = multiprocessing.Pipe()
+
+    def instead(**_: object) -> None:
+        theirs.send([thread.name for thread in threading.enumerate()])
+
+    assert prefill.engine._core is not None
+    config = prefill.engine._core.config
+    monkeypatch.setattr(engine_process, "_run", instead)
+    manager = CoreEngineProcManager(1, 0, 0, config, True, "ipc://", Executor.get_class(config), False)
+    try:
+        assert ours.poll(30.0), "it has not run"
+        assert "mesh-parent-watch" in ours.recv()
+    finally:
+        manager.shutdown()
 
 
 async def test_a_killed_engine_is_reported_and_its_handoff_fails(

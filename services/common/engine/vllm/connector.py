@@ -17,9 +17,10 @@ from vllm.distributed.kv_transfer.kv_connector.v1.nixl.pull_scheduler import Nix
 from vllm.forward_context import ForwardContext
 from vllm.platforms import current_platform
 
-from services.common.engine.vllm.guard import IdlePace, follow_parent
+from services.common.engine.vllm.idle_pace import IdlePace
 from services.common.engine.vllm.jobs import PULL_DEADLINE
 from services.common.engine.vllm.news import FREED, PULLING, SETTLED, HandoffNews
+from services.common.engine.vllm.parent import leave_ctrl_c_to_parent
 from services.common.engine.vllm.replay import replays
 from services.common.engine.vllm.seeds import spare_thrown_away_draws
 from services.common.engine.vllm.transfer import HandoffWorker
@@ -114,7 +115,7 @@ class NixlConnector(NixlPullConnector):  # type: ignore[misc]
         # The stock pull connector would build its own scheduler and worker, and an agent that spins.
         NixlBaseConnector.__init__(self, vllm_config, role, kv_cache_config)
         if role == KVConnectorRole.SCHEDULER:
-            follow_parent()
+            leave_ctrl_c_to_parent()
             self.connector_scheduler = HandoffScheduler(vllm_config, self.engine_id, kv_cache_config)
         else:
             self._pace = IdlePace()
@@ -153,10 +154,9 @@ class WorkerCalls:
         """Free the offered KV of these requests; unknown ones are ignored."""
         _handoffs().release(request_ids)
 
-    def mesh_follow_parent(self) -> None:
-        """End with the process that started this one, as engines with a connector do. Of several ranks each
-        ends with vLLM's own process, which then outlives a worker that is killed."""
-        follow_parent()
+    def mesh_leave_ctrl_c(self) -> None:
+        """Leave Ctrl-C to the worker, as engines with a connector do."""
+        leave_ctrl_c_to_parent()
 
     def mesh_spare_output_tokens(self) -> None:
         """Keep vLLM from waiting for a step's tokens before it samples the next: the replay only counts them.

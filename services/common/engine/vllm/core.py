@@ -122,6 +122,9 @@ def _start_process(config: Any, on_cpu: bool, cores: list[int]) -> Any:
     from vllm.v1.engine.core_client import EngineCoreClient
     from vllm.v1.executor import Executor
 
+    from services.common.engine.vllm.engine_process import follow_this_process
+
+    follow_this_process()
     surroundings = cpu.engine_process(config, cores) if on_cpu else contextlib.nullcontext()
     with root_cause() as cause, surroundings:
         try:
@@ -202,7 +205,7 @@ async def kv_block_size_bytes(core: Core) -> int:
     """Bytes of one KV block over all ranks; 0 for a model whose KV is never handed over."""
     if is_pooling(core.config):
         # What else the connector sees to in a generating model's process.
-        await core.client.collective_rpc_async("mesh_follow_parent")
+        await core.client.collective_rpc_async("mesh_leave_ctrl_c")
         return 0
     return sum(await core.client.collective_rpc_async("mesh_kv_block_size_bytes"))
 
