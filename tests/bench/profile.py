@@ -26,8 +26,9 @@ CASE = Case(streams=64, step_ms=12.8, prompt_tokens=500, output_tokens=200, roun
 def record(pid: int, file: Path) -> "subprocess.Popen[bytes]":
     """Begin to sample a process into an SVG."""
     flags = ["--gil", "--rate", str(SAMPLES_PER_S), "--duration", str(SECONDS), "--format", "flamegraph"]
-    command = ["py-spy", "record", "--pid", str(pid), *flags, "--output", str(file)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+    # Its title is its command line: the file is named from where it lies.
+    command = ["py-spy", "record", "--pid", str(pid), *flags, "--output", file.name]
+    return subprocess.Popen(command, cwd=file.parent, stdout=subprocess.DEVNULL)
 
 
 def main() -> int:
