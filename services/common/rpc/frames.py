@@ -53,16 +53,45 @@ class _FillQueue(Generic[M]):
         return not self._waiting
 
 
-class WorkerDraft:
+class _WithTokens:
+    """A draft whose tokens may go in a frame of their own."""
+
+    def __init__(self) -> None:
+        self._columns: TokenColumns | None = None
+        self._has_more = False
+        """Whether there is something beside tokens that cannot wait."""
+
+    def has_tokens_alone(self) -> bool:
+        """Whether nothing waits but tokens."""
+        return self._columns is not None and not self._has_more
+
+    def take_tokens(self, sequence: int, acknowledged: int) -> TokenFrame | None:
+        """The tokens that wait, if nothing else must go with them."""
+        if self._has_more or self._columns is None or not self._columns.is_one_each():
+            return None
+        columns, self._columns = self._columns, None
+        return TokenFrame(sequence, acknowledged, columns.streams, columns.token_ids)
+
+
+class _WithoutTokens:
+    """A draft in whose direction no tokens go."""
+
+    def has_tokens_alone(self) -> bool:
+        """Never."""
+        return False
+
+    def take_tokens(self, sequence: int, acknowledged: int) -> None:
+        """There are none."""
+
+
+class WorkerDraft(_WithTokens):
     """Worker to router: engine steps and load."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._frame = fleet_pb2.AttachRequest()
-        self._columns: TokenColumns | None = None
         self._embedded = _FillQueue[fleet_pb2.JobFinished]()
         self._draining = False
-        self._has_more = False
-        """Whether there is something beside tokens that cannot wait."""
         self._kv = KvBacklog()
         self._tells_all_kv = False
 
@@ -107,17 +136,6 @@ class WorkerDraft:
         frame.failed.extend(failed_to_wire(f) for f in step.failed)
         frame.released.extend(released_to_wire(r) for r in step.released)
 
-    def has_tokens_alone(self) -> bool:
-        """Whether nothing waits but tokens."""
-        return self._columns is not None and not self._has_more
-
-    def take_tokens(self, sequence: int, acknowledged: int) -> TokenFrame | None:
-        """The tokens that wait, if nothing else must go with them."""
-        if self._has_more or self._columns is None or not self._columns.is_one_each():
-            return None
-        columns, self._columns = self._columns, None
-        return TokenFrame(sequence, acknowledged, columns.streams, columns.token_ids)
-
     def take(self, sequence: int, acknowledged: int) -> fleet_pb2.AttachRequest:
         """What waits, as one frame; more vectors than fill it wait for the next."""
         frame, self._frame = self._frame, fleet_pb2.AttachRequest()
@@ -146,7 +164,7 @@ class WorkerDraft:
         return self._frame.ByteSize() + _size_bytes(self._columns) + other_bytes
 
 
-class CommandDraft:
+class CommandDraft(_WithoutTokens):
     """Router to worker: jobs, aborts, releases."""
 
     def __init__(self) -> None:
@@ -175,13 +193,6 @@ class CommandDraft:
         """Append a handoff that nobody will adopt."""
         self._released.append(handoff_id)
 
-    def has_tokens_alone(self) -> bool:
-        """There are none in this direction."""
-        return False
-
-    def take_tokens(self, sequence: int, acknowledged: int) -> None:
-        """There are none in this direction."""
-
     def take(self, sequence: int, acknowledged: int) -> fleet_pb2.AttachResponse:
         """What waits, as one frame; aborts wait until no job does, so that none overtakes its job."""
         frame, self._frame = self._frame, fleet_pb2.AttachResponse()
@@ -202,7 +213,7 @@ class CommandDraft:
         return self._jobs.size_bytes + 4 * len(self._aborted) + 32 * len(self._released)
 
 
-class SubmissionDraft:
+class SubmissionDraft(_WithoutTokens):
     """Gateway to router: requests and cancellations."""
 
     def __init__(self) -> None:
@@ -221,13 +232,6 @@ class SubmissionDraft:
     def cancel(self, stream: int) -> None:
         """Append a stream to cancel."""
         self._cancelled.append(stream)
-
-    def has_tokens_alone(self) -> bool:
-        """There are none in this direction."""
-        return False
-
-    def take_tokens(self, sequence: int, acknowledged: int) -> None:
-        """There are none in this direction."""
 
     def take(self, sequence: int, acknowledged: int) -> router_pb2.ConnectRequest:
         """What waits, as one frame; cancels wait until no request does, lest one overtake its request."""
@@ -248,16 +252,14 @@ class SubmissionDraft:
         return self._submissions.size_bytes + 4 * len(self._cancelled)
 
 
-class AnswerDraft:
+class AnswerDraft(_WithTokens):
     """Router to gateway: placements, tokens, ends."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._frame = router_pb2.ConnectResponse()
-        self._columns: TokenColumns | None = None
         self._embedded = _FillQueue[router_pb2.StreamEnded]()
         self._leaving = False
-        self._has_more = False
-        """Whether there is something beside tokens."""
 
     def leave(self) -> None:
         """Say in this and every later frame that the router leaves."""
@@ -295,17 +297,6 @@ class AnswerDraft:
             self._embedded.add(ended)
         else:
             self._frame.ended.append(ended)
-
-    def has_tokens_alone(self) -> bool:
-        """Whether nothing waits but tokens."""
-        return self._columns is not None and not self._has_more
-
-    def take_tokens(self, sequence: int, acknowledged: int) -> TokenFrame | None:
-        """The tokens that wait, if nothing else does."""
-        if self._has_more or self._columns is None or not self._columns.is_one_each():
-            return None
-        columns, self._columns = self._columns, None
-        return TokenFrame(sequence, acknowledged, columns.streams, columns.token_ids)
 
     def take(self, sequence: int, acknowledged: int) -> router_pb2.ConnectResponse:
         """What waits, as one frame; more vectors than fill it wait for the next."""

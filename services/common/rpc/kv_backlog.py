@@ -1,6 +1,7 @@
 """Changes of a worker's prefix cache that wait to be told to a router."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from services.common.domain import KvChange
 
@@ -80,15 +81,8 @@ class KvBacklog:
 
 
 def _joined(text: KvChange, growth: KvChange) -> KvChange:
-    return KvChange(
-        stored_block_hashes=text.stored_block_hashes + growth.stored_block_hashes,
-        parent_block_hash=text.parent_block_hash,
-        removed_block_hashes=text.removed_block_hashes,
-        token_ids=text.token_ids + growth.token_ids,
-        block_size_tokens=text.block_size_tokens,
-        cache_salt=text.cache_salt,
-        lora=text.lora,
-    )
+    blocks = text.stored_block_hashes + growth.stored_block_hashes
+    return replace(text, stored_block_hashes=blocks, token_ids=text.token_ids + growth.token_ids)
 
 
 def _size_bytes(change: KvChange) -> int:

@@ -124,9 +124,7 @@ class Link(Generic[In, Out]):
             raise cause from None
         finally:
             self._lane = None
-            if self._pause is not None:
-                self._pause.cancel()
-                self._pause = None
+            self._end_pause()
 
     async def _say_goodbye(self) -> None:
         """A peer that only stood still is to learn that we have not died."""
@@ -157,22 +155,19 @@ class Link(Generic[In, Out]):
         self, on_frame: Callable[[In], None], on_tokens: Callable[[TokenFrame], None] | None
     ) -> None:
         """Take every frame in; returns with the last one."""
-        if self._lane is None:
-            while (frame := await self._call.read()) is not grpc.aio.EOF:
-                self._take_in(frame)
-                on_frame(frame)
+        take = self._taking(on_frame)
+        if self._lane is not None:
+            await self._lane.pump(take, None if on_tokens is None else self._taking(on_tokens))
             return
+        while (frame := await self._call.read()) is not grpc.aio.EOF:
+            take(frame)
 
+    def _taking(self, on_frame: Callable[[Any], None]) -> Callable[[Any], None]:
         def take(frame: Any) -> None:
             self._take_in(frame)
             on_frame(frame)
 
-        def take_tokens(frame: TokenFrame) -> None:
-            self._take_in(frame)
-            if on_tokens is not None:
-                on_tokens(frame)
-
-        await self._lane.pump(take, None if on_tokens is None else take_tokens)
+        return take
 
     def _take_in(self, frame: Any) -> None:
         if frame.sequence != self._received + 1:
@@ -208,10 +203,13 @@ class Link(Generic[In, Out]):
         else:
             self._post()
 
-    def _post(self) -> None:
+    def _end_pause(self) -> None:
         if self._pause is not None:
             self._pause.cancel()
             self._pause = None
+
+    def _post(self) -> None:
+        self._end_pause()
         if self._lane is None or self._closing or not (self._has_room() and self._lane.can_post()):
             self._work.set()
             return

@@ -51,6 +51,8 @@ class Progress:
     def tokens(self, worker: Worker, columns: TokenColumns, now_ms: float) -> None:
         """Take a step's tokens in, those of jobs that have ended dropped."""
         worker.heard_ms = now_ms
+        if not columns.streams:
+            return
         if columns.is_one_each():
             self._one_token_each(worker, columns, now_ms)
         else:

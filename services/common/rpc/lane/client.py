@@ -36,11 +36,11 @@ async def open_stream(
     try:
         found = await _find(channel, limits, security)
         call = await _lane(address, found.port, method, limits, security) if found.port else None
-        if call is not None:
-            call.takes_token_frames = found.takes_token_frames
-            await channel.close()  # nothing else goes over it, and its pings would wake both ends
         if call is None:
             call = _grpc_call(channel, method, security)
+        else:
+            call.takes_token_frames = found.takes_token_frames
+            await channel.close()  # nothing else goes over it, and its pings would wake both ends
         yield call
     finally:
         if call is not None:

@@ -11,9 +11,8 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
-from pdmesh.types.v1 import types_pb2
-from services.common.domain.tokens import to_bytes
 from services.common.errors import ProtocolViolation
+from services.common.rpc.columns import columns_to_wire
 from services.common.rpc.token_frame import TokenFrame
 
 HEADER = struct.Struct("!BI")
@@ -266,7 +265,7 @@ def _as_message(kind: type[Message], frame: TokenFrame) -> Message:
     """The message that says the same; raises ProtocolViolation where messages carry no tokens."""
     if "tokens" not in kind.DESCRIPTOR.fields_by_name:
         raise ProtocolViolation("a token frame on a stream without tokens")
-    columns = types_pb2.TokenColumns(streams=to_bytes(frame.streams), token_ids=to_bytes(frame.token_ids))
+    columns = columns_to_wire(frame.columns())
     make: Any = kind
     message: Message = make(sequence=frame.sequence, acknowledged=frame.acknowledged, tokens=columns)
     return message
