@@ -50,8 +50,6 @@ class Answer:
         self._metrics = metrics
         self._clock = clock
         self._choices: list[Choice] = []
-        self._unended = 0
-        """How many of them go on."""
         self._on_began: dict[int, Callable[[], None]] = {}
         self._is_over = False
         self._first_ms = 0.0
@@ -60,7 +58,6 @@ class Answer:
         """The next choice; all are added before the first is submitted."""
         choice = Choice(len(self._choices), transcript, self)
         self._choices.append(choice)
-        self._unended += 1
         return choice
 
     def after_first_token(self, choice: Choice, then: Callable[[], None]) -> None:
@@ -95,8 +92,7 @@ class Answer:
             return
         self._writer.end_choice(choice.number, choice.finish_reason, choice.stop_reason)
         self._release_waiting(choice)
-        self._unended -= 1
-        if not self._unended:
+        if all(choice.finish_reason for choice in self._choices):
             self._finish()
 
     def failed(self, choice: Choice, error: MeshError) -> None:

@@ -30,7 +30,7 @@ from services.gateway.openai.format import FormatType
 from services.gateway.openapi import document
 from services.gateway.parts import Authenticator, Everybody
 from services.gateway.request_id import check_request_id, new_request_id
-from services.gateway.request_log import is_logged, log_request
+from services.gateway.request_log import log_request
 from services.gateway.responses.body import parse_responses
 from services.gateway.responses.format import ResponsesFormat
 from services.gateway.tokenizing import Tokenizing
@@ -134,14 +134,7 @@ class Api:
         self._metrics.count(self.routes.pattern(request.path) or "none", exchange.status or 499, took_ms)
         if request.path in _UNLOGGED and exchange.status == 200:
             return
-        if is_logged():
-            fields = {
-                "method": request.method,
-                "path": request.path[:200],
-                "status": exchange.status or 499,
-                "took_ms": round(took_ms, 3),
-            }
-            log_request(fields, exchange.notes)
+        log_request(request.method, request.path[:200], exchange.status or 499, took_ms, exchange.notes)
 
     def _list_models(self, exchange: Exchange) -> None:
         listed = self._models.listing()

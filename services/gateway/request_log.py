@@ -9,13 +9,11 @@ from services.gateway.openai.format import receipt_json
 _log = logging.getLogger("pdmesh.request")
 
 
-def is_logged() -> bool:
-    """Whether anybody wants these lines; where nobody does, none is made."""
-    return _log.isEnabledFor(logging.INFO)
-
-
-def log_request(fields: Mapping[str, object], notes: Mapping[str, object]) -> None:
-    """Write the line: what the edge says of the request, then what others have noted."""
+def log_request(method: str, path: str, status: int, took_ms: float, notes: Mapping[str, object]) -> None:
+    """Write the line, if anybody wants it: what the edge says of the request, then what others have noted."""
+    if not _log.isEnabledFor(logging.INFO):
+        return
+    fields = {"method": method, "path": path, "status": status, "took_ms": round(took_ms, 3)}
     _log.info("request", extra={**fields, **{name: _shown(note) for name, note in notes.items()}})
 
 

@@ -181,7 +181,7 @@ class RouterSession:
         if _are_distinct(frame.streams):
             self._on_one_each(frame.streams, frame.token_ids)
         else:
-            self._on_columns(frame.columns())
+            self._on_several(frame.columns())
 
     def _on_one_each(self, numbers: "array[int]", token_ids: "array[int]") -> None:
         """The hot path: per stream, one look-up and one call."""
@@ -197,10 +197,13 @@ class RouterSession:
                 self._break(live)
 
     def _on_columns(self, columns: TokenColumns) -> None:
-        """Any number of tokens, with logprobs; what a frame has for one stream is one write."""
         if columns.is_one_each() and _are_distinct(columns.streams):
             self._on_one_each(columns.streams, columns.token_ids)
-            return
+        else:
+            self._on_several(columns)
+
+    def _on_several(self, columns: TokenColumns) -> None:
+        """Any number of tokens, with logprobs; what a frame has for one stream is one write."""
         streams = self._streams
         described = columns.logprobs.by_stream() if columns.logprobs is not None else None
         for number, ids in split(columns):
@@ -280,12 +283,10 @@ def _are_distinct(numbers: "array[int]") -> bool:
 
 def split(columns: TokenColumns) -> Iterable[tuple[int, "array[int]"]]:
     """Each stream's tokens, once per stream even where a frame holds several steps."""
-    streams, token_ids = columns.streams, columns.token_ids
-    if len(token_ids) == len(streams) and _are_distinct(streams):
-        return zip(streams, [token_ids[i : i + 1] for i in range(len(token_ids))], strict=True)
+    token_ids = columns.token_ids
     joined: dict[int, array[int]] = {}
     start = 0
-    for number, count in zip(streams, columns.counts, strict=True):
+    for number, count in zip(columns.streams, columns.counts, strict=True):
         ids = token_ids[start : start + count]
         start += count
         if number in joined:

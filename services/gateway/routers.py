@@ -47,8 +47,6 @@ class Routers:
         """Names of models whose workers keep a budget of reasoning tokens, at every router that has them."""
         self.known_models: set[str] = set()
         """Names of all models that a router has ever said it serves."""
-        self.is_attached = False
-        """Whether any router takes requests."""
         self._resume_wait_ms = resume_wait_ms
         self._limits = limits
         self._clock = clock or MonotonicClock()
@@ -69,6 +67,11 @@ class Routers:
             )
             for address in addresses
         ]
+
+    @property
+    def is_attached(self) -> bool:
+        """Whether any router takes requests."""
+        return bool(self._ready)
 
     @property
     def stream_count(self) -> int:
@@ -120,7 +123,6 @@ class Routers:
     def _changed(self) -> None:
         """A router came, went, or serves other models."""
         self._ready = [session for session in self._sessions if session.is_open]
-        self.is_attached = bool(self._ready)
         lens: dict[str, int] = {}
         adapters: dict[str, Sequence[str]] = {}
         embedding_models: dict[str, EmbeddingModel] = {}

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from services.common.clock import Clock
 from services.common.errors import MeshError
 from services.gateway.metrics import Metrics
-from services.gateway.request_log import is_logged, log_request
+from services.gateway.request_log import log_request
 
 
 @dataclass(slots=True)
@@ -28,11 +28,4 @@ class LogLine:
         """Count and log the call."""
         took_ms = clock.now_ms() - self.received_ms
         metrics.count(self.method, self.status, took_ms)
-        if is_logged():
-            fields = {
-                "method": "GRPC",
-                "path": self.method,
-                "status": self.status,
-                "took_ms": round(took_ms, 3),
-            }
-            log_request(fields, self.notes)
+        log_request("GRPC", self.method, self.status, took_ms, self.notes)

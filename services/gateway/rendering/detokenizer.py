@@ -93,18 +93,15 @@ class PieceTable:
     def __init__(self, tokenizer: Tokenizer, hidden: frozenset[int]) -> None:
         self.pieces = _Pieces()
         self.texts = _Texts()
-        byte_of = _byte_of_character()
-        for token, token_id in tokenizer.get_vocab(with_added_tokens=True).items():
+        byte_of, vocabulary = _byte_of_character(), tokenizer.get_vocab(with_added_tokens=True)
+        self.json_texts: list[bytes | None] = [None] * (max(vocabulary.values(), default=-1) + 1)
+        """By token id, the text as a JSON string; None where there is none, or no whole characters."""
+        for token, token_id in vocabulary.items():
             if token_id not in hidden:
                 piece = _piece(token, byte_of)
                 self.pieces[token_id] = piece
-                self.texts[token_id] = _whole_text(piece)
-
-    @cached_property
-    def json_texts(self) -> list[bytes | None]:
-        """By token id, the text as a JSON string; None where there is none, or no whole characters."""
-        texts = [self.texts[token_id] for token_id in range(max(self.texts, default=-1) + 1)]
-        return [_to_json(text) if text else None for text in texts]
+                self.texts[token_id] = text = _whole_text(piece)
+                self.json_texts[token_id] = _to_json(text) if text else None
 
 
 _to_json = msgspec.json.encode
