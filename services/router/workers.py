@@ -47,7 +47,8 @@ class WorkerServicer(fleet_pb2_grpc.FleetServiceServicer):
             peer.refusal = error
         finally:
             del self._shell.workers[session]
-            self._shell.feed(WorkerDetached(session, has_died=peer.link.is_broken))
+            newest_job = peer.draft.newest_job(peer.link.acknowledged)
+            self._shell.feed(WorkerDetached(session, newest_job, has_died=peer.link.is_broken))
         if peer.refusal is not None:
             log.warning("worker session %d refused: %s", session, peer.refusal)
             await abort_with(context, peer.refusal)

@@ -10,11 +10,12 @@ import pytest
 
 from services.common.limits import DEFAULTS
 from tests.mesh.client import Answer, ConnectionCut, stream
-from tests.mesh.harness import Mesh
+from tests.mesh.harness import Mesh, is_alive
 from tests.mesh.streams import Load
 
 STREAMS = 64
 TOKENS = 120
+DEADLY = 300
 
 
 def load(mesh: Mesh, model_dir: Path, **options: int) -> Load:
@@ -125,6 +126,27 @@ async def test_a_killed_gateway_cuts_its_clients_and_leaves_nothing_behind(
     after = load(mesh, model_dir, seed=7)
     await after.run()
     assert after.faults() == []
+
+
+@pytest.mark.parametrize("exits", ["false", "true"])
+async def test_a_prompt_that_kills_workers_kills_two_and_harms_nobody_else(
+    model_dir: Path, tmp_path: Path, exits: str
+) -> None:
+    """Whether the engine reports its death or takes its process with it, after a step that is long enough."""
+    faults = ("--engine-arg", f"deadly-token={DEADLY}", "--engine-arg", f"exit-on-death={exits}")
+    slow = ("--engine", "sim", "--engine-arg", "step-ms=400", "--engine-arg", "sequence-us=0")
+    with Mesh(model_dir, tmp_path, "--prefill", "3", "--decode", "1", *slow, *faults) as mesh:
+        others = load(mesh, model_dir, count=8, max_tokens=10)
+        poison, before = load(mesh, model_dir, count=1, max_tokens=5), mesh.pids
+        poison.prompts = [[DEADLY] * 200]
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(others.run())
+            await others.progress(1)
+            await poison.run()
+        assert poison.answers[0].error["code"] == "quarantined_prompt"
+        assert others.faults() == []
+        dead = [name for name, pid in before.items() if not is_alive(pid)]
+        assert len(dead) == 2, dead
 
 
 async def run_and_kill_gateway(mesh: Mesh, running: Load) -> None:

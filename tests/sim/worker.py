@@ -58,6 +58,7 @@ class SimWorker:
     offers: dict[str, Job] = field(default_factory=dict)
     generated: dict[int, int] = field(default_factory=dict)
     jobs_started: int = 0
+    newest_job: int = 0
     alive: bool = True
     most_blocks: int = 0
 
@@ -79,12 +80,13 @@ class SimWorker:
         self.world.workers.pop(self.session, None)
         self.jobs.clear()
         self.offers.clear()
-        self.world.feed(WorkerDetached(self.session))
+        self.world.feed(WorkerDetached(self.session, self.newest_job))
 
     def start(self, job: Job) -> None:
         """Take a job."""
         assert not job.lora or job.lora in self.registration.adapters, "it cannot run that adapter"
         self.jobs_started += 1
+        self.newest_job = job.stream
         self.jobs[job.stream] = job
         self.generated[job.stream] = 0
         if self.faults.job_fails is not None:

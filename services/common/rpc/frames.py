@@ -8,6 +8,7 @@ from pdmesh.fleet.v1 import fleet_pb2
 from pdmesh.router.v1 import router_pb2
 from services.common.domain import Grant, LoadReport, StepOutput, TokenColumns, Want
 from services.common.domain.tokens import to_bytes, tokens
+from services.common.limits import DEFAULTS
 from services.common.rpc.columns import columns_to_wire
 from services.common.rpc.convert import grant_to_wire, load_to_wire, want_to_wire
 from services.common.rpc.kv_backlog import KvBacklog
@@ -170,6 +171,8 @@ class CommandDraft(_WithoutTokens):
     def __init__(self) -> None:
         self._frame = fleet_pb2.AttachResponse()
         self._jobs = _FillQueue[fleet_pb2.Job]()
+        self._carried: deque[tuple[int, int]] = deque(maxlen=DEFAULTS.frames_unacknowledged_max)
+        """Frames with jobs that may still be under way: their numbers, and the newest job in each."""
         self._aborted = tokens()
         self._released: list[str] = []
 
@@ -180,6 +183,10 @@ class CommandDraft(_WithoutTokens):
     def add_job(self, job: fleet_pb2.Job) -> None:
         """Append a job."""
         self._jobs.add(job)
+
+    def newest_job(self, acknowledged: int) -> int:
+        """The newest job in the frames up to this one, of those that are remembered; 0 for none."""
+        return max((stream for sequence, stream in self._carried if sequence <= acknowledged), default=0)
 
     def want(self, want: Want) -> None:
         """Replace the want that waits."""
@@ -197,7 +204,10 @@ class CommandDraft(_WithoutTokens):
         """What waits, as one frame; aborts wait until no job does, so that none overtakes its job."""
         frame, self._frame = self._frame, fleet_pb2.AttachResponse()
         frame.sequence, frame.acknowledged = sequence, acknowledged
-        frame.jobs.extend(self._jobs.fill())
+        jobs = self._jobs.fill()
+        if jobs:
+            frame.jobs.extend(jobs)
+            self._carried.append((sequence, jobs[-1].stream))
         if self._jobs.is_empty():
             frame.aborted_streams = to_bytes(self._aborted)
             frame.released_handoffs.extend(self._released)

@@ -78,6 +78,8 @@ class Link(Generic[In, Out]):
         self._is_due = False
         self._pause: asyncio.TimerHandle | None = None
         """While tokens wait for more: until when."""
+        self._owed: asyncio.TimerHandle | None = None
+        """While an acknowledgement waits for a frame to go with: until when."""
         self.is_broken = True
         """Whether the peer, once it is lost, has gone without a word, as the dead do."""
 
@@ -88,6 +90,22 @@ class Link(Generic[In, Out]):
         elif not self._is_due and (self._pause is None or not self._draft.has_tokens_alone()):
             self._is_due = True
             self._loop.call_soon(self._push)
+
+    @property
+    def acknowledged(self) -> int:
+        """The newest of our frames that the peer is known to have taken in; 0 before the first."""
+        return self._acknowledged_by_peer
+
+    def acknowledge_within(self, wait_ms: float) -> None:
+        """As `acknowledge`, but leave it this long to go with a frame that is sent anyway."""
+        if self._owed is None:
+            self._owed = self._loop.call_later(wait_ms / 1000.0, self.acknowledge)
+
+    def acknowledge(self) -> None:
+        """Let the peer know what has come, with an empty frame if there is nothing else to say."""
+        self._owed = None
+        if self._received > self._acknowledged_to_peer:
+            self._work.set()
 
     def close(self) -> None:
         """Send what the draft holds, then end `run` normally."""
@@ -125,6 +143,8 @@ class Link(Generic[In, Out]):
         finally:
             self._lane = None
             self._end_pause()
+            if self._owed is not None:
+                self._owed.cancel()
 
     async def _say_goodbye(self) -> None:
         """A peer that only stood still is to learn that we have not died."""

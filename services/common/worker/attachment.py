@@ -81,6 +81,11 @@ class Attachment:
         if self._session is not None:
             self._session.report(load)
 
+    def die(self) -> None:
+        """Let the router know which of its jobs were here when the engine died."""
+        if self._session is not None:
+            self._session.die()
+
     def drain(self) -> None:
         """Tell the router that the worker leaves, and attach to it no more."""
         self._draining = True

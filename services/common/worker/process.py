@@ -30,6 +30,8 @@ from services.common.worker.shell import Shell
 log = logging.getLogger("pdmesh.worker")
 
 Ready = Callable[[dict[str, str]], None]
+LAST_WORD_S = 0.05
+"""How long after its engine's death a worker stays to send what it has to say."""
 SETTLE_S = 1.0
 """How long the engine may take to report the last releases of a leaving worker."""
 
@@ -162,7 +164,11 @@ class Worker:
             raise _first(group) from None
 
     async def _watch_engine(self) -> None:
-        raise EngineUnhealthy(f"the engine died: {await self._shell.engine_death}")
+        why = await self._shell.engine_death
+        for attachment in self._attachments:
+            attachment.die()
+        await asyncio.sleep(LAST_WORD_S)
+        raise EngineUnhealthy(f"the engine died: {why}")
 
     async def _announce(self, ready: Ready) -> None:
         greetings = [asyncio.create_task(a.greeted.wait()) for a in self._attachments]

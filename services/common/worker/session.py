@@ -16,6 +16,9 @@ from services.common.worker.shell import Shell
 
 IDS_PER_FRAME_MAX = 65_536
 """Aborted streams or released handoffs in one frame; more is a violation."""
+JOBS_ACKNOWLEDGED_MS = 100.0
+"""A router knows by then that its jobs have come, even if the engine has no news: if it dies of one of them,
+that one has to be known for having been there."""
 
 
 class RouterSession:
@@ -62,12 +65,18 @@ class RouterSession:
         self._draft.drain()
         self.link.wake()
 
+    def die(self) -> None:
+        """Say at once what has come; it is what the engine has died of, or with."""
+        self.link.acknowledge()
+
     def on_frame(self, frame: fleet_pb2.AttachResponse) -> None:
         """Do what the router asks; raises ProtocolViolation."""
         if self.greeting is None:
             self._greeted(frame)
         if frame.HasField("want"):
             self._shell.wanted(self, want_from_wire(frame.want))
+        if frame.jobs:
+            self.link.acknowledge_within(JOBS_ACKNOWLEDGED_MS)
         for wire in frame.jobs:
             self._take_job(wire)
         if frame.aborted_streams:

@@ -126,8 +126,8 @@ class RouterCore:
         match event:
             case WorkerAttached(session, registration):
                 self._attach(session, registration, now_ms)
-            case WorkerDetached(session, has_died):
-                self._detach(session, now_ms, has_died=has_died)
+            case WorkerDetached(session, newest_job, has_died):
+                self._detach(session, newest_job if has_died else 0, now_ms)
             case WorkerDraining(session):
                 self._drain(session)
             case WorkerGrant(session, grant):
@@ -159,7 +159,7 @@ class RouterCore:
         """A worker that comes back before its old session is found dead takes its own place."""
         workers = self.state.fleet.workers.values()
         for old in [w for w in workers if w.worker_id == worker_id]:
-            self._detach(old.session, now_ms, has_died=False)
+            self._detach(old.session, 0, now_ms)
             error = RegistrationRefused(f"another session registered as {worker_id}")
             self.state.do(RefuseWorker(old.session, error))
 
@@ -197,12 +197,12 @@ class RouterCore:
         words = f"{registration.worker_id} does not fit {other.worker_id}: {'; '.join(differences)}"
         return RegistrationRefused(words)
 
-    def _detach(self, session: int, now_ms: float, *, has_died: bool) -> None:
+    def _detach(self, session: int, died_with: int, now_ms: float) -> None:
         worker = self.state.fleet.detach(session)
         if worker is not None:
             self.scaling.steward.forget(session)
             self.state.policies.worker_gone(worker)
-            self._recovery.worker_gone(worker, "the worker is gone", now_ms, has_died=has_died)
+            self._recovery.worker_gone(worker, "the worker is gone", died_with, now_ms)
             self.state.do(SendModels(None, served_models(self.state)))
 
     def _drain(self, session: int) -> None:

@@ -20,6 +20,8 @@ class WorkerDetached:
     """A worker's stream has ended; it frees everything by itself."""
 
     session: int
+    newest_job: int
+    """Stream of the newest job that it is known to have received; 0 for none."""
     has_died: bool = True
     """Its connection broke; False for one that took its leave, or of which nothing more was heard."""
 

@@ -33,13 +33,14 @@ class Recovery:
                 self._blame(worker, now_ms)
             self._place_again(flight, worker, failed.message, now_ms)
 
-    def worker_gone(self, worker: Worker, why: str, now_ms: float, *, has_died: bool) -> None:
+    def worker_gone(self, worker: Worker, why: str, died_with: int, now_ms: float) -> None:
         """A worker's session has ended: its jobs go elsewhere, its offers are lost.
 
-        No prompt is suspected of what happens to a worker that lives: it may have stood still with its host.
+        Those up to number `died_with` are suspected of its death. It is 0 for a worker that lives, which may
+        have stood still with its host; a job that came to one already dead had no part in that.
         """
-        if has_died:
-            prompts = [f.request.prompt for f in worker.jobs.values()]
+        prompts = [f.request.prompt for stream, f in worker.jobs.items() if stream <= died_with]
+        if prompts:
             self._state.quarantine.worker_died(worker.session, prompts)
         self._state.pairs.forget(worker.session)
         for handoff in self._state.ledger.lose(worker.session):

@@ -279,7 +279,7 @@ class VirtualMesh:
         scaling = self.core.scaling
         for worker in scaling.steward.stoppable():
             del self.engines[worker.session]
-            self.feed(WorkerDetached(worker.session))
+            self.feed(WorkerDetached(worker.session, 0))
         for (_, tier), watched in scaling.tiers.items():
             if watched.decision is not None:
                 there = scaling.attached(MODEL, tier) + self._coming[tier]

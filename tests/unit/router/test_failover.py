@@ -126,7 +126,22 @@ def test_no_prompt_is_suspected_where_workers_are_only_lost_to_sight(world):
         lost = next(w for w in world.workers.values() if w.jobs)
         del world.workers[lost.session]
         lost.alive = False
-        world.feed(WorkerDetached(lost.session, has_died=False))
+        world.feed(WorkerDetached(lost.session, lost.newest_job, has_died=False))
+    world.run(world.now_ms + 5_000.0)
+    assert caller.outcomes[0].reason is FinishReason.LENGTH
+    assert caller.outcomes[0].receipt.retries == 2
+    check(world)
+
+
+def test_no_prompt_is_suspected_that_came_to_a_worker_already_dead(world):
+    """Two workers of one host are killed together; what the first had is placed on the second, a corpse."""
+    workers = [world.add_worker(Role.DECODE, f"d{i}") for i in range(3)]
+    caller = world.submit(world.add_gateway(), 10, 60)
+    world.run(world.now_ms + 100.0)
+    next(w for w in workers if w.jobs).die()
+    fleet = world.core.state.fleet.workers
+    corpse = next(w for w in workers if w.alive and fleet[w.session].jobs)
+    corpse.die()
     world.run(world.now_ms + 5_000.0)
     assert caller.outcomes[0].reason is FinishReason.LENGTH
     assert caller.outcomes[0].receipt.retries == 2

@@ -109,7 +109,7 @@ def test_a_grant_cannot_exceed_what_was_registered():
 def test_a_grant_of_a_lost_worker_is_ignored_and_nobody_is_told_any_more():
     site = Site()
     site.feed(WorkerGrant(WORKER, Grant(1, 1, 100)))
-    site.feed(WorkerDetached(WORKER))
+    site.feed(WorkerDetached(WORKER, 0))
     assert wants(site.feed(WorkerGrant(WORKER, Grant(2, 1, 100)))) == []
     assert wants(site.tick()) == []
 

@@ -305,6 +305,20 @@ async def test_a_dead_engine_ends_the_process(router: FakeRouter, start: StartWo
     await session.until(lambda: session.ended)
 
 
+async def test_a_worker_whose_engine_dies_says_which_jobs_it_had(
+    router: FakeRouter, start: StartWorker
+) -> None:
+    worker = start([router.address], "deadly-token=2005")
+    session = await router.attached()
+    session.send(job(1))
+    await session.ends(1)
+    session.send(job(2), job(3))
+    with pytest.raises(EngineUnhealthy, match="the engine died: told to die of token 2005"):
+        await worker.serving
+    await session.until(lambda: session.ended)
+    assert session.draft.newest_job(session.link.acknowledged) == 3
+
+
 async def test_an_engine_that_fails_its_check_never_serves(
     router: FakeRouter, start: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

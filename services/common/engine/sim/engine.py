@@ -264,13 +264,16 @@ class SimEngine:
             prefill_tokens=plan.prefill_tokens, decoding=len(plan.decoding)
         )
         await asyncio.sleep(duration_ms * self._faults.slow_factor / 1e3)
+        deadly = self._faults.deadly_token
+        if deadly and any(deadly in sequence.job.prompt for sequence, _ in plan.chunks):
+            self._die(f"of token {deadly}")
         for sequence in self._scheduler.commit(plan, self._news):
             self._end_prefill(sequence)
         self._steps += 1
         self._step_ms_mean += STEP_MEAN_WEIGHT * (self._clock.now_ms() - began_ms - self._step_ms_mean)
         self._tell()
         if self._faults.die_after_steps and self._steps >= self._faults.die_after_steps:
-            self._die()
+            self._die(f"after {self._steps} steps")
 
     def _end_prefill(self, sequence: Sequence) -> None:
         """Hand over, or decode on; an answer that ends with its first token has nothing to hand over."""
@@ -349,10 +352,10 @@ class SimEngine:
         self._news.failed.append(JobFailed(stream, kind, message))
         self._wake.set()
 
-    def _die(self) -> None:
+    def _die(self, when: str) -> None:
         if self._faults.exit_on_death:
             os._exit(EXIT_CODE_DEAD)
-        raise EngineUnhealthy(f"told to die after {self._steps} steps")
+        raise EngineUnhealthy(f"told to die {when}")
 
     def _loop_ended(self, task: "asyncio.Task[None]") -> None:
         if task.cancelled():

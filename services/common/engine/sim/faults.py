@@ -19,6 +19,8 @@ class Faults:
     """Nobody can pull from this engine (prefill side)."""
     die_after_steps: int = 0
     """The engine dies after this many steps; 0 is never."""
+    deadly_token: int = 0
+    """The engine dies of running a prompt with this token id in it; 0 is none."""
     exit_on_death: bool = False
     """Die as a killed process does, without a word, rather than as an engine that reports its death."""
     hang: bool = False
