@@ -261,3 +261,44 @@ def test_of_several_errors_at_once_the_most_telling_one_is_reported():
     assert isinstance(_cause(BaseExceptionGroup("", [finished])), LinkLost)
     group = BaseExceptionGroup("", [status, fault])
     assert _cause(group) is group
+
+
+async def test_what_may_wait_goes_with_other_news_or_when_its_time_is_over(ends: Ends):
+    patient = replace(PATIENT, frame_patience_ms=100, heartbeat_interval_ms=60_000)
+    frames: list[tuple[int, int]] = []
+
+    async def handler(context):
+        draft = AnswerDraft()
+        link = Link(context, draft, limits=patient)
+
+        def on_frame(frame):
+            for submission in frame.submissions:
+                draft.end(router_pb2.StreamEnded(stream=submission.stream))
+                link.wake_later()
+            if len(frame.submissions) == 2:  # somebody waits for the second
+                link.wake()
+
+        await link.run(on_frame)
+
+    call = await ends.call(handler)
+    draft = SubmissionDraft()
+    link = Link(call, draft, limits=patient)
+    began_s = asyncio.get_running_loop().time()
+
+    def on_frame(frame):
+        took_s = asyncio.get_running_loop().time() - began_s
+        frames.append((len(frame.ended), took_s >= 0.1))
+        if len(frames) == 1:
+            draft.submit(request_to_wire(3, request(3)))
+            link.wake()
+        elif frame.ended:
+            link.close()
+
+    for i in (1, 2):
+        draft.submit(request_to_wire(i, request(i)))
+    link.wake()
+    async with asyncio.timeout(20.0):
+        await link.run(on_frame)
+    assert [ended for ended, _ in frames if ended] == [2, 1]
+    assert frames[-1][1], "the third had no company"
+    assert link.acknowledged > 0

@@ -110,6 +110,8 @@ class Limits:
     token_frame_interval_ms: int = 2
     """So long after a frame, tokens wait for more, and for nothing else; where streams tick each by itself,
     frames cost more than tokens. 0: they never wait."""
+    frame_patience_ms: int = 50
+    """What nobody waits for, such as a load report, is sent within this time, with other news if it can."""
     heartbeat_interval_ms: int = 500
     """A quiet stream carries a frame this often."""
     heartbeat_timeout_ms: int = 3_000

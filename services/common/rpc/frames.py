@@ -115,16 +115,22 @@ class WorkerDraft(_WithTokens):
         self._frame.grant.CopyFrom(grant_to_wire(grant))
         self._has_more = True
 
-    def add_step(self, step: StepOutput) -> None:
-        """Append one engine step; its tokens are the draft's from now on."""
-        if step.tokens.streams:
+    def add_step(self, step: StepOutput) -> bool:
+        """Append one engine step; its tokens are the draft's now. Returns whether anybody waits for it."""
+        is_pressing = bool(step.tokens.streams)
+        if is_pressing:
             self._columns = _joined(self._columns, step.tokens)
         if step.kv_changes:
-            self._kv.add(step.kv_changes)
+            self._kv.add(step.kv_changes, adopts=bool(step.adopted))
+            is_pressing |= self._kv.is_pressing
             self._has_more |= self._kv.is_pressing
-        if step.offered or step.adopted or step.finished or step.failed or step.released:
-            self._has_more = True
+        if step.offered or step.adopted or step.finished or step.failed:
+            is_pressing = self._has_more = True
             self._add_news(step)
+        if step.released:
+            self._has_more = True
+            self._frame.released.extend(released_to_wire(r) for r in step.released)
+        return is_pressing
 
     def _add_news(self, step: StepOutput) -> None:
         frame = self._frame
@@ -135,7 +141,6 @@ class WorkerDraft(_WithTokens):
             if finished.vector is not None:
                 self._embedded.add(finished_to_wire(finished))
         frame.failed.extend(failed_to_wire(f) for f in step.failed)
-        frame.released.extend(released_to_wire(r) for r in step.released)
 
     def take(self, sequence: int, acknowledged: int) -> fleet_pb2.AttachRequest:
         """What waits, as one frame; more vectors than fill it wait for the next."""

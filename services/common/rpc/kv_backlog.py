@@ -12,11 +12,11 @@ GROWN_MAX = 256
 
 
 class KvBacklog:
-    """What must be told soon, and what may wait: single blocks by which running texts grow, and removals.
+    """What must be told soon, and what may wait: the growth of running texts, adopted prompts, and removals.
 
     Every running text grows by a block each few steps. To tell each alone would cost a router as much as the
     tokens do, and nobody asks for a text that is not finished; so they wait, the blocks of one text as one
-    change.
+    change. A prompt that is adopted has been told of already, by the worker that has run it.
     """
 
     def __init__(self) -> None:
@@ -33,11 +33,11 @@ class KvBacklog:
         """Whether something is to be told soon."""
         return self._is_cut or bool(self._soon) or len(self._later) >= GROWN_MAX
 
-    def add(self, changes: Iterable[KvChange]) -> None:
-        """Append changes."""
+    def add(self, changes: Iterable[KvChange], *, adopts: bool = False) -> None:
+        """Append changes, of a step that adopts prompts or of one that does not."""
         for change in changes:
             self.size_bytes += _size_bytes(change)
-            if change.cleared or len(change.stored_block_hashes) > 1:
+            if change.cleared or (len(change.stored_block_hashes) > 1 and not adopts):
                 self._add_pressing(change)
             else:
                 self._add_later(change)

@@ -78,8 +78,8 @@ class Link(Generic[In, Out]):
         self._is_due = False
         self._pause: asyncio.TimerHandle | None = None
         """While tokens wait for more: until when."""
-        self._owed: asyncio.TimerHandle | None = None
-        """While an acknowledgement waits for a frame to go with: until when."""
+        self._patience: asyncio.TimerHandle | None = None
+        """While something waits for a frame to go with: until when."""
         self.is_broken = True
         """Whether the peer, once it is lost, has gone without a word, as the dead do."""
 
@@ -96,15 +96,15 @@ class Link(Generic[In, Out]):
         """The newest of our frames that the peer is known to have taken in; 0 before the first."""
         return self._acknowledged_by_peer
 
-    def acknowledge_within(self, wait_ms: float) -> None:
-        """As `acknowledge`, but leave it this long to go with a frame that is sent anyway."""
-        if self._owed is None:
-            self._owed = self._loop.call_later(wait_ms / 1000.0, self.acknowledge)
+    def wake_later(self) -> None:
+        """Say that there is something to send, or to acknowledge, that may wait a little for company."""
+        if self._patience is None:
+            patience_s = self._limits.frame_patience_ms / 1000.0
+            self._patience = asyncio.get_running_loop().call_later(patience_s, self._send_rest)
 
-    def acknowledge(self) -> None:
-        """Let the peer know what has come, with an empty frame if there is nothing else to say."""
-        self._owed = None
-        if self._received > self._acknowledged_to_peer:
+    def _send_rest(self) -> None:
+        self._patience = None
+        if self._received > self._acknowledged_to_peer or not self._draft.is_empty():
             self._work.set()
 
     def close(self) -> None:
@@ -143,8 +143,8 @@ class Link(Generic[In, Out]):
         finally:
             self._lane = None
             self._end_pause()
-            if self._owed is not None:
-                self._owed.cancel()
+            if self._patience is not None:
+                self._patience.cancel()
 
     async def _say_goodbye(self) -> None:
         """A peer that only stood still is to learn that we have not died."""

@@ -147,15 +147,16 @@ def _kv_changes_from_wire(wire: fleet_pb2.KvEvents) -> list[KvChange]:
 
 
 def _kv_change_from_wire(wire: fleet_pb2.KvEvent) -> KvChange:
+    # By position, and in slices, for there are many of them: names, and walks over the hashes, cost double.
     return KvChange(
-        stored_block_hashes=tuple(wire.stored_block_hashes),
-        parent_block_hash=wire.parent_block_hash,
-        removed_block_hashes=tuple(wire.removed_block_hashes),
-        token_ids=_column(wire.token_ids),
-        block_size_tokens=wire.block_size_tokens,
-        cache_salt=wire.cache_salt,
-        lora=wire.lora,
-        cleared=wire.cleared,
+        tuple(wire.stored_block_hashes[:]),
+        wire.parent_block_hash,
+        tuple(wire.removed_block_hashes[:]),
+        _column(wire.token_ids),
+        wire.block_size_tokens,
+        wire.cache_salt,
+        wire.lora,
+        wire.cleared,
     )
 
 

@@ -16,9 +16,6 @@ from services.common.worker.shell import Shell
 
 IDS_PER_FRAME_MAX = 65_536
 """Aborted streams or released handoffs in one frame; more is a violation."""
-JOBS_ACKNOWLEDGED_MS = 100.0
-"""A router knows by then that its jobs have come, even if the engine has no news: if it dies of one of them,
-that one has to be known for having been there."""
 
 
 class RouterSession:
@@ -41,14 +38,17 @@ class RouterSession:
         self.link: Link[fleet_pb2.AttachResponse, fleet_pb2.AttachRequest] = Link(
             call, self._draft, limits=limits, clock=clock
         )
+        self.link.wake()
         self._newest_stream = 0
         self.greeting: fleet_pb2.FleetGreeting | None = None
         """What the router said first; None until it has accepted this worker."""
 
     def tell(self, part: StepOutput) -> None:
         """Send this router's part of a step with the next frame."""
-        self._draft.add_step(part)
-        self.link.wake()
+        if self._draft.add_step(part):
+            self.link.wake()
+        else:
+            self.link.wake_later()
 
     def grant(self, grant: Grant) -> None:
         """Say with the next frame how much this router may place here."""
@@ -58,7 +58,7 @@ class RouterSession:
     def report(self, load: LoadReport) -> None:
         """Send what the engine holds with the next frame."""
         self._draft.add_load(load)
-        self.link.wake()
+        self.link.wake_later()
 
     def drain(self) -> None:
         """Say that the worker leaves."""
@@ -67,7 +67,7 @@ class RouterSession:
 
     def die(self) -> None:
         """Say at once what has come; it is what the engine has died of, or with."""
-        self.link.acknowledge()
+        self.link.wake()
 
     def on_frame(self, frame: fleet_pb2.AttachResponse) -> None:
         """Do what the router asks; raises ProtocolViolation."""
@@ -76,7 +76,7 @@ class RouterSession:
         if frame.HasField("want"):
             self._shell.wanted(self, want_from_wire(frame.want))
         if frame.jobs:
-            self.link.acknowledge_within(JOBS_ACKNOWLEDGED_MS)
+            self.link.wake_later()  # the engine may die of one: that it was here has to be known by then
         for wire in frame.jobs:
             self._take_job(wire)
         if frame.aborted_streams:

@@ -228,11 +228,12 @@ class PrefixIndex:
         return holder
 
     def _store(self, session: int, holder: _Holder, model: str, change: KvChange) -> None:
-        parent: int | None = self._root(Namespace(model, change.cache_salt, change.lora))
         if change.parent_block_hash:
             parent = holder.keys.get(change.parent_block_hash)
-        if parent is None:
-            return
+            if parent is None:
+                return
+        else:
+            parent = self._root((model, change.cache_salt, change.lora))
         size_bytes, bit = change.block_size_tokens * change.token_ids.itemsize, self._bits[session]
         blocks = iter_unpack(f"{size_bytes}s", memoryview(change.token_ids).cast("B"))
         keys = [parent]

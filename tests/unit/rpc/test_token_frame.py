@@ -3,7 +3,14 @@
 import pytest
 
 from pdmesh.router.v1 import router_pb2
-from services.common.domain import HandoffAdopted, KvChange, LoadReport, StepOutput, TokenColumns
+from services.common.domain import (
+    HandoffAdopted,
+    HandoffReleased,
+    KvChange,
+    LoadReport,
+    StepOutput,
+    TokenColumns,
+)
 from services.common.domain.tokens import tokens
 from services.common.errors import ProtocolViolation
 from services.common.rpc.frames import AnswerDraft, WorkerDraft
@@ -80,6 +87,28 @@ def test_growth_waits_for_the_load_report() -> None:
     assert len(draft.take(3, 0).kv_events.events) == 1
     assert draft.is_empty()
     assert draft.size_bytes() == 0
+
+
+def test_blocks_of_an_adopted_prompt_wait_for_the_load_report() -> None:
+    draft, prompt = WorkerDraft(), KvChange((b"b", b"c"), b"", (), tokens([1, 2]), 1)
+    assert draft.add_step(StepOutput(adopted=[HandoffAdopted(3, "h", 1, 1.0)], kv_changes=[prompt]))
+    assert not draft.take(1, 0).HasField("kv_events")
+    draft.add_load(LoadReport())
+    assert len(draft.take(2, 0).kv_events.events) == 1
+    assert draft.is_empty()
+
+
+def test_nobody_waits_for_a_release_or_for_growth() -> None:
+    draft = WorkerDraft()
+    assert not draft.add_step(StepOutput(kv_changes=[GROWTH]))
+    assert draft.is_empty()
+    assert not draft.add_step(StepOutput(released=[HandoffReleased("h")]))
+    assert not draft.is_empty()
+    assert draft.add_step(StepOutput(tokens=columns(5)))
+    assert draft.take_tokens(1, 0) is None
+    message = draft.take(1, 0)
+    assert len(message.released) == 1
+    assert message.tokens.streams == tokens([5]).tobytes()
 
 
 def test_a_worker_or_router_that_leaves_says_so_in_every_frame() -> None:
