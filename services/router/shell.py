@@ -102,12 +102,17 @@ class Shell:
             self.idle.set()
 
     def _perform(self, action: Action) -> None:
-        match action:
+        match action:  # the frequent ones first
             case SendTokens():
                 if (gateway := self.gateways.get(action.session)) is not None:
                     gateway.draft.add_columns(action.columns)
                     gateway.link.wake()
                     self._metrics.tokens.value += len(action.columns.token_ids)
+            case SendPlaced() | EndStream():
+                self._metrics.count(action)
+                if (gateway := self.gateways.get(action.session)) is not None:
+                    _answer(gateway, action)
+                    gateway.link.wake()
             case StartJob() | AbortJob() | ReleaseHandoff() | SendWant():
                 if (worker := self.workers.get(action.session)) is not None:
                     _command(worker, action)
@@ -115,11 +120,6 @@ class Shell:
             case RefuseWorker(session, error):
                 if (worker := self.workers.get(session)) is not None:
                     worker.refuse(error)
-            case SendPlaced() | EndStream():
-                self._metrics.count(action)
-                if (gateway := self.gateways.get(action.session)) is not None:
-                    _answer(gateway, action)
-                    gateway.link.wake()
             case SendModels(session, models):
                 self._send_models(session, models)
             case RecordPrompt(request, why):

@@ -76,14 +76,16 @@ async def test_a_burst_starts_workers_and_quiet_ends_them_under_load(up, model_d
 async def test_a_spare_is_activated_and_another_one_loaded(up, model_dir: Path) -> None:
     """The new spare comes up only after a while, so whoever serves soon was loaded before."""
     mesh = up("--decode-spares", "1", "--decode-engine-arg", "load-ms=1000")
-    assert await until(mesh, lambda found: len(found) == 2) == {"decode-1": "serving", "decode-2": "standby"}
+    # On a slow machine the spare may come first, serve for the other one, and stand by once that is there.
+    states = await until(mesh, lambda found: sorted(found.values()) == ["serving", "standby"])
+    spare = next(name for name, state in states.items() if state == "standby")
     burst = Load(mesh.url, model_dir, count=2 * SEATS, max_tokens=500, prompt_tokens=50)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(burst.run())
-        await until(mesh, lambda found: found["decode-2"] == "serving")
+        await until(mesh, lambda found: found[spare] == "serving")
         await until(mesh, lambda found: len(found) >= 3)
     assert burst.faults() == []
-    assert "decode-2" in {answer.receipt["decode_worker"] for answer in burst.answers}
+    assert spare in {answer.receipt["decode_worker"] for answer in burst.answers}
     told = run_cli(["scaling", "--router", mesh.facts["urls"]["router"]]).stdout.splitlines()
     assert any(" decode: " in line and " and 1 spare wanted" in line for line in told)
     assert told[-1] == "router decides; workers are started and ended by these numbers"

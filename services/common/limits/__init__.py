@@ -107,7 +107,7 @@ class Limits:
     """Time to finish what is in flight after SIGTERM."""
     scaling_watches_max: int = 256
     """Streams of one router that tell how many workers there should be; refused past it."""
-    token_frame_interval_ms: int = 2
+    token_frame_interval_ms: int = 4
     """So long after a frame, tokens wait for more, and for nothing else; where streams tick each by itself,
     frames cost more than tokens. 0: they never wait."""
     frame_patience_ms: int = 50

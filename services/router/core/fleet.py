@@ -148,9 +148,8 @@ class Seat:
 
     def leave(self) -> None:
         """Give everything back."""
-        self.stop_running()
-        self.worker.take(0, -self.blocks, 0)
-        self.blocks = 0
+        self.worker.take(-self._slots, -self.blocks, -self._prefill_tokens)
+        self._slots = self.blocks = self._prefill_tokens = 0
 
 
 @dataclass(slots=True, eq=False)

@@ -54,7 +54,10 @@ class Placing:
         """Place what can be placed in every pool where something changed."""
         while self._state.dirty_pools:
             _, pool = self._state.dirty_pools.popitem()
-            self._place_pool(pool, now_ms)
+            if pool.prefill_queue or pool.decode_queue:
+                self._place_pool(pool, now_ms)
+            else:
+                pool.waits_for_decode = False
 
     def _place_pool(self, pool: Pool, now_ms: float) -> None:
         prefill_has_room = True
