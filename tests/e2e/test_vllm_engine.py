@@ -1,6 +1,7 @@
 """Real vLLM on the CPU: prefill engine, decode engine, and vLLM's own `LLM` as the reference."""
 
 import asyncio
+import gc
 import multiprocessing
 import os
 import signal
@@ -359,6 +360,22 @@ async def test_engines_follow_the_worker_before_they_load_anything(
         assert "mesh-parent-watch" in ours.recv()
     finally:
         manager.shutdown()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_a_start_that_is_given_up_does_not_wait_for_the_model(model: Path) -> None:
+    others = set(multiprocessing.active_children())
+    starting = asyncio.create_task(started(model, Role.PREFILL, 0))
+    while not (loading := set(multiprocessing.active_children()) - others):
+        await asyncio.sleep(0.02)
+    for process in loading:
+        os.kill(process.pid or 0, signal.SIGSTOP)  # as one does that loads for very long
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert not any(process.is_alive() for process in loading)
+    assert set(multiprocessing.active_children()) <= others
+    gc.collect()  # vLLM leaves the sockets of a start that fails to the collector, which warns of them
 
 
 async def test_a_killed_engine_is_reported_and_its_handoff_fails(

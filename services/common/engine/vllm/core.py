@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import multiprocessing
 import os
 import socket
 import tempfile
@@ -74,6 +75,11 @@ def stop(core: Core, grace_s: float) -> None:
     """End the engine process, by force after `grace_s`. Blocks, so it runs in a thread."""
     core.client.shutdown(timeout=grace_s)
     core.inputs.renderer.shutdown()
+
+
+def children() -> set[BaseProcess]:
+    """All processes that this one has started and that run."""
+    return set(multiprocessing.active_children())
 
 
 def processes(core: Core) -> list[BaseProcess]:

@@ -6,6 +6,7 @@ import itertools
 from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from services.common.domain import (
@@ -40,6 +41,7 @@ from services.common.errors import EngineUnhealthy
 CHECK_TOKENS = 4
 CHECK_TIMEOUT_S = 30.0
 CLOSE_GRACE_S = 5.0
+GIVE_UP_POLL_S = 0.1
 
 
 class VllmEngine:
@@ -121,8 +123,14 @@ class VllmEngine:
         """Load the model; raises a `Startup` error with one clear line."""
         self._sink = sink
         loop = asyncio.get_running_loop()
+        others = vllm_core.children()
         with ThreadPoolExecutor(1, "vllm-start") as thread:
-            self._core = await loop.run_in_executor(thread, vllm_core.start, self._plan)
+            starting = loop.run_in_executor(thread, vllm_core.start, self._plan)
+            try:
+                self._core = await asyncio.shield(starting)
+            except asyncio.CancelledError:
+                await self._give_up(starting, others)
+                raise
         config = self._core.config
         block_size_bytes = await vllm_core.kv_block_size_bytes(self._core)
         self._fingerprint = fingerprint(config, self._plan.served_model_name, self._core.on_cpu)
@@ -154,6 +162,15 @@ class VllmEngine:
             abort=lambda request_id: self._command("abort", [request_id]),
         )
         self._runner = asyncio.create_task(self._run(self._core), name="vllm-engine")
+
+    async def _give_up(self, starting: "asyncio.Future[vllm_core.Core]", others: "set[BaseProcess]") -> None:
+        """Wait for a start that nobody wants any more: loading can be stopped only by killing who loads."""
+        while not starting.done():
+            for process in vllm_core.children() - others:
+                process.kill()
+            await asyncio.wait((starting,), timeout=GIVE_UP_POLL_S)
+        if starting.exception() is None:  # it was just there; `close` ends it
+            self._core = starting.result()
 
     def submit(self, job: Job) -> None:
         """Queue a job; a bad one is reported as failed."""
