@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from services.cli.mesh_client import is_ready
 from tests.tidy.source import ROOT
 
 START_S_MAX = 60.0
@@ -102,6 +103,10 @@ class Mesh:
     def wait_restarted(self, name: str, old_pid: int, timeout_s: float = START_S_MAX) -> None:
         """Until another process serves under this name."""
         self.wait_until(lambda: self.pids.get(name, old_pid) != old_pid, f"restart of {name}", timeout_s)
+
+    def wait_serving(self, timeout_s: float = START_S_MAX) -> None:
+        """Until the gateway, which may have just come back, says that it serves a model."""
+        self.wait_until(lambda: is_ready(self.url), "service", timeout_s)
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """End the mesh with a signal; its exit code."""

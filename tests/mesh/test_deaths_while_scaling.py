@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from pdmesh.operator.v1 import operator_pb2 as wire
-from services.cli.mesh_client import is_ready
 from services.cli.operator.client import OperatorClient
 from services.common.domain import Role
 from services.common.errors import MeshError
@@ -83,10 +82,6 @@ class Site:
                 )
             else:
                 await self.restarted(name, old_pid)
-
-    async def served(self) -> None:
-        """Wait until a gateway that is back has found the routers."""
-        await asyncio.to_thread(self.mesh.wait_until, lambda: is_ready(self.mesh.url), "service", WAIT_S)
 
     @asynccontextmanager
     async def crowd(self, size: int) -> AsyncIterator[Crowd]:
@@ -185,9 +180,9 @@ async def at_the_edge(site: Site) -> None:
     await told.run(lambda: old.append(mesh.send("gateway", signal.SIGTERM)), after_tokens=5)
     assert told.faults() == []
     await site.restarted("gateway", old[0])
-    await site.served()
+    await asyncio.to_thread(mesh.wait_serving, WAIT_S)
     with pytest.raises(BaseExceptionGroup) as raised:
         await cut.run(lambda: old.append(mesh.send("gateway")), after_tokens=5)
     assert raised.group_contains(ConnectionCut)
     await site.restarted("gateway", old[1])
-    await site.served()
+    await asyncio.to_thread(mesh.wait_serving, WAIT_S)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from services.cli.mesh_client import is_ready
 from services.common.limits import DEFAULTS
 from tests.mesh.client import Answer, ConnectionCut, stream
 from tests.mesh.harness import Mesh, is_alive
@@ -124,7 +123,7 @@ async def test_a_killed_gateway_cuts_its_clients_and_leaves_nothing_behind(
     with pytest.raises(BaseExceptionGroup) as cut:
         await run_and_kill_gateway(mesh, running)
     assert cut.group_contains(ConnectionCut)
-    mesh.wait_until(lambda: is_ready(mesh.url), "service", 60.0)
+    mesh.wait_serving()
     after = load(mesh, model_dir, seed=7)
     await after.run()
     assert after.faults() == []

@@ -265,7 +265,7 @@ def test_of_several_errors_at_once_the_most_telling_one_is_reported():
 
 async def test_what_may_wait_goes_with_other_news_or_when_its_time_is_over(ends: Ends):
     patient = replace(PATIENT, frame_patience_ms=100, heartbeat_interval_ms=60_000)
-    frames: list[tuple[int, int]] = []
+    frames: list[tuple[int, bool]] = []
 
     async def handler(context):
         draft = AnswerDraft()

@@ -60,7 +60,7 @@ class _WithTokens:
     def __init__(self) -> None:
         self._columns: TokenColumns | None = None
         self._has_more = False
-        """Whether there is something beside tokens that cannot wait."""
+        """Whether the next frame has something beside tokens to take along."""
 
     def has_tokens_alone(self) -> bool:
         """Whether nothing waits but tokens."""
@@ -117,19 +117,17 @@ class WorkerDraft(_WithTokens):
 
     def add_step(self, step: StepOutput) -> bool:
         """Append one engine step; its tokens are the draft's now. Returns whether anybody waits for it."""
-        is_pressing = bool(step.tokens.streams)
-        if is_pressing:
-            self._columns = _joined(self._columns, step.tokens)
+        is_pressing = bool(step.offered or step.adopted or step.finished or step.failed)
+        if is_pressing or step.released:
+            self._has_more = True
+            self._add_news(step)
         if step.kv_changes:
             self._kv.add(step.kv_changes, adopts=bool(step.adopted))
-            is_pressing |= self._kv.is_pressing
-            self._has_more |= self._kv.is_pressing
-        if step.offered or step.adopted or step.finished or step.failed:
-            is_pressing = self._has_more = True
-            self._add_news(step)
-        if step.released:
-            self._has_more = True
-            self._frame.released.extend(released_to_wire(r) for r in step.released)
+            if self._kv.is_pressing:
+                is_pressing = self._has_more = True
+        if step.tokens.streams:
+            is_pressing = True
+            self._columns = _joined(self._columns, step.tokens)
         return is_pressing
 
     def _add_news(self, step: StepOutput) -> None:
@@ -141,6 +139,7 @@ class WorkerDraft(_WithTokens):
             if finished.vector is not None:
                 self._embedded.add(finished_to_wire(finished))
         frame.failed.extend(failed_to_wire(f) for f in step.failed)
+        frame.released.extend(released_to_wire(r) for r in step.released)
 
     def take(self, sequence: int, acknowledged: int) -> fleet_pb2.AttachRequest:
         """What waits, as one frame; more vectors than fill it wait for the next."""

@@ -54,20 +54,18 @@ class Placing:
         """Place what can be placed in every pool where something changed."""
         while self._state.dirty_pools:
             _, pool = self._state.dirty_pools.popitem()
-            if pool.prefill_queue or pool.decode_queue:
-                self._place_pool(pool, now_ms)
-            else:
-                pool.waits_for_decode = False
+            somebody_waits = len(pool.prefill_queue) + len(pool.decode_queue) > 0
+            pool.waits_for_decode = somebody_waits and self._place_pool(pool, now_ms)
 
-    def _place_pool(self, pool: Pool, now_ms: float) -> None:
+    def _place_pool(self, pool: Pool, now_ms: float) -> bool:
+        """Whether the oldest of those left lacks a decode worker."""
         prefill_has_room = True
         while (flight := _next_flight(pool, now_ms, with_prefill=prefill_has_room)) is not None:
             outcome = self._try(flight, now_ms)
             if outcome is Outcome.NEEDS_DECODE:
-                pool.waits_for_decode = True
-                return
+                return True
             prefill_has_room &= outcome is Outcome.LEFT_QUEUE
-        pool.waits_for_decode = False
+        return False
 
     def _try(self, flight: Flight, now_ms: float) -> Outcome:
         if flight.request.embedding is not None:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from random import Random
 from struct import iter_unpack
-from typing import NamedTuple
 
 from services.common.domain import KvChange
 
@@ -27,16 +26,8 @@ Block = tuple[bytes]
 """One block's tokens, packed as `iter_unpack` gives them."""
 
 
-class Namespace(NamedTuple):
-    """Within what KV can be shared at all."""
-
-    model: str
-    cache_salt: str = ""
-    lora: str = ""
-
-
-AnyNamespace = Namespace | tuple[str, str, str]
-"""The bare tuple is the same, and sooner made."""
+Namespace = tuple[str, str, str]
+"""Within what KV can be shared at all: model, cache salt, LoRA adapter."""
 
 
 @dataclass(slots=True)
@@ -162,7 +153,7 @@ class PrefixIndex:
         self.members += 1
         self.version += 1
 
-    def overlap(self, name: AnyNamespace, text: "array[int]", block_size_tokens: int) -> Overlap:
+    def overlap(self, name: Namespace, text: "array[int]", block_size_tokens: int) -> Overlap:
         """How deep into the text anybody's blocks reach, and who drops out on the way.
 
         The last token is never read from a cache: the engine must run it to sample the next.
@@ -212,7 +203,7 @@ class PrefixIndex:
         found.reverse()
         return found
 
-    def _root(self, name: AnyNamespace) -> int:
+    def _root(self, name: Namespace) -> int:
         return hash((self._secret, name))
 
     def _join(self, session: int, blocks_max: int) -> _Holder:

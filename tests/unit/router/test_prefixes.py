@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from services.common.domain import KvChange
 from services.common.domain.tokens import tokens
-from services.router.core.prefixes import Namespace, PrefixIndex
+from services.router.core.prefixes import PrefixIndex
 
 SIZE = 2
-M = Namespace("m")
+M = ("m", "", "")
 
 
 def stored(names, parent, ids, **more) -> KvChange:
@@ -57,10 +57,10 @@ def test_models_salts_and_adapters_are_kept_apart():
     take(known, 1, stored("a", "", [1, 2], cache_salt="s", lora="l"))
     names = [
         M,
-        Namespace("m", "s"),
-        Namespace("m", "", "l"),
-        Namespace("n", "s", "l"),
-        Namespace("m", "s", "l"),
+        ("m", "s", ""),
+        ("m", "", "l"),
+        ("n", "s", "l"),
+        ("m", "s", "l"),
     ]
     assert [overlap(known, 1, [1, 2, 3], name) for name in names] == [0, 0, 0, 0, 2]
     assert overlap(known, 1, [1, 2, 3], ("m", "s", "l")) == 2

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from services.common.domain import KvChange
 from services.common.domain.tokens import tokens
 from services.common.worker.cached_blocks import CachedBlocks
-from services.router.core.prefixes import Namespace, PrefixIndex
+from services.router.core.prefixes import PrefixIndex
 
 SIZE = 2
 
@@ -26,7 +26,7 @@ def index_of(changes: list[KvChange]) -> PrefixIndex:
 
 
 def overlap(index: PrefixIndex, text: str, salt: str = "") -> int:
-    return index.overlap(Namespace("m", salt), tokens(map(ord, text + "?")), SIZE).tokens([1])[0]
+    return index.overlap(("m", salt, ""), tokens(map(ord, text + "?")), SIZE).tokens([1])[0]
 
 
 def test_a_snapshot_tells_each_block_after_its_parent():
