@@ -178,8 +178,9 @@ class RouterSession:
             )
 
     def _on_token_frame(self, frame: TokenFrame) -> None:
-        if _are_distinct(frame.streams):
-            self._on_one_each(frame.streams, frame.token_ids)
+        numbers = frame.streams
+        if len(set(numbers)) == len(numbers):
+            self._on_one_each(numbers, frame.token_ids)
         else:
             self._on_several(frame.columns())
 

@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+from array import array
 from collections.abc import Iterable
 from itertools import count
 from typing import Any
 
 from pdmesh.router.v1 import router_pb2
 from services.common.clock import Clock, until_beat_s
+from services.common.domain import TokenColumns
 from services.common.errors import MeshError
 from services.common.rpc import Link
 from services.common.rpc.columns import floats_to_bytes
@@ -25,6 +27,7 @@ from services.router.core.actions import (
     ReleaseHandoff,
     SendModels,
     SendPlaced,
+    SendTokenEach,
     SendTokens,
     SendWant,
     StartJob,
@@ -91,7 +94,23 @@ class Shell:
 
     def feed(self, event: Event) -> None:
         """Tell the core, then do what it wants. Raises ProtocolViolation as the core does."""
-        for action in self.core.on_event(event, self._clock.now_ms()):
+        self._carry_out(self.core.on_event(event, self._clock.now_ms()))
+
+    def feed_tokens(self, session: int, streams: "array[int]", token_ids: "array[int]") -> None:
+        """The same for a step that gave one token for each of some jobs, which goes on at once if it can."""
+        for action in self.core.on_tokens(session, streams, token_ids, self._clock.now_ms()):
+            if type(action) is not SendTokenEach or not self._post_tokens(action):
+                self._carry_out((action,))
+
+    def _post_tokens(self, action: SendTokenEach) -> bool:
+        gateway = self.gateways.get(action.session)
+        if gateway is None or not gateway.link.post_tokens(action.streams, action.token_ids):
+            return False
+        self._metrics.tokens.value += len(action.token_ids)
+        return True
+
+    def _carry_out(self, actions: Iterable[Action]) -> None:
+        for action in actions:
             try:
                 self._perform(action)
             except Exception:  # the core has done with it: the actions after it belong to other requests
@@ -103,6 +122,11 @@ class Shell:
 
     def _perform(self, action: Action) -> None:
         match action:  # the frequent ones first
+            case SendTokenEach():
+                if (gateway := self.gateways.get(action.session)) is not None:
+                    gateway.draft.add_columns(TokenColumns.one_each(action.streams, action.token_ids))
+                    gateway.link.wake()
+                    self._metrics.tokens.value += len(action.token_ids)
             case SendTokens():
                 if (gateway := self.gateways.get(action.session)) is not None:
                     gateway.draft.add_columns(action.columns)

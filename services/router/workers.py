@@ -1,6 +1,7 @@
 """The servicer for workers: translates frames into events, nothing more."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import grpc.aio
@@ -19,7 +20,6 @@ from services.router.core.events import (
     WorkerGrant,
     WorkerLoad,
     WorkerStep,
-    WorkerTokens,
 )
 from services.router.shell import Shell, WorkerPeer, log
 
@@ -38,8 +38,8 @@ class WorkerServicer(fleet_pb2_grpc.FleetServiceServicer):
         self._shell.workers[session] = peer
         try:
             await peer.link.run(
-                lambda frame: self._on_frame(session, peer, frame),
-                lambda frame: self._on_tokens(session, frame),
+                partial(self._on_frame, session, peer),
+                partial(self._on_tokens, session, peer),
             )
         except LinkLost as lost:
             log.info("worker session %d left: %s", session, lost)
@@ -68,10 +68,10 @@ class WorkerServicer(fleet_pb2_grpc.FleetServiceServicer):
         if frame.draining:
             self._shell.feed(WorkerDraining(session))
 
-    def _on_tokens(self, session: int, frame: TokenFrame) -> None:
-        if frame.sequence == 1:
+    def _on_tokens(self, session: int, peer: WorkerPeer, frame: TokenFrame) -> None:
+        if not peer.is_greeted:
             raise ProtocolViolation("a worker's first frame is its registration")
-        self._shell.feed(WorkerTokens(session, frame.columns()))
+        self._shell.feed_tokens(session, frame.streams, frame.token_ids)
 
     def _register(self, session: int, peer: WorkerPeer, frame: fleet_pb2.AttachRequest) -> None:
         if not frame.HasField("registration"):

@@ -18,6 +18,7 @@ from services.common.domain import (
     Request,
     Role,
     Sampling,
+    StepOutput,
     TokenColumns,
     TokenLogprobs,
 )
@@ -27,10 +28,12 @@ from services.common.limits import DEFAULTS
 from services.router.core import CoreConfig, RouterCore
 from services.router.core.actions import (
     AbortJob,
+    Action,
     EndStream,
     RefuseWorker,
     ReleaseHandoff,
     SendPlaced,
+    SendTokenEach,
     SendTokens,
     StartJob,
 )
@@ -42,6 +45,7 @@ from services.router.core.events import (
     Submitted,
     Tick,
     WorkerAttached,
+    WorkerStep,
 )
 from services.router.core.state import CANARY_GATEWAY
 from tests.sim.worker import SimWorker
@@ -152,9 +156,16 @@ class World:
     def feed(self, event: Event) -> None:
         """Tell the core and do what it wants."""
         self.log.append((self.now_ms, event))
-        for action in self.core.on_event(event, self.now_ms + self._clock_ahead_ms):
+        for action in self._tell(event, self.now_ms + self._clock_ahead_ms):
             self.log.append((self.now_ms, action))
             self._perform(action)
+
+    def _tell(self, event: Event, now_ms: float) -> list[Action]:
+        if isinstance(event, WorkerStep):  # those of tokens alone have a door of their own
+            columns = event.step.tokens
+            if columns.streams and columns.is_one_each() and event.step == StepOutput(tokens=columns):
+                return self.core.on_tokens(event.session, columns.streams, columns.token_ids, now_ms)
+        return self.core.on_event(event, now_ms)
 
     def _perform(self, action: object) -> None:
         match action:
@@ -171,6 +182,8 @@ class World:
                 self.callers[session, stream].placed += 1
             case SendTokens(session, columns) if session != CANARY_GATEWAY:
                 self._take_tokens(session, columns)
+            case SendTokenEach(session, streams, token_ids) if session != CANARY_GATEWAY:
+                self._take_tokens(session, TokenColumns.one_each(streams, token_ids))
             case EndStream(session, stream):
                 self.callers[session, stream].outcomes.append(action)
 

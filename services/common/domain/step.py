@@ -6,7 +6,9 @@ from enum import IntEnum
 
 from services.common.domain.logprobs import LogprobColumns, TokenLogprobs
 from services.common.domain.record import record
-from services.common.domain.tokens import no_tokens
+from services.common.domain.tokens import no_tokens, tokens
+
+_ONE = tokens([1])
 
 
 class FinishReason(IntEnum):
@@ -43,6 +45,11 @@ class TokenColumns:
     token_ids: "array[int]" = field(default_factory=no_tokens)
     logprobs: LogprobColumns | None = None
     """Of the streams that asked; each has as many there as it has tokens here."""
+
+    @classmethod
+    def one_each(cls, streams: "array[int]", token_ids: "array[int]") -> "TokenColumns":
+        """One token for each stream."""
+        return cls(streams, _ONE * len(streams), token_ids)
 
     def add(self, stream: int, ids: "array[int]") -> None:
         """Append one stream's tokens."""

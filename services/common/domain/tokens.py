@@ -20,17 +20,20 @@ no_tokens: Callable[[], "array[int]"] = partial(array, type_code)
 """Makes an empty array; the default of fields that hold tokens."""
 
 
-def from_bytes(column: bytes) -> "array[int]":
-    """An array from a wire column; raises ValueError when its length is no multiple of 4 bytes."""
+def _swapped_from_bytes(column: bytes) -> "array[int]":
     ids = array(type_code, column)
-    if sys.byteorder == "big":  # pragma: no cover
-        ids.byteswap()
+    ids.byteswap()
     return ids
 
 
-def to_bytes(ids: "array[int]") -> bytes:
-    """The wire column (little-endian unsigned 32-bit) of an array."""
-    if sys.byteorder == "big":  # pragma: no cover
-        ids = ids[:]
-        ids.byteswap()
+def _swapped_to_bytes(ids: "array[int]") -> bytes:
+    ids = ids[:]
+    ids.byteswap()
     return ids.tobytes()
+
+
+_swaps = sys.byteorder == "big"
+from_bytes: Callable[[bytes], "array[int]"] = _swapped_from_bytes if _swaps else partial(array, type_code)
+"""Makes an array of a wire column; raises ValueError when its length is no multiple of 4 bytes."""
+to_bytes: Callable[["array[int]"], bytes] = _swapped_to_bytes if _swaps else array.tobytes
+"""Makes the wire column (little-endian unsigned 32-bit) of an array."""

@@ -24,6 +24,8 @@ from services.common.rpc.token_frame import TokenFrame
 
 M = TypeVar("M", fleet_pb2.Job, fleet_pb2.JobFinished, router_pb2.Submission, router_pb2.StreamEnded)
 
+LOADS_PER_KV = 4
+"""Load reports to one telling of how texts have grown: what costs is the text and not the block."""
 FRAME_FILL_BYTES = 4 * 1024 * 1024
 """Prompts and vectors join one frame up to this size; the rest waits for the next."""
 
@@ -62,6 +64,10 @@ class _WithTokens:
         self._has_more = False
         """Whether the next frame has something beside tokens to take along."""
 
+    def is_clear(self) -> bool:
+        """Whether nothing waits, and there is nothing that every frame has to say."""
+        return self._columns is None and not self._has_more
+
     def has_tokens_alone(self) -> bool:
         """Whether nothing waits but tokens."""
         return self._columns is not None and not self._has_more
@@ -76,6 +82,10 @@ class _WithTokens:
 
 class _WithoutTokens:
     """A draft in whose direction no tokens go."""
+
+    def is_clear(self) -> bool:
+        """Never: it is asked for tokens alone."""
+        return False
 
     def has_tokens_alone(self) -> bool:
         """Never."""
@@ -94,6 +104,7 @@ class WorkerDraft(_WithTokens):
         self._embedded = _FillQueue[fleet_pb2.JobFinished]()
         self._draining = False
         self._kv = KvBacklog()
+        self._loads = 0
         self._tells_all_kv = False
 
     def register(self, registration: fleet_pb2.Registration) -> None:
@@ -106,9 +117,11 @@ class WorkerDraft(_WithTokens):
         self._draining = self._has_more = True
 
     def add_load(self, load: LoadReport) -> None:
-        """Replace the load report that waits; with it go the KV changes that have waited for it."""
+        """Replace the load report that waits; with each fourth go the KV changes that have waited for it."""
         self._frame.load.CopyFrom(load_to_wire(load))
-        self._has_more = self._tells_all_kv = True
+        self._loads += 1
+        self._has_more = True
+        self._tells_all_kv = self._tells_all_kv or self._loads % LOADS_PER_KV == 0
 
     def grant(self, grant: Grant) -> None:
         """Replace the grant that waits."""

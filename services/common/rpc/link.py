@@ -6,6 +6,7 @@ room, so a busy link sends fewer and larger frames instead of a queue of small o
 
 import asyncio
 import contextlib
+from array import array
 from collections.abc import Callable, Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -26,6 +27,9 @@ Out = TypeVar("Out")
 
 class Draft(Protocol[Out_co]):
     """What waits for one peer."""
+
+    def is_clear(self) -> bool:
+        """Whether nothing waits, and there is nothing that every frame has to say."""
 
     def has_tokens_alone(self) -> bool:
         """Whether nothing waits but tokens, which may wait for more."""
@@ -69,6 +73,8 @@ class Link(Generic[In, Out]):
         self._sent = self._acknowledged_by_peer = 0
         self._received = self._acknowledged_to_peer = 0
         self._spoke_ms = self._clock.now_ms()
+        self._tokens_due_ms = self._spoke_ms + limits.token_frame_interval_ms
+        """Until when tokens wait for more to go with them."""
         self._silent_ms = 0.0
         """How long nothing has come while we were there to take it."""
         self._closing = False
@@ -80,6 +86,8 @@ class Link(Generic[In, Out]):
         """While tokens wait for more: until when."""
         self._patience: asyncio.TimerHandle | None = None
         """While something waits for a frame to go with: until when."""
+        self._has_late_news = False
+        """Whether that is more than an acknowledgement."""
         self.is_broken = True
         """Whether the peer, once it is lost, has gone without a word, as the dead do."""
 
@@ -91,20 +99,45 @@ class Link(Generic[In, Out]):
             self._is_due = True
             self._loop.call_soon(self._push)
 
+    def post_tokens(self, streams: "array[int]", token_ids: "array[int]") -> bool:
+        """Send one token for each of some streams at once; False, and nothing is sent, if they have to wait.
+
+        They have to where something else waits, where it is too early, and where there is no lane that takes
+        token frames; then they belong into the draft.
+        """
+        lane, now_ms = self._lane, self._clock.now_ms()
+        if (
+            lane is None
+            or now_ms < self._tokens_due_ms
+            or self._is_due
+            or self._closing
+            or not self._draft.is_clear()
+            or not (lane.takes_token_frames and lane.can_post() and self._has_room())
+        ):
+            return False
+        self._count_frame(now_ms)
+        lane.post_tokens(self._sent, self._received, streams, token_ids)
+        return True
+
     @property
     def acknowledged(self) -> int:
         """The newest of our frames that the peer is known to have taken in; 0 before the first."""
         return self._acknowledged_by_peer
 
     def wake_later(self) -> None:
-        """Say that there is something to send, or to acknowledge, that may wait a little for company."""
+        """Say that the draft has something to send that may wait a little for company."""
+        self._has_late_news = True
+        self.acknowledge_later()
+
+    def acknowledge_later(self) -> None:
+        """Say that the peer is to know what has come, but need not know at once."""
         if self._patience is None:
             patience_s = self._limits.frame_patience_ms / 1000.0
             self._patience = asyncio.get_running_loop().call_later(patience_s, self._send_rest)
 
     def _send_rest(self) -> None:
         self._patience = None
-        if self._received > self._acknowledged_to_peer or not self._draft.is_empty():
+        if self._received > self._acknowledged_to_peer or self._has_late_news:
             self._work.set()
 
     def close(self) -> None:
@@ -183,24 +216,24 @@ class Link(Generic[In, Out]):
             take(frame)
 
     def _taking(self, on_frame: Callable[[Any], None]) -> Callable[[Any], None]:
+        unacknowledged_max = self._limits.frames_unacknowledged_max // 2
+
         def take(frame: Any) -> None:
-            self._take_in(frame)
+            sequence, acknowledged = frame.sequence, frame.acknowledged
+            if sequence != self._received + 1:
+                raise ProtocolViolation(f"frame {sequence} follows frame {self._received}")
+            if acknowledged > self._acknowledged_by_peer:
+                if acknowledged > self._sent:
+                    raise ProtocolViolation(f"frame {acknowledged} acknowledged, {self._sent} sent")
+                self._acknowledged_by_peer = acknowledged
+                self._room.set()
+            self._received = sequence
+            self._silent_ms = 0.0
+            if sequence - self._acknowledged_to_peer >= unacknowledged_max:
+                self._work.set()
             on_frame(frame)
 
         return take
-
-    def _take_in(self, frame: Any) -> None:
-        if frame.sequence != self._received + 1:
-            raise ProtocolViolation(f"frame {frame.sequence} follows frame {self._received}")
-        if frame.acknowledged > self._sent:
-            raise ProtocolViolation(f"frame {frame.acknowledged} acknowledged, {self._sent} sent")
-        self._received = frame.sequence
-        self._silent_ms = 0.0
-        if frame.acknowledged > self._acknowledged_by_peer:
-            self._acknowledged_by_peer = frame.acknowledged
-            self._room.set()
-        if self._received - self._acknowledged_to_peer >= self._limits.frames_unacknowledged_max // 2:
-            self._work.set()
 
     async def _write(self) -> None:
         while True:
@@ -217,7 +250,7 @@ class Link(Generic[In, Out]):
     def _push(self) -> None:
         """Send what has collected in this turn of the loop; where that means to wait, the writer does it."""
         self._is_due = False
-        early_ms = self._spoke_ms + self._limits.token_frame_interval_ms - self._clock.now_ms()
+        early_ms = self._tokens_due_ms - self._clock.now_ms()
         if early_ms > 0 and self._draft.has_tokens_alone():
             self._pause = self._loop.call_later(early_ms / 1000.0, self._post)
         else:
@@ -246,14 +279,23 @@ class Link(Generic[In, Out]):
             await self._room.wait()
 
     def _next(self) -> Out | TokenFrame:
-        self._sent += 1
-        self._acknowledged_to_peer = self._received
-        self._spoke_ms = self._clock.now_ms()
+        self._count_frame(self._clock.now_ms())
         if self._lane is not None and self._lane.takes_token_frames:
             tokens = self._draft.take_tokens(self._sent, self._received)
             if tokens is not None:
                 return tokens
         return self._draft.take(self._sent, self._received)
+
+    def _count_frame(self, now_ms: float) -> None:
+        self._sent += 1
+        self._has_late_news = False
+        self._acknowledged_to_peer = self._received
+        self._spoke_ms = now_ms
+        # On average an interval apart. One that came half an interval late must not delay those after it, or
+        # frames that come at that pace from another link would each wait for a timer.
+        interval_ms = self._limits.token_frame_interval_ms
+        due_ms = max(self._tokens_due_ms + interval_ms, now_ms + interval_ms / 2.0)
+        self._tokens_due_ms = min(due_ms, now_ms + interval_ms)
 
     async def _watch(self) -> None:
         interval_ms, before_ms = self._limits.heartbeat_interval_ms, self._clock.now_ms()

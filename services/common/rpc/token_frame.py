@@ -2,39 +2,36 @@
 
 import struct
 from array import array
+from typing import NamedTuple
 
 from services.common.domain import TokenColumns
-from services.common.domain.tokens import from_bytes, to_bytes, tokens
+from services.common.domain.tokens import from_bytes, to_bytes
 from services.common.errors import ProtocolViolation
 
 _NUMBERS = struct.Struct("!QQ")
 
 
-class TokenFrame:
+class TokenFrame(NamedTuple):
     """One token for each stream, without logprobs. Instead of a message, where a lane's both ends know it.
 
     Written as both numbers (eight bytes each, big endian), the column of streams, and that of token ids.
     """
 
-    __slots__ = ("acknowledged", "sequence", "streams", "token_ids")
-
-    def __init__(
-        self, sequence: int, acknowledged: int, streams: "array[int]", token_ids: "array[int]"
-    ) -> None:
-        self.sequence, self.acknowledged = sequence, acknowledged
-        self.streams, self.token_ids = streams, token_ids
+    sequence: int
+    acknowledged: int
+    streams: "array[int]"
+    token_ids: "array[int]"
 
     @classmethod
     def decode(cls, body: bytes) -> "TokenFrame":
         """Read one; raises ProtocolViolation when the columns cannot be as long as each other."""
-        half = (len(body) - _NUMBERS.size) // 2
-        if half < 0 or len(body) != _NUMBERS.size + 2 * half or half % 4:
+        numbers_bytes = _NUMBERS.size
+        middle = (numbers_bytes + len(body)) // 2
+        if middle < numbers_bytes or len(body) % 8:
             raise ProtocolViolation(f"a token frame of {len(body)} bytes")
-        sequence, acknowledged = _NUMBERS.unpack_from(body)
-        middle = _NUMBERS.size + half
-        return cls(
-            sequence, acknowledged, from_bytes(body[_NUMBERS.size : middle]), from_bytes(body[middle:])
-        )
+        columns = from_bytes(body[numbers_bytes:middle]), from_bytes(body[middle:])
+        # Not `cls(...)`, which is a call more, for each of the most frequent frames.
+        return tuple.__new__(cls, _NUMBERS.unpack_from(body) + columns)
 
     def encode(self) -> bytes:
         """Write it."""
@@ -43,4 +40,4 @@ class TokenFrame:
 
     def columns(self) -> TokenColumns:
         """The tokens as any step's."""
-        return TokenColumns(self.streams, tokens([1]) * len(self.streams), self.token_ids)
+        return TokenColumns.one_each(self.streams, self.token_ids)

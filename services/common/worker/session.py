@@ -14,6 +14,8 @@ from services.common.rpc.convert import job_from_wire, registration_to_wire, wan
 from services.common.rpc.frames import WorkerDraft
 from services.common.worker.shell import Shell
 
+TIGHT_KV_SHARE = 0.25
+"""With less of its KV blocks free than this, a worker says soon what it has freed."""
 IDS_PER_FRAME_MAX = 65_536
 """Aborted streams or released handoffs in one frame; more is a violation."""
 
@@ -40,6 +42,8 @@ class RouterSession:
         )
         self.link.wake()
         self._newest_stream = 0
+        self._is_tight = True
+        """Whether somebody may wait for KV blocks; else what is freed is told with the next load report."""
         self.greeting: fleet_pb2.FleetGreeting | None = None
         """What the router said first; None until it has accepted this worker."""
 
@@ -47,7 +51,7 @@ class RouterSession:
         """Send this router's part of a step with the next frame."""
         if self._draft.add_step(part):
             self.link.wake()
-        else:
+        elif part.released and self._is_tight:
             self.link.wake_later()
 
     def grant(self, grant: Grant) -> None:
@@ -57,6 +61,7 @@ class RouterSession:
 
     def report(self, load: LoadReport) -> None:
         """Send what the engine holds with the next frame."""
+        self._is_tight = load.kv_blocks_free < load.kv_blocks_total * TIGHT_KV_SHARE
         self._draft.add_load(load)
         self.link.wake_later()
 
@@ -76,7 +81,7 @@ class RouterSession:
         if frame.HasField("want"):
             self._shell.wanted(self, want_from_wire(frame.want))
         if frame.jobs:
-            self.link.wake_later()  # the engine may die of one: that it was here has to be known by then
+            self.link.acknowledge_later()  # an engine may die of one: that it was here must be known by then
         for wire in frame.jobs:
             self._take_job(wire)
         if frame.aborted_streams:

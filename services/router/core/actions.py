@@ -78,6 +78,15 @@ class SendTokens:
 
 
 @record
+class SendTokenEach:
+    """Send a gateway one token for each of some streams, without logprobs: what most steps give."""
+
+    session: int
+    streams: "array[int]"
+    token_ids: "array[int]"
+
+
+@record
 class EndStream:
     """Tell a gateway a stream's only outcome; `error` is set when the reason is ERROR."""
 
@@ -130,6 +139,7 @@ Action = (
     | RefuseWorker
     | SendPlaced
     | SendTokens
+    | SendTokenEach
     | EndStream
     | SendModels
     | RecordPrompt

@@ -1,5 +1,6 @@
 """The core's one door."""
 
+from array import array
 from random import Random
 
 from services.common.domain import Registration, Request
@@ -31,7 +32,6 @@ from services.router.core.events import (
     WorkerGrant,
     WorkerLoad,
     WorkerStep,
-    WorkerTokens,
 )
 from services.router.core.explain import Explanation, explain
 from services.router.core.fleet import Fleet, Worker, WorkerState
@@ -83,16 +83,36 @@ class RouterCore:
         OperationRefused for an operator's order. News from unknown sessions is ignored.
         """
         self._take(event, now_ms)
+        self._settle(now_ms)
+        actions, self.state.actions = self.state.actions, []
+        return actions
+
+    def on_tokens(
+        self, session: int, streams: "array[int]", token_ids: "array[int]", now_ms: float
+    ) -> list[Action]:
+        """Take in a step that gave one token for each of some jobs, without logprobs, and nothing else.
+
+        Says what `on_event` would of such a `WorkerStep`, for less: most steps are no more than that.
+        """
+        worker = self.state.fleet.workers.get(session)
+        if worker is not None and self._progress.one_token_each(worker, streams, token_ids, now_ms):
+            self._settle(now_ms)
+        actions, self.state.actions = self.state.actions, []
+        return actions
+
+    def _settle(self, now_ms: float) -> None:
+        """See what has become possible."""
         self._operations.settle(now_ms)
         self._sentinel.settle(now_ms)
         self._placing.place_waiting(now_ms)
-        actions, self.state.actions = self.state.actions, []
-        return actions
 
     @property
     def next_due_ms(self) -> float | None:
         """When the next `Tick` is needed at the latest; `None` when nothing waits for time."""
-        return self.state.timers.next_due_ms
+        return self.state.timers.next_due_ms(self._matters)
+
+    def _matters(self, timer: Timer) -> bool:
+        return timer.kind is TimerKind.BREAKER or (timer.gateway, timer.stream) in self.state.flights
 
     def explain(self, request: Request, now_ms: float) -> Explanation:
         """Where a request would go now; changes nothing."""
@@ -100,10 +120,6 @@ class RouterCore:
 
     def _take(self, event: Event, now_ms: float) -> None:
         match event:
-            case WorkerTokens():
-                worker = self.state.fleet.workers.get(event.session)
-                if worker is not None:
-                    self._progress.tokens(worker, event.tokens, now_ms)
             case WorkerStep():
                 worker = self.state.fleet.workers.get(event.session)
                 if worker is not None:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from services.common.domain import Grant, LoadReport, Registration, Request, Role, StepOutput, TokenColumns
+from services.common.domain import Grant, LoadReport, Registration, Request, Role, StepOutput
 from services.common.domain.record import record
 from services.router.core.scaling.reports import RouterReport
 
@@ -47,14 +47,6 @@ class WorkerGrant:
 
     session: int
     grant: Grant
-
-
-@record
-class WorkerTokens:
-    """A worker's engine step that gave tokens and nothing else: what most are."""
-
-    session: int
-    tokens: TokenColumns
 
 
 @record
@@ -183,7 +175,6 @@ Event = (
     | WorkerLoad
     | WorkerGrant
     | WorkerStep
-    | WorkerTokens
     | GatewayAttached
     | GatewayDetached
     | Submitted

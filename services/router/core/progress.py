@@ -1,7 +1,6 @@
 """Progress: what workers report of their jobs. The token path is here, so it is written for speed."""
 
 from array import array
-from collections.abc import Iterable
 
 from services.common.domain import (
     FinishReason,
@@ -14,8 +13,8 @@ from services.common.domain import (
     TokenColumns,
     TokenLogprobs,
 )
-from services.common.domain.tokens import tokens
-from services.router.core.actions import ReleaseHandoff, SendTokens
+from services.common.domain.tokens import no_tokens, tokens
+from services.router.core.actions import ReleaseHandoff, SendTokenEach, SendTokens
 from services.router.core.ending import Ending
 from services.router.core.fleet import Worker
 from services.router.core.flight import Flight, Phase
@@ -50,20 +49,21 @@ class Progress:
 
     def tokens(self, worker: Worker, columns: TokenColumns, now_ms: float) -> None:
         """Take a step's tokens in, those of jobs that have ended dropped."""
-        worker.heard_ms = now_ms
-        if not columns.streams:
-            return
         if columns.is_one_each():
-            self._one_token_each(worker, columns, now_ms)
+            self.one_token_each(worker, columns.streams, columns.token_ids, now_ms)
         else:
             self._tokens(worker, columns, now_ms)
 
-    def _one_token_each(self, worker: Worker, columns: TokenColumns, now_ms: float) -> None:
-        """The usual step, at half the cost of any."""
-        jobs, by_gateway = worker.jobs, dict[int, TokenColumns]()
+    def one_token_each(
+        self, worker: Worker, streams: "array[int]", token_ids: "array[int]", now_ms: float
+    ) -> bool:
+        """The same of the usual step. Returns whether anything has ended with it."""
+        worker.heard_ms = now_ms
+        jobs = worker.jobs
+        by_gateway: dict[int, tuple[array[int], array[int]]] = {}
         too_long: dict[Flight, None] = {}
         gateway = -1
-        for stream, token_id in zip(columns.streams, columns.token_ids, strict=True):
+        for stream, token_id in zip(streams, token_ids, strict=True):
             flight = jobs.get(stream)
             if flight is None:
                 continue
@@ -76,21 +76,17 @@ class Progress:
                 self._decoding(flight, now_ms)
             if flight.gateway != gateway:
                 gateway = flight.gateway
-                out = by_gateway.setdefault(gateway, TokenColumns())
-                numbers, ids = out.streams, out.token_ids
+                numbers, ids = by_gateway.setdefault(gateway, (no_tokens(), no_tokens()))
             numbers.append(flight.stream)
             ids.append(token_id)
-        for out in by_gateway.values():
-            out.counts = tokens([1]) * len(out.streams)
-        self._send(by_gateway, too_long, now_ms)
-
-    def _send(self, by_gateway: dict[int, TokenColumns], too_long: Iterable[Flight], now_ms: float) -> None:
-        for gateway, out in by_gateway.items():
-            self._state.do(SendTokens(gateway, out))
+        for gateway, (numbers, ids) in by_gateway.items():
+            self._state.actions.append(SendTokenEach(gateway, numbers, ids))
         for flight in too_long:
             self._ending.finish(flight, FinishReason.LENGTH, now_ms)
+        return len(too_long) > 0
 
     def _tokens(self, worker: Worker, columns: TokenColumns, now_ms: float) -> None:
+        worker.heard_ms = now_ms
         jobs, ids = worker.jobs, columns.token_ids
         by_gateway: dict[int, TokenColumns] = {}
         too_long: dict[Flight, None] = {}
@@ -116,7 +112,10 @@ class Progress:
                     if stream in described:
                         described[stream] = _pass_on(out, flight, described[stream], len(piece))
             begin = end
-        self._send(by_gateway, too_long, now_ms)
+        for gateway, out in by_gateway.items():
+            self._state.do(SendTokens(gateway, out))
+        for flight in too_long:
+            self._ending.finish(flight, FinishReason.LENGTH, now_ms)
 
     def _decoding(self, flight: Flight, now_ms: float) -> None:
         self._first_token(flight, now_ms)

@@ -1,7 +1,7 @@
 """Timers by due time."""
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from itertools import count
 from typing import NamedTuple
@@ -47,7 +47,8 @@ class Timers:
         while self._heap and self._heap[0][0] <= now_ms:
             yield heapq.heappop(self._heap)[2]
 
-    @property
-    def next_due_ms(self) -> float | None:
-        """When the earliest is due."""
+    def next_due_ms(self, matters: Callable[[Timer], bool]) -> float | None:
+        """When the earliest that still matters is due; those before it are forgotten."""
+        while self._heap and not matters(self._heap[0][2]):
+            heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None

@@ -30,7 +30,7 @@ from services.common.domain import (
 )
 from services.common.domain.tokens import tokens
 from services.router.core import CoreConfig, RouterCore
-from services.router.core.actions import EndStream, ReleaseHandoff, SendTokens, StartJob
+from services.router.core.actions import EndStream, ReleaseHandoff, SendTokenEach, SendTokens, StartJob
 from services.router.core.events import (
     GatewayAttached,
     ScalerAttached,
@@ -242,6 +242,9 @@ class VirtualMesh:
                 case SendTokens(_, columns):
                     for stream, number in zip(columns.streams, columns.counts, strict=True):
                         self._token(self._open[stream][0], number)
+                case SendTokenEach(_, streams):
+                    for stream in streams:
+                        self._token(self._open[stream][0], 1)
                 case EndStream(_, stream, reason):
                     asked, then = self._open.pop(stream)
                     asked.end = reason

@@ -13,7 +13,7 @@ from services.common.domain import (
 )
 from services.common.domain.tokens import tokens
 from services.common.errors import ProtocolViolation
-from services.common.rpc.frames import AnswerDraft, WorkerDraft
+from services.common.rpc.frames import LOADS_PER_KV, AnswerDraft, WorkerDraft
 from services.common.rpc.token_frame import TokenFrame
 
 GROWTH = KvChange((b"b",), b"a", (), tokens([1, 2]), 2)
@@ -75,7 +75,7 @@ def test_a_worker_sends_a_message_for_any_other_step(step: StepOutput) -> None:
     assert draft.is_empty()
 
 
-def test_growth_waits_for_the_load_report() -> None:
+def test_growth_waits_for_the_fourth_load_report() -> None:
     draft = WorkerDraft()
     draft.add_step(StepOutput(tokens=columns(5), kv_changes=[GROWTH]))
     assert draft.take_tokens(1, 0) is not None
@@ -83,8 +83,11 @@ def test_growth_waits_for_the_load_report() -> None:
     assert draft.size_bytes() > 0
     draft.add_step(StepOutput(adopted=[HandoffAdopted(3, "h", 1, 1.0)]))
     assert not draft.take(2, 0).HasField("kv_events")
+    for number in range(3, 6):
+        draft.add_load(LoadReport())
+        assert not draft.take(number, 0).HasField("kv_events")
     draft.add_load(LoadReport())
-    assert len(draft.take(3, 0).kv_events.events) == 1
+    assert len(draft.take(6, 0).kv_events.events) == 1
     assert draft.is_empty()
     assert draft.size_bytes() == 0
 
@@ -93,7 +96,8 @@ def test_blocks_of_an_adopted_prompt_wait_for_the_load_report() -> None:
     draft, prompt = WorkerDraft(), KvChange((b"b", b"c"), b"", (), tokens([1, 2]), 1)
     assert draft.add_step(StepOutput(adopted=[HandoffAdopted(3, "h", 1, 1.0)], kv_changes=[prompt]))
     assert not draft.take(1, 0).HasField("kv_events")
-    draft.add_load(LoadReport())
+    for _ in range(LOADS_PER_KV):
+        draft.add_load(LoadReport())
     assert len(draft.take(2, 0).kv_events.events) == 1
     assert draft.is_empty()
 

@@ -21,6 +21,8 @@ from services.common.domain.tokens import tokens
 from services.common.limits import DEFAULTS
 from services.common.rpc.convert import registration_to_wire, request_to_wire
 from services.common.rpc.frames import WorkerDraft
+from services.common.rpc.lane.stream import Stream
+from services.common.rpc.link import Link
 from services.common.rpc.token_frame import TokenFrame
 from services.gateway.answer import Answer
 from services.gateway.call import Call
@@ -58,6 +60,36 @@ class StoppedClock:
         return 1_000.0
 
 
+class SteadyClock:
+    """So much time passes between two looks that no token has to wait for more."""
+
+    def __init__(self) -> None:
+        self._looks = count()
+
+    def now_ms(self) -> float:
+        """A second later each time."""
+        return next(self._looks) * 1_000.0
+
+
+class Wire:
+    """A transport that keeps what is written last."""
+
+    def __init__(self) -> None:
+        self.written = b""
+
+    def write(self, data: bytes) -> None:
+        """Keep it."""
+        self.written = data
+
+
+def lane_to(wire: Any) -> Stream:
+    """The end of a lane whose other end knows token frames."""
+    lane = Stream(DEFAULTS.frame_size_bytes_max)
+    lane.takes_token_frames = True
+    lane.connection_made(wire)
+    return lane
+
+
 class RouterPath:
     """A router with one worker, on which so many requests of one gateway run."""
 
@@ -68,6 +100,8 @@ class RouterPath:
         self._workers = WorkerServicer(self.shell, "router", DEFAULTS)
         self._gateways = GatewayServicer(self.shell, "router", "0", DEFAULTS)
         self.gateway, self.worker = GatewayPeer(None), WorkerPeer(None)
+        self.wire = Wire()
+        self.gateway.link = Link(None, self.gateway.draft, clock=SteadyClock())
         self.shell.gateways[GATEWAY], self.shell.workers[WORKER] = self.gateway, self.worker
         self.shell.feed(GatewayAttached(GATEWAY))
         self._sequence = count(1)
@@ -76,6 +110,8 @@ class RouterPath:
         self._submit(streams)
         self.jobs = [job.stream for job in self.worker.draft.take(2, 1).jobs]
         self.step(self.frame())
+        self.gateway.draft.take(1, 1)
+        self.gateway.link._lane = lane_to(self.wire)
 
     def _register(self, streams: int) -> None:
         prints = Fingerprint("m", "d", "bf16", "bf16", 16, 1, "e", "1", "c")
@@ -101,9 +137,9 @@ class RouterPath:
 
     def step(self, data: bytes) -> bytes:
         """Take such a frame in; what goes to the gateway."""
-        self._workers._on_tokens(WORKER, TokenFrame.decode(data))
-        frame = self.gateway.draft.take_tokens(1, 1) or self.gateway.draft.take(1, 1)
-        return frame.encode() if isinstance(frame, TokenFrame) else frame.SerializeToString()
+        self.wire.written = b""
+        self._workers._on_tokens(WORKER, self.worker, TokenFrame.decode(data))
+        return self.wire.written
 
 
 class GatewayPath:
