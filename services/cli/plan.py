@@ -8,7 +8,7 @@ from typing import Any
 from services.cli.cores import share_cores
 from services.cli.up_settings import UpSettings
 
-DRAIN_ORDER = (("gateway",), ("prefill", "decode"), ("router",))
+DRAIN_ORDER = (("gateway", "edge"), ("prefill", "decode"), ("router",))
 """Services in the order in which a mesh stops: no new requests, then the workers, then their owner."""
 LOCAL = "127.0.0.1"
 
@@ -28,41 +28,51 @@ class ChildSpec:
 def plan(settings: UpSettings, ports: Iterator[int], cores: Sequence[int]) -> list[ChildSpec]:
     """The mesh's processes. Ports are fixed here, so that a restarted process is found where it was."""
     routers = [f"{LOCAL}:{next(ports)}" for _ in range(settings.routers)]
-    specs = [
-        *_routers(settings, routers),
-        *_workers(settings, routers, ports, cores),
-        _gateway(settings, routers, ports),
-    ]
+    specs = [*_workers(settings, routers, ports, cores)]
+    if settings.edge:
+        specs.insert(0, _edge(settings, routers[0], ports))
+    else:
+        specs[:0] = _routers(settings, routers)
+        specs.append(_gateway(settings, routers, ports))
     if not settings.mesh.secret:
         return specs
-    return [
-        replace(spec, environ=((f"PDMESH_{spec.service.upper()}_MESH_SECRET", settings.mesh.secret),))
-        for spec in specs
-    ]
+    return [replace(spec, environ=_secret(spec.service, settings.mesh.secret)) for spec in specs]
+
+
+def _secret(service: str, secret: str) -> tuple[tuple[str, str], ...]:
+    services = ("gateway", "router") if service == "edge" else (service,)
+    return tuple((f"PDMESH_{name.upper()}_MESH_SECRET", secret) for name in services)
 
 
 def _routers(settings: UpSettings, addresses: Sequence[str]) -> Iterator[ChildSpec]:
     """The first is called `router`, others have a number."""
     for number, address in enumerate(addresses, 1):
         name = "router" if number == 1 else f"router-{number}"
-        own = (
-            *_listen(address),
-            *_shared(settings, _rest_grace_ms(settings)),
-            "--router-id",
-            name,
-            *_store(settings),
-            *_scaling(settings),
-        )
-        yield ChildSpec(name, "router", _command("router", own))
+        yield ChildSpec(name, "router", _command("router", _router_flags(settings, name, address)))
 
 
 def _gateway(settings: UpSettings, routers: Sequence[str], ports: Iterator[int]) -> ChildSpec:
+    own = (*_gateway_flags(settings, ports), *_each("--router", routers))
+    return ChildSpec("gateway", "gateway", _command("gateway", own))
+
+
+def _edge(settings: UpSettings, router: str, ports: Iterator[int]) -> ChildSpec:
+    """Both in one process."""
+    own = (*_gateway_flags(settings, ports), "--", *_router_flags(settings, "router", router))
+    return ChildSpec("edge", "edge", _command("edge", own))
+
+
+def _router_flags(settings: UpSettings, name: str, address: str) -> tuple[str, ...]:
+    shared = _shared(settings, _rest_grace_ms(settings))
+    return (*_listen(address), *shared, "--router-id", name, *_store(settings), *_scaling(settings))
+
+
+def _gateway_flags(settings: UpSettings, ports: Iterator[int]) -> tuple[str, ...]:
     address = f"{settings.host}:{settings.port or next(ports)}"
     grace_ms = settings.grace_ms - _rest_grace_ms(settings)
     listen = (*_listen(address), "--grpc-port", str(_grpc_port(settings) or next(ports)))
-    shared = (*_shared(settings, grace_ms), *_each("--router", routers), *_model(settings))
-    own = (*listen, *shared, *_store(settings), *_edge(settings))
-    return ChildSpec("gateway", "gateway", _command("gateway", own))
+    shared = (*_shared(settings, grace_ms), *_model(settings))
+    return (*listen, *shared, *_store(settings), *_public(settings))
 
 
 def _scaling(settings: UpSettings) -> Iterator[str]:
@@ -72,7 +82,7 @@ def _scaling(settings: UpSettings) -> Iterator[str]:
         yield from settings.scaling(role).flags(role)
 
 
-def _edge(settings: UpSettings) -> Iterator[str]:
+def _public(settings: UpSettings) -> Iterator[str]:
     """What only the gateway is told."""
     given = {
         "--tenants": settings.tenants,

@@ -2,11 +2,23 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from services.cli.child import Child
 from services.common.errors import BadSetting
+
+
+def public_facts(children: Mapping[str, Child]) -> dict[str, str]:
+    """What the process with the REST API says of itself; nothing while there is none."""
+    child = children.get("gateway") or children.get("edge")
+    return (child.facts if child is not None else None) or {}
+
+
+def router_urls(children: Iterable[Child]) -> list[str]:
+    """Where the routers are, whether they are processes of their own or have the gateway in theirs."""
+    serving = [child.facts for child in children if child.spec.service in ("router", "edge") and child.facts]
+    return [facts.get("router") or facts["url"] for facts in serving]
 
 
 class ReadyFile:
@@ -37,11 +49,12 @@ class ReadyFile:
         """Replace it in one step, so that a reader never sees half of it."""
         if self._path is None:
             return
-        facts = {name: child.facts or {} for name, child in children.items()}
+        public, routers = public_facts(children), router_urls(children.values())
+        urls = {name: (child.facts or {}).get("url", "") for name, child in children.items()}
         content = {
-            "url": facts.get("gateway", {}).get("url", ""),
-            "grpc": facts.get("gateway", {}).get("grpc", ""),
-            "urls": {name: fact.get("url", "") for name, fact in facts.items()},
+            "url": public.get("url", ""),
+            "grpc": public.get("grpc", ""),
+            "urls": urls if "router" in urls or not routers else {**urls, "router": routers[0]},
             "pids": {name: child.pid for name, child in children.items()},
         }
         scratch = self._path.with_name(f".{self._path.name}.{os.getpid()}")

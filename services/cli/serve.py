@@ -10,7 +10,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import make_dataclass
+from dataclasses import make_dataclass, replace
 from typing import Any
 
 from services.cli import configuration
@@ -27,6 +27,8 @@ SERVED = {
     "decode": "a worker that takes KV over and generates",
     "retriever": "passages for prompts, in one SQLite file",
 }
+EDGE = "edge"
+EDGE_TEXT = "gateway and router in one process: the gateway's flags, then --, then the router's"
 THREAD_SWITCH_S = 0.0005
 """A busy engine thread would otherwise hold the interpreter for 5 ms at a time before the event loop runs."""
 
@@ -34,17 +36,33 @@ THREAD_SWITCH_S = 0.0005
 def run(arguments: Sequence[str]) -> int:
     """Run the named service until SIGTERM or SIGINT; raises `Startup` when it cannot start."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        lines = [f"  {name:<9}{text}" for name, text in SERVED.items()]
+        lines = [f"  {name:<9}{text}" for name, text in {**SERVED, EDGE: EDGE_TEXT}.items()]
         print("\n".join(["usage: pdmesh serve SERVICE [--help]", "", *lines]))
         return 0
     service, rest = arguments[0], arguments[1:]
-    if service not in SERVED:
-        raise unknown("service", service, SERVED)
-    settings_class = importlib.import_module(f"services.{service}.settings").Settings
-    settings, told = parse(service, settings_class, rest)
+    if service not in (*SERVED, EDGE):
+        raise unknown("service", service, (*SERVED, EDGE))
+    settings, told = parse_edge(rest) if service == EDGE else parse_service(service, rest)
     if told["parent_pid"]:
         die_with_parent(told["parent_pid"])
     return run_process(service, settings, told["ready_fd"])
+
+
+def parse_service(service: str, arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
+    """`parse` with the service's own settings."""
+    return parse(service, importlib.import_module(f"services.{service}.settings").Settings, arguments)
+
+
+def parse_edge(arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
+    """The same of a gateway and a router in one process, each with its own flags, variables and table.
+
+    What belongs to the process is the gateway's.
+    """
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    gateway, told = parse_service("gateway", arguments[:at])
+    router, last = parse_service("router", arguments[at + 1 :])
+    both = importlib.import_module("services.edge.main").Settings(gateway.service, router.service)
+    return replace(gateway, service=both), {name: told[name] or last[name] for name in told}
 
 
 def parse(service: str, settings_class: type[Any], arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:

@@ -15,7 +15,7 @@ from services.cli.operator.client import OperatorClient
 from services.cli.output import Output
 from services.cli.plan import plan
 from services.cli.ports import free_ports
-from services.cli.ready_file import ReadyFile
+from services.cli.ready_file import ReadyFile, public_facts, router_urls
 from services.cli.startup import startup_unwrapped
 from services.cli.supervisor import Supervisor
 from services.cli.up_settings import UpSettings
@@ -102,13 +102,13 @@ class Mesh:
         """Wait until the mesh serves a model, then say where; keep the ready file right ever after."""
         await self._supervisor.all_ready.wait()
         ready = self._supervisor.ready
-        facts = ready["gateway"].facts or {}
+        facts = public_facts(ready)
         url = facts["url"]
         while not await self._serves(url):  # noqa: ASYNC110 - another process sets no event of ours
             await asyncio.sleep(PROBE_S)
         self._supervisor.on_change = self._write_ready_file
         self._write_ready_file()
-        router = (ready["router"].facts or {})["url"]
+        router = router_urls(ready.values())[0]
         others = f"gRPC {facts.get('grpc', '')}, metrics {url}/metrics, router {router}"
         self._output.say(f"ready: {url}/v1 ({others}), Ctrl-C to stop")
         if self._on_ready:
@@ -118,11 +118,10 @@ class Mesh:
         """Once all that there was to begin with serves, have as many workers as are needed."""
         await self._supervisor.all_ready.wait()
         security, settings = self._settings.mesh.security(), self._settings
-        routers = [c for c in self._supervisor.ready.values() if c.spec.service == "router"]
         specs = WorkerSpecs(self._supervisor.specs, self._ports, self._cores, settings.workers_most)
         connects = [
-            partial(OperatorClient, (router.facts or {})["url"], ROUTER_TIMEOUT_MS, security)
-            for router in routers
+            partial(OperatorClient, url, ROUTER_TIMEOUT_MS, security)
+            for url in router_urls(self._supervisor.ready.values())
         ]
         await Autoscaler(connects, self._supervisor, specs, self._clock, self._output.say).run()
 

@@ -30,6 +30,9 @@ class UpSettings:
     prefill_scaling: TierScaling = group(TierScaling, "prefill_")
     decode_scaling: TierScaling = group(TierScaling, "decode_")
     routers: int = setting(1, "Routers, each of which serves with every worker", least=1)
+    edge: bool = setting(
+        False, "Run gateway and router as one process: it costs less, and clients lose what it had if it dies"
+    )
     host: str = setting("127.0.0.1", "Address on which the REST and gRPC APIs listen")
     port: int = setting(8000, "Port of the REST API; 0 picks a free one", least=0, most=65535)
     grpc_port: int | None = setting(
@@ -84,7 +87,8 @@ class UpSettings:
             raise ValueError("--model is needed: a directory, or a name on the Hugging Face hub")
         if min(self.prefill, self.standby_prefill, self.standby_decode) < 0 or self.decode < 1:
             raise ValueError("a mesh needs at least one decode worker, and no negative number of any")
-
+        if self.edge and self.routers > 1:
+            raise ValueError("--edge has one router, in the gateway's process: not several --routers")
         if self.autoscale:
             self._check_autoscaling()
 

@@ -28,7 +28,7 @@ from services.gateway.models import Models, load_kit
 from services.gateway.openai.errors import error_response
 from services.gateway.pipeline import Parts, Pipeline
 from services.gateway.retrieval.retrieval import open_retrieval
-from services.gateway.routers import Routers
+from services.gateway.routers import Inner, Routers
 from services.gateway.routing import ModelsFile, Routes
 from services.gateway.settings import Settings
 from services.gateway.tenants.tenancy import Tenancy
@@ -49,12 +49,14 @@ class Runs(Protocol):
 class Gateway:
     """All parts of one gateway: `open`, then `listen`, have `lasting` run, and at the end `drain`."""
 
-    def __init__(self, settings: Settings, limits: Limits, registry: CollectorRegistry) -> None:
+    def __init__(
+        self, settings: Settings, limits: Limits, registry: CollectorRegistry, inner: Inner | None = None
+    ) -> None:
         """Raises a `Startup` error for a model or certificates that are not there."""
         self._settings, self._limits, self._registry = settings, limits, registry
         self._clock, self._metrics = MonotonicClock(), Metrics(registry)
         self._gateway_id = settings.gateway_id or f"gateway-{socket.gethostname()}-{os.getpid()}"
-        self._session = self._make_session()
+        self._session = self._make_session(inner)
         kit = load_kit(settings.model, settings.tool_call_parser, settings.reasoning_parser)
         self._models = Models(self._session, kit, settings.served_model_name)
         self._tls = Tls(settings.tls)
@@ -140,7 +142,7 @@ class Gateway:
 
     # Parts that need many others.
 
-    def _make_session(self) -> Routers:
+    def _make_session(self, inner: Inner | None) -> Routers:
         return Routers(
             self._settings.router,
             router_pb2.GatewayGreeting(gateway_id=self._gateway_id, version=VERSION),
@@ -148,6 +150,7 @@ class Gateway:
             limits=self._limits,
             clock=self._clock,
             security=self._settings.mesh.security(),
+            inner=inner,
         )
 
     def _make_idempotency(self) -> Idempotency:

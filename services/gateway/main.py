@@ -9,6 +9,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from services.common.limits import DEFAULTS
 from services.gateway.gateway import Gateway, Runs
+from services.gateway.routers import Inner
 from services.gateway.settings import Settings
 
 Ready = Callable[[dict[str, str]], None]
@@ -22,19 +23,28 @@ async def serve(
     Raises a `Startup` error for whatever prevents the start. Serves as soon as it listens; `/ready` says
     when a router and a model are there.
     """
+    async with running(settings, registry) as where:
+        ready(where)
+        await stop.wait()
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, registry: CollectorRegistry, inner: Inner | None = None
+) -> AsyncIterator[dict[str, str]]:
+    """A gateway that serves while the block runs, and then drains; gives where. `inner` is for `Routers`."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one prompt is no work for a thread pool
-    gateway = Gateway(settings, DEFAULTS, registry)
+    gateway = Gateway(settings, DEFAULTS, registry, inner)
     async with AsyncExitStack() as stack:
         await gateway.open(stack)
         where = await gateway.listen()
-        async with _running(gateway.lasting):
-            ready(where)
-            await stop.wait()
+        async with _all_running(gateway.lasting):
+            yield where
             await gateway.drain()
 
 
 @asynccontextmanager
-async def _running(parts: Sequence[Runs]) -> AsyncIterator[None]:
+async def _all_running(parts: Sequence[Runs]) -> AsyncIterator[None]:
     """All parts run while the block does; what ends one of them ends it too."""
     async with asyncio.TaskGroup() as tasks:
         running = [tasks.create_task(part.run()) for part in parts]

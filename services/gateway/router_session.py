@@ -3,16 +3,15 @@
 import asyncio
 import logging
 import random
-from array import array
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import grpc.aio
 
 from pdmesh.router.v1 import router_pb2
 from services.common.clock import Clock, MonotonicClock
 from services.common.credentials import OPEN, Security
-from services.common.domain import EmbeddingModel, FinishReason, Path, Receipt, TokenColumns
-from services.common.errors import Cancelled, Internal, MeshError
+from services.common.domain import EmbeddingModel, FinishReason, Path, Receipt
+from services.common.errors import Cancelled, MeshError
 from services.common.limits import DEFAULTS, Limits
 from services.common.rpc import Link, LinkLost, error_from_rpc
 from services.common.rpc.columns import columns_from_wire
@@ -26,12 +25,12 @@ from services.common.rpc.embedding import model_from_wire, vector_from_wire
 from services.common.rpc.frames import SubmissionDraft
 from services.common.rpc.lane import CONNECT, open_stream
 from services.common.rpc.token_frame import TokenFrame
+from services.gateway.session import END_REASONS, OpenStreams
 from services.gateway.streams import LiveStream, Placement
 
 BACKOFF_MS = (50.0, 2_000.0)
 """First and longest pause between attempts to connect; doubled each time, jittered."""
 _log = logging.getLogger(__name__)
-_END_REASONS = (FinishReason.STOP, FinishReason.LENGTH, FinishReason.CANCELLED)
 
 
 class RouterSession:
@@ -65,8 +64,7 @@ class RouterSession:
         self._clock = clock or MonotonicClock()
         self._security = security
         self._on_change, self._on_orphans = on_change, on_orphans
-        self._streams: dict[int, LiveStream] = {}
-        self._last_number = 0
+        self._open = OpenStreams(self.cancel)
         self._draft = SubmissionDraft()
         self._link: Link[router_pb2.ConnectResponse, router_pb2.ConnectRequest] | None = None
         self._is_attached = self._is_leaving = False
@@ -80,14 +78,12 @@ class RouterSession:
     @property
     def stream_count(self) -> int:
         """Requests in flight here."""
-        return len(self._streams)
+        return len(self._open)
 
     def send(self, live: LiveStream) -> None:
         """Submit a stream, with what its client already has."""
         request = live.resumed_request()
-        self._last_number += 1
-        live.number = self._last_number
-        self._streams[live.number] = live
+        self._open.enter(live)
         self._draft.submit(request_to_wire(live.number, request))
         self._wake()
 
@@ -96,7 +92,7 @@ class RouterSession:
 
         The end is still reported; tokens are not.
         """
-        if self._streams.get(live.number) is not live:
+        if not self._open.has(live):
             return False
         if not live.is_cancelled:
             live.is_cancelled = True
@@ -162,88 +158,32 @@ class RouterSession:
         for placed in frame.placed:
             self._on_placed(placed)
         if frame.HasField("tokens"):
-            self._on_columns(columns_from_wire(frame.tokens))
+            self._open.columns(columns_from_wire(frame.tokens))
         for ended in frame.ended:
             self._on_ended(ended)
 
     def _on_placed(self, placed: router_pb2.StreamPlaced) -> None:
-        live = self._streams.get(placed.stream)
-        if live is not None and placed.path:
-            path = Path(placed.path)
-            self._tell(
-                live,
-                lambda: live.sink.on_placed(
-                    Placement(path, placed.path_reason, placed.prefill_worker, placed.decode_worker)
-                ),
-            )
+        if placed.path:
+            path, reason = Path(placed.path), placed.path_reason
+            placement = Placement(path, reason, placed.prefill_worker, placed.decode_worker)
+            self._open.placed(placed.stream, placement)
 
     def _on_token_frame(self, frame: TokenFrame) -> None:
         numbers = frame.streams
         if len(set(numbers)) == len(numbers):
-            self._on_one_each(numbers, frame.token_ids)
+            self._open.token_each(numbers, frame.token_ids)
         else:
-            self._on_several(frame.columns())
-
-    def _on_one_each(self, numbers: "array[int]", token_ids: "array[int]") -> None:
-        """The hot path: per stream, one look-up and one call."""
-        streams = self._streams
-        for number, token_id in zip(numbers, token_ids, strict=True):
-            live = streams.get(number)
-            if live is None or live.is_cancelled:
-                continue
-            live.delivered.append(token_id)
-            try:
-                live.sink.on_token(token_id)
-            except Exception:  # one answer's fault must not end the session that carries them all
-                self._break(live)
-
-    def _on_columns(self, columns: TokenColumns) -> None:
-        if columns.is_one_each() and _are_distinct(columns.streams):
-            self._on_one_each(columns.streams, columns.token_ids)
-        else:
-            self._on_several(columns)
-
-    def _on_several(self, columns: TokenColumns) -> None:
-        """Any number of tokens, with logprobs; what a frame has for one stream is one write."""
-        streams = self._streams
-        described = columns.logprobs.by_stream() if columns.logprobs is not None else None
-        for number, ids in split(columns):
-            live = streams.get(number)
-            if live is None or live.is_cancelled:
-                continue
-            live.delivered.extend(ids)
-            try:
-                if described:
-                    live.sink.on_tokens(ids, described.get(number))
-                else:
-                    live.sink.on_tokens(ids)
-            except Exception:  # as above
-                self._break(live)
+            self._open.columns(frame.columns())
 
     def _on_ended(self, ended: router_pb2.StreamEnded) -> None:
-        live = self._streams.pop(ended.stream, None)
+        live = self._open.take(ended.stream)
         if live is None:
             return
         reason = finish_reason_from_wire(ended.reason)
-        if reason in _END_REASONS:
-            receipt, vector = receipt_from_wire(ended.receipt), vector_from_wire(ended.vector)
-            self._tell(live, lambda: live.sink.on_ended(reason, receipt, vector))
+        if reason in END_REASONS:
+            self._open.end(live, reason, receipt_from_wire(ended.receipt), vector_from_wire(ended.vector))
         else:
-            error = error_from_wire(ended.error)
-            self._tell(live, lambda: live.sink.on_failed(error))
-
-    def _tell(self, live: LiveStream, call: Callable[[], None]) -> None:
-        try:
-            call()
-        except Exception:  # as above
-            self._break(live)
-
-    def _break(self, live: LiveStream) -> None:
-        """An answer's own code failed: a fault of ours, and the end of this answer alone."""
-        _log.exception("request %s failed in the gateway", live.request.request_id)
-        self.cancel(live)
-        self._streams.pop(live.number, None)
-        live.sink.on_failed(Internal("internal error"))
+            self._open.fail(live, error_from_wire(ended.error))
 
     # Loss and return of the router.
 
@@ -258,43 +198,21 @@ class RouterSession:
         self._link = None
         self.model_lens, self.adapters, self.embedding_models = {}, {}, {}
         self.limit_thinking = ()
-        for live in list(self._streams.values()):
-            self._settle_or_keep(live)
-        orphans = list(self._streams.values())
-        self._streams.clear()
+        orphans = [live for live in self._open.take_all() if not self._settles(live)]
         self._on_change()
         self._on_orphans(orphans)
 
-    def _settle_or_keep(self, live: LiveStream) -> None:
+    def _settles(self, live: LiveStream) -> bool:
         """End what need not go on elsewhere. Whether it can, the next router knows."""
         if live.is_cancelled:
-            self._streams.pop(live.number)
-            self._tell(live, lambda: live.sink.on_failed(Cancelled()))
+            self._open.fail(live, Cancelled())
         elif live.is_complete():
-            self._streams.pop(live.number)
             at_length = len(live.delivered) >= live.request.sampling.max_tokens
             reason = FinishReason.LENGTH if at_length else FinishReason.STOP
-            receipt = _bare_receipt(live)
-            self._tell(live, lambda: live.sink.on_ended(reason, receipt))
-
-
-def _are_distinct(numbers: "array[int]") -> bool:
-    return len(set(numbers)) == len(numbers)
-
-
-def split(columns: TokenColumns) -> Iterable[tuple[int, "array[int]"]]:
-    """Each stream's tokens, once per stream even where a frame holds several steps."""
-    token_ids = columns.token_ids
-    joined: dict[int, array[int]] = {}
-    start = 0
-    for number, count in zip(columns.streams, columns.counts, strict=True):
-        ids = token_ids[start : start + count]
-        start += count
-        if number in joined:
-            joined[number].extend(ids)
+            self._open.end(live, reason, _bare_receipt(live))
         else:
-            joined[number] = ids
-    return joined.items()
+            return False
+        return True
 
 
 def _raise_if_cancelled() -> None:

@@ -11,11 +11,14 @@ from services.common.domain import EmbeddingModel, Request
 from services.common.errors import Cancelled, MeshError, RouterUnavailable, TooManyConnections
 from services.common.limits import DEFAULTS, Limits
 from services.gateway.router_session import RouterSession
+from services.gateway.session import Session
 from services.gateway.streams import LiveStream, StreamSink
 
 RETRY_AFTER_MS = 1_000
 WAITING_CHECK_S = 0.25
 
+Inner = Callable[[Callable[[], None]], Session]
+"""Makes the session with a router in this process, of what is to be called when that changes."""
 _log = logging.getLogger(__name__)
 
 
@@ -36,7 +39,9 @@ class Routers:
         clock: Clock | None = None,
         security: Security = OPEN,
         on_change: Callable[[], None] = lambda: None,
+        inner: Inner | None = None,
     ) -> None:
+        """With `inner` the only router is in this process, and `addresses` count for nothing."""
         self.model_lens: Mapping[str, int] = {}
         """Longest prompt and answer together, in tokens, by the name of each model served."""
         self.adapters: Mapping[str, Sequence[str]] = {}
@@ -53,9 +58,9 @@ class Routers:
         self._on_change = on_change
         self._waiting: dict[LiveStream, float] = {}
         """Streams that lost their router, and when."""
-        self._ready: list[RouterSession] = []
+        self._ready: list[Session] = []
         """Those that take requests."""
-        self._sessions = [
+        self._sessions: list[Session] = [
             RouterSession(
                 address,
                 greeting,
@@ -65,8 +70,10 @@ class Routers:
                 on_change=self._changed,
                 on_orphans=self._adopt,
             )
-            for address in addresses
+            for address in (() if inner else addresses)
         ]
+        if inner is not None:
+            self._sessions.append(inner(self._changed))
 
     @property
     def is_attached(self) -> bool:
@@ -109,7 +116,7 @@ class Routers:
                 await asyncio.sleep(until_beat_s(WAITING_CHECK_S))
                 self._end_waiting_in_vain()
 
-    def _choose(self, model: str) -> RouterSession | None:
+    def _choose(self, model: str) -> Session | None:
         """Of those that take requests, one that serves the model if any does, with the fewest of ours.
 
         Which models there are is for a router to say: where none serves it, one refuses it.

@@ -6,8 +6,9 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -81,10 +82,27 @@ def core_config(settings: Settings, clock: Clock) -> CoreConfig:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A router that serves."""
+
+    shell: Shell
+    url: str
+    """Where gateways and workers find it."""
+
+
 async def serve(
     settings: Settings, stop: asyncio.Event, ready: Ready, registry: CollectorRegistry = REGISTRY
 ) -> None:
     """Run a router until `stop`, then let what is in flight end within the grace time."""
+    async with running(settings, registry) as router:
+        ready({"url": router.url})
+        await stop.wait()
+
+
+@asynccontextmanager
+async def running(settings: Settings, registry: CollectorRegistry) -> AsyncIterator[Running]:
+    """A router that serves while the block runs, and then drains."""
     clock = MonotonicClock()
     config = core_config(settings, clock)
     timing = Timing(time.perf_counter) if settings.times_policies else None
@@ -109,8 +127,7 @@ async def serve(
                 if settings.store:  # without it the router is alone, and scales the fleet alone
                     lasting.append(tasks.create_task(board.run()))
                 await server.set_serving(True)
-                ready({"url": f"{settings.host}:{port}"})
-                await stop.wait()
+                yield Running(shell, f"{settings.host}:{port}")
                 await server.set_serving(False)
                 shell.leave()
                 await board.leave()

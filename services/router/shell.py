@@ -3,9 +3,9 @@
 import asyncio
 import logging
 from array import array
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from itertools import count
-from typing import Any
+from typing import Any, Protocol
 
 from pdmesh.router.v1 import router_pb2
 from services.common.clock import Clock, until_beat_s
@@ -14,7 +14,7 @@ from services.common.errors import MeshError
 from services.common.rpc import Link
 from services.common.rpc.columns import floats_to_bytes
 from services.common.rpc.convert import error_to_wire, job_to_wire, receipt_fields, wire_enum
-from services.common.rpc.embedding import model_to_wire
+from services.common.rpc.embedding import model_to_wire as embedding_model_to_wire
 from services.common.rpc.frames import AnswerDraft, CommandDraft
 from services.router.core import RouterCore
 from services.router.core.actions import (
@@ -43,12 +43,63 @@ TICK_MS_MAX = 250.0
 TICK_MS_MIN = 5.0
 
 
+class Gateway(Protocol):
+    """A gateway, as the shell uses it: in another process, or in this one."""
+
+    def post_tokens(self, streams: "array[int]", token_ids: "array[int]") -> bool:
+        """Pass on one token for each of some streams at once; False, and nothing is done, if they wait."""
+
+    def add_tokens(self, columns: TokenColumns) -> None:
+        """Pass tokens on, with what else is new."""
+
+    def place(self, placed: SendPlaced) -> None:
+        """Say where a stream runs."""
+
+    def end(self, ended: EndStream) -> None:
+        """Say a stream's only outcome."""
+
+    def set_models(self, models: Sequence[ModelInfo]) -> None:
+        """Say what is served from now on."""
+
+    def leave(self) -> None:
+        """Say that new requests are wanted elsewhere."""
+
+
 class GatewayPeer:
-    """A connected gateway: what waits for it, and its link."""
+    """A gateway in another process: what waits for it, and its link. Implements `Gateway`."""
 
     def __init__(self, context: Any) -> None:
         self.draft = AnswerDraft()
         self.link: Link[router_pb2.ConnectRequest, router_pb2.ConnectResponse] = Link(context, self.draft)
+
+    def post_tokens(self, streams: "array[int]", token_ids: "array[int]") -> bool:
+        """See `Gateway`."""
+        return self.link.post_tokens(streams, token_ids)
+
+    def add_tokens(self, columns: TokenColumns) -> None:
+        """See `Gateway`."""
+        self.draft.add_columns(columns)
+        self.link.wake()
+
+    def place(self, placed: SendPlaced) -> None:
+        """See `Gateway`."""
+        self.draft.place(placed_to_wire(placed))
+        self.link.wake()
+
+    def end(self, ended: EndStream) -> None:
+        """See `Gateway`."""
+        self.draft.end(ended_to_wire(ended))
+        self.link.wake()
+
+    def set_models(self, models: Sequence[ModelInfo]) -> None:
+        """See `Gateway`."""
+        self.draft.set_models(router_pb2.ModelList(models=[model_to_wire(m) for m in models]))
+        self.link.wake()
+
+    def leave(self) -> None:
+        """See `Gateway`."""
+        self.draft.leave()
+        self.link.wake()
 
 
 class WorkerPeer:
@@ -72,7 +123,7 @@ class Shell:
 
     def __init__(self, core: RouterCore, clock: Clock, metrics: Metrics, poison: PoisonLog) -> None:
         self.core = core
-        self.gateways: dict[int, GatewayPeer] = {}
+        self.gateways: dict[int, Gateway] = {}
         self.is_leaving = False
         self.workers: dict[int, WorkerPeer] = {}
         self.idle = asyncio.Event()
@@ -85,8 +136,7 @@ class Shell:
         """Tell gateways, those that connect from now on included, to take new requests elsewhere."""
         self.is_leaving = True
         for gateway in self.gateways.values():
-            gateway.draft.leave()
-            gateway.link.wake()
+            gateway.leave()
 
     def new_session(self) -> int:
         """A number for a new connection."""
@@ -104,7 +154,7 @@ class Shell:
 
     def _post_tokens(self, action: SendTokenEach) -> bool:
         gateway = self.gateways.get(action.session)
-        if gateway is None or not gateway.link.post_tokens(action.streams, action.token_ids):
+        if gateway is None or not gateway.post_tokens(action.streams, action.token_ids):
             return False
         self._metrics.tokens.value += len(action.token_ids)
         return True
@@ -124,19 +174,20 @@ class Shell:
         match action:  # the frequent ones first
             case SendTokenEach():
                 if (gateway := self.gateways.get(action.session)) is not None:
-                    gateway.draft.add_columns(TokenColumns.one_each(action.streams, action.token_ids))
-                    gateway.link.wake()
+                    gateway.add_tokens(TokenColumns.one_each(action.streams, action.token_ids))
                     self._metrics.tokens.value += len(action.token_ids)
             case SendTokens():
                 if (gateway := self.gateways.get(action.session)) is not None:
-                    gateway.draft.add_columns(action.columns)
-                    gateway.link.wake()
+                    gateway.add_tokens(action.columns)
                     self._metrics.tokens.value += len(action.columns.token_ids)
-            case SendPlaced() | EndStream():
+            case SendPlaced():
                 self._metrics.count(action)
                 if (gateway := self.gateways.get(action.session)) is not None:
-                    _answer(gateway, action)
-                    gateway.link.wake()
+                    gateway.place(action)
+            case EndStream():
+                self._metrics.count(action)
+                if (gateway := self.gateways.get(action.session)) is not None:
+                    gateway.end(action)
             case StartJob() | AbortJob() | ReleaseHandoff() | SendWant():
                 if (worker := self.workers.get(action.session)) is not None:
                     _command(worker, action)
@@ -149,11 +200,9 @@ class Shell:
             case RecordPrompt(request, why):
                 self._poison.record(request, why)
 
-    def _send_models(self, session: int | None, models: Iterable[ModelInfo]) -> None:
-        wire = router_pb2.ModelList(models=[_model(m) for m in models])
+    def _send_models(self, session: int | None, models: Sequence[ModelInfo]) -> None:
         for gateway in self.gateways.values() if session is None else [self.gateways[session]]:
-            gateway.draft.set_models(wire)
-            gateway.link.wake()
+            gateway.set_models(models)
 
     async def tick(self) -> None:
         """Tell the core of time passing, for ever."""
@@ -178,37 +227,39 @@ def _command(worker: WorkerPeer, action: StartJob | AbortJob | ReleaseHandoff | 
             worker.draft.want(want)
 
 
-def _answer(gateway: GatewayPeer, action: SendPlaced | EndStream) -> None:
-    match action:
-        case SendPlaced():
-            gateway.draft.place(
-                router_pb2.StreamPlaced(
-                    stream=action.stream,
-                    path=wire_enum(action.path),
-                    path_reason=action.path_reason,
-                    prefill_worker=action.prefill_worker,
-                    decode_worker=action.decode_worker,
-                )
-            )
-        case EndStream():
-            ended = router_pb2.StreamEnded(
-                stream=action.stream,
-                reason=wire_enum(action.reason),
-                receipt=receipt_fields(action.receipt),
-                vector=b"" if action.vector is None else floats_to_bytes(action.vector),
-            )
-            if action.error is not None:
-                ended.error.CopyFrom(error_to_wire(action.error))
-            gateway.draft.end(ended)
+def placed_to_wire(placed: SendPlaced) -> router_pb2.StreamPlaced:
+    """Where a stream runs, as a message."""
+    return router_pb2.StreamPlaced(
+        stream=placed.stream,
+        path=wire_enum(placed.path),
+        path_reason=placed.path_reason,
+        prefill_worker=placed.prefill_worker,
+        decode_worker=placed.decode_worker,
+    )
 
 
-def _model(info: ModelInfo) -> router_pb2.Model:
+def ended_to_wire(ended: EndStream) -> router_pb2.StreamEnded:
+    """A stream's outcome, as a message."""
+    wire = router_pb2.StreamEnded(
+        stream=ended.stream,
+        reason=wire_enum(ended.reason),
+        receipt=receipt_fields(ended.receipt),
+        vector=b"" if ended.vector is None else floats_to_bytes(ended.vector),
+    )
+    if ended.error is not None:
+        wire.error.CopyFrom(error_to_wire(ended.error))
+    return wire
+
+
+def model_to_wire(info: ModelInfo) -> router_pb2.Model:
+    """A served model, as a message."""
+    embedding_model = info.embedding_model
     return router_pb2.Model(
         name=info.name,
         max_model_len=info.max_model_len_tokens,
         prefill_workers=info.prefill_workers,
         decode_workers=info.decode_workers,
         adapters=info.adapters,
-        embedding_model=None if info.embedding_model is None else model_to_wire(info.embedding_model),
+        embedding_model=None if embedding_model is None else embedding_model_to_wire(embedding_model),
         limits_thinking=info.limits_thinking,
     )

@@ -10,6 +10,7 @@ import os
 import platform
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ CASES = (
     Case(streams=800, step_ms=160.0, prompt_tokens=500, output_tokens=200, rounds=1),
     Case(streams=256, step_ms=1.0, prompt_tokens=500, output_tokens=200, rounds=3, is_paced=False),
 )
-"""All but the last at 5 000 tokens a second."""
+"""All but the last at 5 000 tokens a second. Each with gateway and router as two processes, and as one."""
 QUICK = (Case(streams=16, step_ms=20.0, prompt_tokens=100, output_tokens=20, rounds=1),)
 
 
@@ -68,7 +69,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a small case, results to standard output only")
     is_quick = parser.parse_args().quick
     with tempfile.TemporaryDirectory() as scratch:
-        rows = [measure(case, Path(scratch)) for case in (QUICK if is_quick else CASES)]
+        cases = QUICK if is_quick else CASES
+        both = [replace(case, is_edge=is_edge) for case in cases for is_edge in (False, True)]
+        rows = [measure(case, Path(scratch)) for case in both]
     page = table(machine(), rows)
     print(page)
     if not is_quick:

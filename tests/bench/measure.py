@@ -30,6 +30,8 @@ class Case:
     """With one, all streams step together; with more, each worker's step by themselves."""
     is_paced: bool = True
     """Whether the engines keep a pace that leaves the cores room; else they are as fast as they can."""
+    is_edge: bool = False
+    """Whether gateway and router are one process."""
 
     @property
     def answer_s(self) -> float:
@@ -92,6 +94,7 @@ def sim_mesh(model_dir: Path, directory: Path, case: Case) -> Iterator[Mesh]:
     flags += [("--prefill-engine-arg", "step-ms=1"), ("--decode-engine-arg", f"step-ms={case.step_ms}")]
     flags += [("--decode", str(case.decode_workers))]
     command = ["--engine", "sim", "--log-level", "warning", *(part for flag in flags for part in flag)]
+    command += ["--edge"] if case.is_edge else []
     with Mesh(model_dir, directory, *command) as mesh:
         yield mesh
 

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.bench.report import kind, own
+
 SIZE_INCHES = (9.0, 4.2)
-PARTS = ("gateway", "router", "workers", "reference")
+PARTS = ("gateway", "router", "edge", "workers", "reference")
 
 
 def draw(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
@@ -33,11 +35,10 @@ def _cpu(row: Mapping[str, Any], part: str) -> float:
         return float(row["reference"]["cpu_s_per_million_tokens"]["reference"])
     cpu = row["mesh"]["cpu_s_per_million_tokens"]
     if part == "workers":
-        return float(sum(cpu.values()) - cpu["gateway"] - cpu["router"])
-    return float(cpu[part])
+        return float(sum(cpu.values()) - own(cpu))
+    return float(cpu.get(part, 0.0))
 
 
 def _name(row: Mapping[str, Any]) -> str:
     case = row["case"]
-    name = f"{case['streams']} streams\n{case['decode_workers']} decode"
-    return name if case["is_paced"] else f"{name}, saturated"
+    return f"{case['streams']} streams\n{kind(case)}"

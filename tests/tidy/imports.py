@@ -8,7 +8,9 @@ from tests.tidy.source import Source
 
 CLIENT = "pdmesh/client"
 """The library for programs that call a mesh; the rest of `pdmesh` is generated."""
-SERVICES = ("gateway", "router", "prefill", "decode", "retriever", "cli")
+SERVICES = ("gateway", "router", "prefill", "decode", "retriever", "cli", "edge")
+COMPOSED = {"services/edge": ("gateway", "router")}
+"""A package that puts services together, and which: they know nothing of it."""
 
 CONFINED = {
     "grpc": (
@@ -103,7 +105,8 @@ def _other_service(source: Source, module: str) -> str:
     parts = module.split(".")
     if parts[0] != "services" or len(parts) < 2 or parts[1] not in SERVICES:
         return ""
-    return "" if source.is_below(f"services/{parts[1]}") else parts[1]
+    composing = any(source.is_below(package) and parts[1] in them for package, them in COMPOSED.items())
+    return "" if composing or source.is_below(f"services/{parts[1]}") else parts[1]
 
 
 def _beyond_standard_library(source: Source, module: str) -> str:

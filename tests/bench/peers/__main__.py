@@ -21,7 +21,7 @@ from tests.bench.peers.install import Installed, install
 from tests.bench.peers.mesh import Running
 from tests.bench.peers.peer import MODEL, PEERS, Peer
 from tests.bench.peers.plot import draw
-from tests.bench.peers.report import DIRECT, MESH, page
+from tests.bench.peers.report import DIRECT, EDGE, MESH, OWN, page
 from tests.bench.peers.targets import DidNotStart, direct, mesh_running, peer_running
 from tests.bench.peers.tree import spent, tree_cpu_s, tree_rss_mib
 from tests.mesh import model
@@ -133,12 +133,14 @@ def starts_of(installed: dict[str, Installed], scratch: Path, *, with_mesh: bool
     def of(peer: Peer) -> Start:
         return lambda case: peer_running(peer, scratch, case.step_ms, lock_step=case.lock_step)
 
-    def mesh(case: Case) -> AbstractContextManager[Running]:
-        return mesh_running(words, scratch, case.step_ms, lock_step=case.lock_step)
+    def mesh(*, is_edge: bool) -> Start:
+        return lambda case: mesh_running(
+            words, scratch, case.step_ms, lock_step=case.lock_step, is_edge=is_edge
+        )
 
     return {
         DIRECT: lambda case: direct(case.step_ms, lock_step=case.lock_step),
-        **({MESH: mesh} if with_mesh else {}),
+        **({EDGE: mesh(is_edge=True), MESH: mesh(is_edge=False)} if with_mesh else {}),
         **{peer.name: of(peer) for peer in PEERS if peer.name in installed and installed[peer.name].version},
     }
 
@@ -174,7 +176,7 @@ def main() -> int:
     print(page(told))
     if not asked.quick:
         keep(told)
-    return 1 if any(row["who"] == MESH and row["load"]["failed"] for row in found) else 0
+    return 1 if any(row["who"] in OWN and row["load"]["failed"] for row in found) else 0
 
 
 def added(last: dict[str, Any], told: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""pdmesh with its simulated engine: one router, prefill worker, decode worker and gateway."""
+"""pdmesh with its simulated engine: two workers, and router and gateway in two processes or one."""
 
 import json
 import subprocess
@@ -28,8 +28,10 @@ class Running:
 
 
 @contextmanager
-def running_mesh(model: Path, logs: Path, step_ms: float, *, lock_step: bool) -> Iterator[Running]:
-    """All four processes until the block ends."""
+def running_mesh(
+    model: Path, logs: Path, step_ms: float, *, lock_step: bool, is_edge: bool
+) -> Iterator[Running]:
+    """All processes until the block ends."""
     with ExitStack() as stack:
         pids = {}
 
@@ -41,11 +43,17 @@ def running_mesh(model: Path, logs: Path, step_ms: float, *, lock_step: bool) ->
             pids[name] = process.pid
             return facts
 
-        router = start("router")["url"]
+        public = ("--model", str(model), "--host", LOCAL)
+        if is_edge:
+            facts = start("edge", *public, "--", "--port", "0")
+            url, router = facts["url"], facts["router"]
+        else:
+            router = start("router")["url"]
         for name, own_step_ms in (("prefill", 1.0), ("decode", step_ms)):
             spread = name == "decode" and not lock_step
             start(name, *worker_flags(model, router, own_step_ms), module=SPREAD if spread else PLAIN)
-        url = start("gateway", "--model", str(model), "--router", router, "--host", LOCAL)["url"]
+        if not is_edge:
+            url = start("gateway", *public, "--router", router)["url"]
         yield Running(url, pids)
 
 

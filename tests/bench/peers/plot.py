@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from tests.bench.peers.report import DIRECT, MESH, cost, names, number, row_of
+from tests.bench.peers.report import DIRECT, OWN, cost, names, number, row_of
 
 LEAST = 5.0
 """Where the axis begins; a logarithmic one has no zero."""
@@ -22,7 +22,7 @@ def draw(file: Path, told: dict[str, Any]) -> None:
     for axis, case in zip(axes, cases, strict=True):
         found = [(who, cost(row_of(told, who, case))) for who in names(told) if who != DIRECT]
         bars = sorted(((value, who) for who, value in found if value is not None), reverse=True)
-        colours = ["tab:green" if who == MESH else "tab:grey" for _, who in bars]
+        colours = ["tab:green" if who in OWN else "tab:grey" for _, who in bars]
         drawn = axis.barh([who for _, who in bars], [value for value, _ in bars], color=colours)
         axis.bar_label(drawn, [number(value) for value, _ in bars], padding=2, fontsize=8)
         axis.set_xscale("log")

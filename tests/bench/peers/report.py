@@ -4,20 +4,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 Told = Mapping[str, Any]
-OWN = ("gateway", "router")
+DIRECT, MESH, EDGE = "direct", "pdmesh", "pdmesh edge"
+OWN = {MESH: ("gateway", "router"), EDGE: ("edge",)}
 """pdmesh's processes that stand where a peer stands; its workers stand for the engine."""
-DIRECT, MESH = "direct", "pdmesh"
 HEAD = """\
 # pdmesh beside other gateways and routers
 
 `{command}`. Chat completions, {prompt_tokens} prompt tokens, {output_tokens} tokens out, paced near 5 000
 tokens a second; {cpu}, {cores} cores shared with engine and clients, Python {python}. The peers stand in
-front of one fake engine over HTTP, pdmesh (gateway and router, one process each) in front of its own
-simulated engine, one prefill and one decode worker. pdmesh tokenises prompts and makes text of tokens; the
-others pass both on. Independent: each stream ticks by itself. Lock step: all streams tick at the same moment,
-as the sequences of an engine's batch do. A peer's figures are those of its whole process tree.
+front of one fake engine over HTTP, pdmesh in front of its own simulated engine, one prefill and one decode
+worker: as an edge, which is gateway and router in one process, as the peers are, and as two processes. pdmesh
+tokenises prompts and makes text of tokens; the others pass both on. Independent: each stream ticks by itself.
+Lock step: all streams tick at the same moment, as the sequences of an engine's batch do. A peer's figures are
+those of its whole process tree.
 """
-COSTS = "CPU-seconds per million tokens (of pdmesh: gateway + router), and CPU-milliseconds per bare request"
+COSTS = (
+    "CPU-seconds per million tokens (of pdmesh: gateway and router), and CPU-milliseconds per bare request"
+)
 TIMES = "Added to the engine alone, in ms: TTFT p50 / p99; and gap between tokens p50 / p99 as it was"
 
 
@@ -33,8 +36,8 @@ def cost(row: Told, part: str = "load", figure: str = "cpu_s_per_million_tokens"
     if part not in row:
         return None
     spent: Mapping[str, float] = row[part][figure]
-    if row["who"] == MESH:
-        return sum(spent[name] for name in OWN)
+    if row["who"] in OWN:
+        return sum(spent[name] for name in OWN[row["who"]])
     return spent["engine"] if row["who"] == DIRECT else spent[row["who"]]
 
 

@@ -62,9 +62,11 @@ def peer_running(peer: Peer, scratch: Path, step_ms: float, *, lock_step: bool) 
 
 
 @contextmanager
-def mesh_running(model: Path, scratch: Path, step_ms: float, *, lock_step: bool) -> Iterator[Running]:
+def mesh_running(
+    model: Path, scratch: Path, step_ms: float, *, lock_step: bool, is_edge: bool
+) -> Iterator[Running]:
     """pdmesh with its own engine, at the same pace."""
-    with running_mesh(model, scratch, step_ms, lock_step=lock_step) as mesh:
+    with running_mesh(model, scratch, step_ms, lock_step=lock_step, is_edge=is_edge) as mesh:
         yield mesh
 
 

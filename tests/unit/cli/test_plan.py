@@ -40,6 +40,23 @@ def test_every_process_has_its_own_port_and_knows_the_router(ports: Iterator[int
     assert values(specs["decode-1"], "--routers") == [router]
 
 
+def test_an_edge_is_one_process_with_the_flags_of_two(ports: Iterator[int]) -> None:
+    settings = UpSettings(model="m", edge=True, grace_ms=8_000, mesh=MeshSettings(secret="s" * 32))
+    specs = named(plan(settings, ports, [0]))
+    assert list(specs) == ["edge", "prefill-1", "decode-1"]
+    edge = specs["edge"]
+    assert edge.command[edge.command.index("serve") + 1] == "edge"
+    parted = edge.command.index("--")
+    router = ChildSpec("router", "router", edge.command[parted:])
+    assert values(edge, "--grace-ms") == ["6000", "2000"]
+    assert values(edge, "--router") == []
+    assert values(specs["decode-1"], "--routers") == ["127.0.0.1:" + values(router, "--port")[0]]
+    assert dict(edge.environ) == {
+        "PDMESH_GATEWAY_MESH_SECRET": "s" * 32,
+        "PDMESH_ROUTER_MESH_SECRET": "s" * 32,
+    }
+
+
 def test_every_worker_gets_all_adapters(ports: Iterator[int]) -> None:
     specs = named(plan(UpSettings(model="m", lora_adapter=("a=/a", "b=/b")), ports, [0]))
     for worker in ("prefill-1", "decode-1"):

@@ -205,7 +205,7 @@ class GatewayRequests:
 
     def answers(self, number: int) -> list[bytes]:
         """What the router answers to the next so many requests, each in one frame."""
-        first = self._session._last_number + 1
+        first = self._session._open._last_number + 1
         return [self._answer(stream).SerializeToString() for stream in range(first, first + number)]
 
     def _answer(self, stream: int) -> router_pb2.ConnectResponse:

@@ -1,0 +1,1 @@
+"""Gateway and router in one process."""
