@@ -25,7 +25,7 @@ OPERATOR_COMMANDS = {
 """All are run by `services.cli.operator.commands`."""
 COMMANDS = {
     "up": "start a whole mesh on this host",
-    "serve": "run one service: gateway, router, prefill, decode or retriever",
+    "serve": "run one service: gateway, router, both as edge, prefill, decode or retriever",
     "chat": "talk to a mesh in the terminal",
     "ingest": "give documents to a retriever",
     "demo": "start a small mesh, ask it a question, show answer and receipt",

@@ -54,7 +54,7 @@ class ReadyFile:
         content = {
             "url": public.get("url", ""),
             "grpc": public.get("grpc", ""),
-            "urls": urls if "router" in urls or not routers else {**urls, "router": routers[0]},
+            "urls": {**urls, "router": routers[0]} if "edge" in urls and routers else urls,
             "pids": {name: child.pid for name, child in children.items()},
         }
         scratch = self._path.with_name(f".{self._path.name}.{os.getpid()}")

@@ -18,7 +18,8 @@ from services.cli.parent import die_with_parent
 from services.cli.presence_record import PresenceRecord
 from services.cli.process_settings import ProcessSettings
 from services.cli.startup import startup_unwrapped
-from services.common.settings import StrictParser, group, unknown
+from services.common.errors import BadSetting
+from services.common.settings import StrictParser, group, leaves, unknown
 
 SERVED = {
     "gateway": "the REST edge: tokens, text, streaming",
@@ -29,6 +30,13 @@ SERVED = {
 }
 EDGE = "edge"
 EDGE_TEXT = "gateway and router in one process: the gateway's flags, then --, then the router's"
+EDGE_HELP = """\
+usage: pdmesh serve edge [gateway's flags] [-- router's flags]
+
+Runs gateway and router in one process. `pdmesh serve gateway --help` and `pdmesh serve router --help` list
+the flags; their variables and tables of the configuration file count too. Those of the process and of the
+mesh are the gateway's, and its --router has no meaning here."""
+PROCESS_FLAGS = [leaf.flag for leaf in leaves(ProcessSettings)]
 THREAD_SWITCH_S = 0.0005
 """A busy engine thread would otherwise hold the interpreter for 5 ms at a time before the event loop runs."""
 
@@ -40,6 +48,9 @@ def run(arguments: Sequence[str]) -> int:
         print("\n".join(["usage: pdmesh serve SERVICE [--help]", "", *lines]))
         return 0
     service, rest = arguments[0], arguments[1:]
+    if service == EDGE and not {"-h", "--help"}.isdisjoint(rest):
+        print(EDGE_HELP)
+        return 0
     if service not in (*SERVED, EDGE):
         raise unknown("service", service, (*SERVED, EDGE))
     settings, told = parse_edge(rest) if service == EDGE else parse_service(service, rest)
@@ -56,13 +67,26 @@ def parse_service(service: str, arguments: Sequence[str]) -> tuple[Any, dict[str
 def parse_edge(arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     """The same of a gateway and a router in one process, each with its own flags, variables and table.
 
-    What belongs to the process is the gateway's.
+    What belongs to the process, and the mesh's settings where the router has none, are the gateway's.
     """
     at = arguments.index("--") if "--" in arguments else len(arguments)
-    gateway, told = parse_service("gateway", arguments[:at])
-    router, last = parse_service("router", arguments[at + 1 :])
-    both = importlib.import_module("services.edge.main").Settings(gateway.service, router.service)
+    before, after = arguments[:at], arguments[at + 1 :]
+    if any(word.partition("=")[0] == "--router" for word in before):
+        raise BadSetting("--router: the router of an edge is in its own process")
+    gateway, told = parse_service("gateway", before)
+    router, last = parse_service("router", [*_file_flag(before), *after])
+    if router.process not in (ProcessSettings(), gateway.process):
+        raise BadSetting("settings of the process belong before the --: " + ", ".join(PROCESS_FLAGS))
+    both = importlib.import_module("services.edge.main").Settings.of(gateway.service, router.service)
     return replace(gateway, service=both), {name: told[name] or last[name] for name in told}
+
+
+def _file_flag(arguments: Sequence[str]) -> list[str]:
+    """The flag that names the configuration file, with its value, if it is given."""
+    for word, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        if word.partition("=")[0] == "--config":
+            return [word] if "=" in word else [word, following]
+    return []
 
 
 def parse(service: str, settings_class: type[Any], arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:

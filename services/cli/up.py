@@ -101,14 +101,13 @@ class Mesh:
     async def _announce(self) -> None:
         """Wait until the mesh serves a model, then say where; keep the ready file right ever after."""
         await self._supervisor.all_ready.wait()
-        ready = self._supervisor.ready
-        facts = public_facts(ready)
-        url = facts["url"]
+        url = public_facts(self._supervisor.ready)["url"]
         while not await self._serves(url):  # noqa: ASYNC110 - another process sets no event of ours
             await asyncio.sleep(PROBE_S)
         self._supervisor.on_change = self._write_ready_file
         self._write_ready_file()
-        router = router_urls(ready.values())[0]
+        ready = self._supervisor.ready
+        facts, router = public_facts(ready), next(iter(router_urls(ready.values())), "")
         others = f"gRPC {facts.get('grpc', '')}, metrics {url}/metrics, router {router}"
         self._output.say(f"ready: {url}/v1 ({others}), Ctrl-C to stop")
         if self._on_ready:

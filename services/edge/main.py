@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from services.common.credentials import MeshSettings
 from services.common.errors import BadSetting
+from services.common.limits import DEFAULTS
 from services.edge.session import InnerSession
-from services.gateway.main import running as running_gateway
-from services.gateway.settings import ROUTERS_DEFAULT
+from services.gateway.gateway import Gateway
+from services.gateway.main import running
 from services.gateway.settings import Settings as GatewaySettings
-from services.router.main import running as running_router
+from services.router.main import Router
 from services.router.settings import Settings as RouterSettings
 
 Ready = Callable[[dict[str, str]], None]
@@ -20,22 +22,27 @@ Ready = Callable[[dict[str, str]], None]
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Those of both, each with its own names."""
+    """Those of both, each with its own names. The gateway's `router` counts for nothing."""
 
     gateway: GatewaySettings
     router: RouterSettings
 
-    def __post_init__(self) -> None:
-        if self.gateway.router != ROUTERS_DEFAULT:
-            raise BadSetting("--router: the router of this gateway is in its own process")
+    @classmethod
+    def of(cls, gateway: GatewaySettings, router: RouterSettings) -> "Settings":
+        """With the gateway's word on the mesh for both; raises BadSetting where the router has another."""
+        if router.mesh not in (MeshSettings(), gateway.mesh):
+            raise BadSetting("the mesh's settings of an edge's router differ from those of its gateway")
+        return cls(gateway, replace(router, mesh=gateway.mesh))
 
 
 async def serve(
     settings: Settings, stop: asyncio.Event, ready: Ready, registry: CollectorRegistry = REGISTRY
 ) -> None:
     """Run both until `stop`: the gateway drains, then the router."""
-    async with running_router(settings.router, registry) as router:
-        inner = partial(InnerSession, router.shell)
-        async with running_gateway(settings.gateway, registry, inner) as where:
-            ready({**where, "router": router.url})
-            await stop.wait()
+    router = Router(settings.router, registry)
+    inner = partial(InnerSession, router.shell)
+    # Loading the model's tokenizer and parsers may take long: no worker is to come before.
+    gateway = Gateway(settings.gateway, DEFAULTS, registry, inner)
+    async with router.running() as url, running(gateway) as where:
+        ready({**where, "router": url})
+        await stop.wait()

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from services.common.domain import EmbeddingModel, TokenColumns
-from services.common.errors import Internal, MeshError
+from services.common.errors import Internal
 from services.gateway.session import END_REASONS, OpenStreams
 from services.gateway.streams import LiveStream, Placement
 from services.router.core.actions import EndStream, ModelInfo, SendPlaced
@@ -20,9 +20,9 @@ _log = logging.getLogger(__name__)
 class InnerSession:
     """Implements the gateway's `Session` and the router's `Gateway`.
 
-    What the gateway says reaches the router in the event loop's next turn, as it would over a wire: it may be
-    said while the router passes something on, and the core takes one event at a time. What the router says
-    reaches the gateway at once.
+    What the gateway says reaches the router after the call in which it is said, as it would over a wire: that
+    may be a call of the router's, and the core takes one event at a time. What the router says reaches the
+    gateway at once.
     """
 
     def __init__(self, shell: Shell, on_change: Callable[[], None]) -> None:
@@ -60,6 +60,7 @@ class InnerSession:
             self._said.clear()
             del self._shell.gateways[number]
             self._shell.feed(GatewayDetached(number))
+            self._on_change()
 
     # What the gateway says.
 
@@ -79,8 +80,8 @@ class InnerSession:
         return True
 
     def _say(self, event: Submitted | CancelRequested) -> None:
-        self._said.append(event)
-        if len(self._said) == 1:
+        if self._number:
+            self._said.append(event)
             asyncio.get_running_loop().call_soon(self._deliver)
 
     def _deliver(self) -> None:
@@ -88,10 +89,10 @@ class InnerSession:
             event = self._said.popleft()
             try:
                 self._shell.feed(event)
-            except MeshError as error:  # a fault of ours; over a wire it would end the connection
-                _log.exception("the router refuses an event")
+            except Exception:  # one request's fault must not end the others
+                _log.exception("the router failed at a request's event")
                 if (live := self._open.take(event.stream)) is not None:
-                    self._open.fail(live, error)
+                    self._open.fail(live, Internal("internal error"))
 
     # What the router says.
 

@@ -9,7 +9,6 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from services.common.limits import DEFAULTS
 from services.gateway.gateway import Gateway, Runs
-from services.gateway.routers import Inner
 from services.gateway.settings import Settings
 
 Ready = Callable[[dict[str, str]], None]
@@ -23,18 +22,15 @@ async def serve(
     Raises a `Startup` error for whatever prevents the start. Serves as soon as it listens; `/ready` says
     when a router and a model are there.
     """
-    async with running(settings, registry) as where:
+    async with running(Gateway(settings, DEFAULTS, registry)) as where:
         ready(where)
         await stop.wait()
 
 
 @asynccontextmanager
-async def running(
-    settings: Settings, registry: CollectorRegistry, inner: Inner | None = None
-) -> AsyncIterator[dict[str, str]]:
-    """A gateway that serves while the block runs, and then drains; gives where. `inner` is for `Routers`."""
+async def running(gateway: Gateway) -> AsyncIterator[dict[str, str]]:
+    """Serve while the block runs, and then drain; gives where."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")  # one prompt is no work for a thread pool
-    gateway = Gateway(settings, DEFAULTS, registry, inner)
     async with AsyncExitStack() as stack:
         await gateway.open(stack)
         where = await gateway.listen()

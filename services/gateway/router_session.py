@@ -198,21 +198,19 @@ class RouterSession:
         self._link = None
         self.model_lens, self.adapters, self.embedding_models = {}, {}, {}
         self.limit_thinking = ()
-        orphans = [live for live in self._open.take_all() if not self._settles(live)]
-        self._on_change()
-        self._on_orphans(orphans)
+        self._on_change()  # first: whoever is told of an end below may ask for something new
+        for live in self._open.all():
+            self._settle_or_keep(live)
+        self._on_orphans(self._open.take_all())
 
-    def _settles(self, live: LiveStream) -> bool:
+    def _settle_or_keep(self, live: LiveStream) -> None:
         """End what need not go on elsewhere. Whether it can, the next router knows."""
-        if live.is_cancelled:
+        if live.is_cancelled and self._open.take(live.number):
             self._open.fail(live, Cancelled())
-        elif live.is_complete():
+        elif live.is_complete() and self._open.take(live.number):
             at_length = len(live.delivered) >= live.request.sampling.max_tokens
             reason = FinishReason.LENGTH if at_length else FinishReason.STOP
             self._open.end(live, reason, _bare_receipt(live))
-        else:
-            return False
-        return True
 
 
 def _raise_if_cancelled() -> None:

@@ -71,9 +71,13 @@ class OpenStreams:
         live.number = self._last_number
         self._streams[live.number] = live
 
+    def all(self) -> list[LiveStream]:
+        """All streams."""
+        return list(self._streams.values())
+
     def take_all(self) -> list[LiveStream]:
         """All streams; they are here no longer."""
-        streams = list(self._streams.values())
+        streams = self.all()
         self._streams.clear()
         return streams
 
@@ -143,7 +147,10 @@ class OpenStreams:
         _log.exception("request %s failed in the gateway", live.request.request_id)
         self._cancel(live)
         self._streams.pop(live.number, None)
-        live.sink.on_failed(Internal("internal error"))
+        try:
+            live.sink.on_failed(Internal("internal error"))
+        except Exception:  # the others must not miss what is theirs
+            _log.exception("request %s cannot be told so", live.request.request_id)
 
 
 def split(columns: TokenColumns) -> Iterable[tuple[int, "array[int]"]]:

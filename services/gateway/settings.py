@@ -8,7 +8,6 @@ from services.common.settings import group, setting
 from services.gateway.idempotency.key import HEADERS, IDEMPOTENCY_KEY
 
 PORT_MAX = 65_535
-ROUTERS_DEFAULT = ("127.0.0.1:9000",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +26,9 @@ class Settings:
     metrics_port: int = setting(
         0, "extra port for Prometheus, besides /metrics; 0 is off", least=0, most=PORT_MAX
     )
-    router: tuple[str, ...] = setting(ROUTERS_DEFAULT, "routers, HOST:PORT; the first that answers is used")
+    router: tuple[str, ...] = setting(
+        ("127.0.0.1:9000",), "routers, HOST:PORT; the first that answers is used"
+    )
     model: str = setting("", "directory with the model's tokenizer and chat template")
     served_model_name: str = setting("", "name that requests use; all that the router serves where not set")
     models_file: str = setting(

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
@@ -20,7 +20,7 @@ from services.common.clock import Clock, MonotonicClock
 from services.common.limits import DEFAULTS, Limits
 from services.common.rpc import RpcServer
 from services.common.rpc.lane import ATTACH, CONNECT
-from services.common.store import connect
+from services.common.store import Store, connect
 from services.common.telemetry import serve_metrics
 from services.common.version import VERSION
 from services.router.board import Board
@@ -82,61 +82,62 @@ def core_config(settings: Settings, clock: Clock) -> CoreConfig:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Running:
-    """A router that serves."""
+class Router:
+    """One router: all of it but its connections, until it is `running`."""
 
-    shell: Shell
-    url: str
-    """Where gateways and workers find it."""
+    def __init__(self, settings: Settings, registry: CollectorRegistry) -> None:
+        self._settings, self._registry = settings, registry
+        self._clock = clock = MonotonicClock()
+        self._config = core_config(settings, clock)
+        timing = Timing(time.perf_counter) if settings.times_policies else None
+        core = RouterCore(self._config, Policies.of(self._config, timing))
+        self.shell = Shell(core, clock, Metrics(registry), PoisonLog(settings.quarantine_dir))
+        self._id = settings.router_id or f"router-{socket.gethostname()}-{os.getpid()}"
+        registry.register(StateCollector(core.state, core.scaling, clock.now_ms))
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[str]:
+        """Serve while the block runs, and then drain; gives where gateways and workers find it."""
+        settings, shell = self._settings, self.shell
+        store = await connect(settings.store)
+        board = self._board(store)
+        server = _server(shell, board, self._id, settings, self._config.limits, self._clock)
+        try:
+            port = await server.start(settings.host, settings.port)
+            with serve_metrics(settings.metrics_port, settings.host, self._registry):
+                async with asyncio.TaskGroup() as tasks:
+                    lasting = [tasks.create_task(shell.tick())]
+                    if settings.store:  # without it the router is alone, and scales the fleet alone
+                        lasting.append(tasks.create_task(board.run()))
+                    await server.set_serving(True)
+                    yield f"{settings.host}:{port}"
+                    await server.set_serving(False)
+                    shell.leave()
+                    await board.leave()
+                    await _drain(shell, settings.grace_ms)
+                    for task in lasting:
+                        task.cancel()
+        finally:
+            await server.stop(grace_ms=0)
+            await store.close()
+
+    def _board(self, store: Store) -> Board:
+        core, run = self.shell.core, f"{self._id}/{secrets.token_hex(8)}"
+
+        def note() -> RouterNote:
+            now_ms = self._clock.now_ms()
+            return note_of(core.state, core.scaling.report(run, self._id, now_ms), now_ms)
+
+        return Board(store, note, Lease(store, run, self._clock), self._clock, self.shell.feed)
 
 
 async def serve(
     settings: Settings, stop: asyncio.Event, ready: Ready, registry: CollectorRegistry = REGISTRY
 ) -> None:
     """Run a router until `stop`, then let what is in flight end within the grace time."""
-    async with running(settings, registry) as router:
-        ready({"url": router.url})
+    async with Router(settings, registry).running() as url:
+        ready({"url": url})
         await stop.wait()
-
-
-@asynccontextmanager
-async def running(settings: Settings, registry: CollectorRegistry) -> AsyncIterator[Running]:
-    """A router that serves while the block runs, and then drains."""
-    clock = MonotonicClock()
-    config = core_config(settings, clock)
-    timing = Timing(time.perf_counter) if settings.times_policies else None
-    core = RouterCore(config, Policies.of(config, timing))
-    router_id = settings.router_id or f"router-{socket.gethostname()}-{os.getpid()}"
-    run = f"{router_id}/{secrets.token_hex(8)}"
-    shell = Shell(core, clock, Metrics(registry), PoisonLog(settings.quarantine_dir))
-    store = await connect(settings.store)
-
-    def note() -> RouterNote:
-        now_ms = clock.now_ms()
-        return note_of(core.state, core.scaling.report(run, router_id, now_ms), now_ms)
-
-    board = Board(store, note, Lease(store, run, clock), clock, shell.feed)
-    registry.register(StateCollector(shell.core.state, shell.core.scaling, clock.now_ms))
-    server = _server(shell, board, router_id, settings, config.limits, clock)
-    try:
-        port = await server.start(settings.host, settings.port)
-        with serve_metrics(settings.metrics_port, settings.host, registry):
-            async with asyncio.TaskGroup() as tasks:
-                lasting = [tasks.create_task(shell.tick())]
-                if settings.store:  # without it the router is alone, and scales the fleet alone
-                    lasting.append(tasks.create_task(board.run()))
-                await server.set_serving(True)
-                yield Running(shell, f"{settings.host}:{port}")
-                await server.set_serving(False)
-                shell.leave()
-                await board.leave()
-                await _drain(shell, settings.grace_ms)
-                for task in lasting:
-                    task.cancel()
-    finally:
-        await server.stop(grace_ms=0)
-        await store.close()
 
 
 def _server(

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import count
 from typing import Any, Protocol
 
@@ -144,25 +144,28 @@ class Shell:
 
     def feed(self, event: Event) -> None:
         """Tell the core, then do what it wants. Raises ProtocolViolation as the core does."""
-        self._carry_out(self.core.on_event(event, self._clock.now_ms()))
+        self._carry_out(self.core.on_event(event, self._clock.now_ms()), self._perform)
 
     def feed_tokens(self, session: int, streams: "array[int]", token_ids: "array[int]") -> None:
         """The same for a step that gave one token for each of some jobs, which goes on at once if it can."""
-        for action in self.core.on_tokens(session, streams, token_ids, self._clock.now_ms()):
-            if type(action) is not SendTokenEach or not self._post_tokens(action):
-                self._carry_out((action,))
+        actions = self.core.on_tokens(session, streams, token_ids, self._clock.now_ms())
+        self._carry_out(actions, self._perform_at_once)
 
-    def _post_tokens(self, action: SendTokenEach) -> bool:
+    def _perform_at_once(self, action: Action) -> None:
+        if type(action) is not SendTokenEach or not self._posts(action):
+            self._perform(action)
+
+    def _posts(self, action: SendTokenEach) -> bool:
         gateway = self.gateways.get(action.session)
         if gateway is None or not gateway.post_tokens(action.streams, action.token_ids):
             return False
         self._metrics.tokens.value += len(action.token_ids)
         return True
 
-    def _carry_out(self, actions: Iterable[Action]) -> None:
+    def _carry_out(self, actions: Iterable[Action], perform: Callable[[Action], None]) -> None:
         for action in actions:
             try:
-                self._perform(action)
+                perform(action)
             except Exception:  # the core has done with it: the actions after it belong to other requests
                 log.exception("action %s failed", type(action).__name__)
         if self.core.state.flights:

@@ -91,7 +91,7 @@ def sim_mesh(model_dir: Path, directory: Path, case: Case) -> Iterator[Mesh]:
     ]
     both = [*free, "max-num-seqs=1024", "kv-blocks=131072"]
     flags = [*(("--engine-arg", pair) for pair in both)]
-    flags += [("--prefill-engine-arg", "step-ms=1"), ("--decode-engine-arg", f"step-ms={case.step_ms}")]
+    flags += [("--prefill-engine-arg", "step-ms=0"), ("--decode-engine-arg", f"step-ms={case.step_ms}")]
     flags += [("--decode", str(case.decode_workers))]
     command = ["--engine", "sim", "--log-level", "warning", *(part for flag in flags for part in flag)]
     command += ["--edge"] if case.is_edge else []

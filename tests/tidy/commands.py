@@ -12,7 +12,7 @@ from services.cli.ingest import IngestSettings
 from services.cli.main import COMMANDS, OPERATOR_COMMANDS
 from services.cli.operator.commands import parser_of
 from services.cli.operator.settings import OperatorSettings
-from services.cli.serve import SERVED, with_process
+from services.cli.serve import EDGE, SERVED, with_process
 from services.cli.up_settings import UpSettings
 from services.cli.usage import UsageSettings
 from services.cli.usage import parser_of as usage_parser
@@ -64,10 +64,19 @@ def _make_fault(words: list[str], targets: set[str]) -> str:
 def _pdmesh_fault(words: list[str]) -> str:
     if len(words) < 2 or words[1] not in COMMANDS:
         return "no such command"
-    known = _flags(words[1:])
+    if words[1:3] == ["serve", EDGE]:  # the flags of two services
+        at = words.index("--") if "--" in words else len(words)
+        gateway, router = words[3:at], words[at + 1 :]
+        return _fault(["serve", "gateway", *gateway]) or _fault(["serve", "router", *router])
+    return _fault(words[1:])
+
+
+def _fault(words: list[str]) -> str:
+    """What is wrong with a command that exists and its flags; empty for nothing."""
+    known = _flags(words)
     if known is None:
         return "no such service"
-    used = [word.partition("=")[0] for word in words[2:] if word.startswith("--")]
+    used = [word.partition("=")[0] for word in words[1:] if word.startswith("--")]
     missing = [flag for flag in used if flag not in known]
     return f"no flag {missing[0]}" if missing else ""
 

@@ -123,6 +123,11 @@ class WorkerDraft(_WithTokens):
         self._has_more = True
         self._tells_all_kv = self._tells_all_kv or self._loads % LOADS_PER_KV == 0
 
+    @property
+    def release_count(self) -> int:
+        """How many releases wait."""
+        return len(self._frame.released)
+
     def grant(self, grant: Grant) -> None:
         """Replace the grant that waits."""
         self._frame.grant.CopyFrom(grant_to_wire(grant))

@@ -252,8 +252,14 @@ class Link(Generic[In, Out]):
         self._is_due = False
         early_ms = self._tokens_due_ms - self._clock.now_ms()
         if early_ms > 0 and self._draft.has_tokens_alone():
-            self._pause = self._loop.call_later(early_ms / 1000.0, self._post)
+            self._pause = self._loop.call_later(early_ms / 1000.0, self._post_rest)
         else:
+            self._post()
+
+    def _post_rest(self) -> None:
+        """The tokens have waited; a heartbeat may have taken them along."""
+        self._pause = None
+        if not self._draft.is_empty():
             self._post()
 
     def _end_pause(self) -> None:

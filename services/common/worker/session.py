@@ -16,6 +16,8 @@ from services.common.worker.shell import Shell
 
 TIGHT_KV_SHARE = 0.25
 """With less of its KV blocks free than this, a worker says soon what it has freed."""
+RELEASES_MAX = 4
+"""Releases that wait for a load report: a router counts prompts whole, and may lack room that there is."""
 IDS_PER_FRAME_MAX = 65_536
 """Aborted streams or released handoffs in one frame; more is a violation."""
 
@@ -42,6 +44,7 @@ class RouterSession:
         )
         self.link.wake()
         self._newest_stream = 0
+        self._is_shared = registration.is_shared
         self._is_tight = True
         """Whether somebody may wait for KV blocks; else what is freed is told with the next load report."""
         self.greeting: fleet_pb2.FleetGreeting | None = None
@@ -51,7 +54,7 @@ class RouterSession:
         """Send this router's part of a step with the next frame."""
         if self._draft.add_step(part):
             self.link.wake()
-        elif part.released and self._is_tight:
+        elif part.released and (self._is_tight or self._draft.release_count >= RELEASES_MAX):
             self.link.wake_later()
 
     def grant(self, grant: Grant) -> None:
@@ -61,7 +64,8 @@ class RouterSession:
 
     def report(self, load: LoadReport) -> None:
         """Send what the engine holds with the next frame."""
-        self._is_tight = load.kv_blocks_free < load.kv_blocks_total * TIGHT_KV_SHARE
+        is_scarce = load.kv_blocks_free < load.kv_blocks_total * TIGHT_KV_SHARE
+        self._is_tight = is_scarce or self._is_shared
         self._draft.add_load(load)
         self.link.wake_later()
 

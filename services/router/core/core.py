@@ -108,7 +108,10 @@ class RouterCore:
 
     @property
     def next_due_ms(self) -> float | None:
-        """When the next `Tick` is needed at the latest; `None` when nothing waits for time."""
+        """When the next `Tick` is needed at the latest; `None` when nothing waits for time.
+
+        Reminders of what has ended are forgotten at that.
+        """
         return self.state.timers.next_due_ms(self._matters)
 
     def _matters(self, timer: Timer) -> bool:

@@ -49,7 +49,7 @@ def running_mesh(
             url, router = facts["url"], facts["router"]
         else:
             router = start("router")["url"]
-        for name, own_step_ms in (("prefill", 1.0), ("decode", step_ms)):
+        for name, own_step_ms in (("prefill", 0.0), ("decode", step_ms)):
             spread = name == "decode" and not lock_step
             start(name, *worker_flags(model, router, own_step_ms), module=SPREAD if spread else PLAIN)
         if not is_edge:

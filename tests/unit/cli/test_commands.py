@@ -45,7 +45,7 @@ def line(capsys: pytest.CaptureFixture[str]) -> str:
         (["chat", "--recipt"], "unknown flag --recipt; did you mean --receipt?"),
         (["serve", "edge", "--prt", "1"], "unknown flag --prt; did you mean --port?"),
         (["serve", "edge", "--model", "m", "--", "--prt", "1"], "unknown flag --prt; did you mean --port?"),
-        (["serve", "edge", "--model", "m", "--router", "r:1"], "--router: the router of this gateway is in"),
+        (["serve", "edge", "--model", "m", "--router", "r:1"], "--router: the router of an edge is in its"),
         (["up", "--model", "org/m", "--edge", "--routers", "2"], "up: --edge has one router, in the gateway"),
         (["drain"], "the following arguments are required: worker"),
         (["role", "w", "bothh"], "argument role: invalid choice: 'bothh'"),

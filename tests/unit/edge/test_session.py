@@ -65,6 +65,13 @@ class Sink:
         self.told.append(error.reason)
 
 
+class Deaf(list[Any]):
+    """Takes nothing."""
+
+    def append(self, _: Any) -> None:
+        raise RuntimeError("told to, again")
+
+
 class Site:
     """A shell with one worker that decodes, and a session."""
 
@@ -211,6 +218,47 @@ async def test_what_is_in_flight_when_it_ends_is_cancelled() -> None:
         job = site.job()
     assert list(array("I", site.worker.draft.take(2, 2).aborted_streams)) == [job]
     assert not site.shell.core.state.flights
+
+
+async def test_a_fault_of_the_router_ends_the_request_that_met_it_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with running() as site:
+        feed = site.shell.feed
+
+        def fails_once(event: Any) -> None:
+            monkeypatch.setattr(site.shell, "feed", feed)
+            raise KeyError("told to")
+
+        monkeypatch.setattr(site.shell, "feed", fails_once)
+        (_, broken), (_, whole) = site.submit(), site.submit()
+        await turn()
+        site.step(site.job(), 7)
+        assert broken.told == ["internal"]
+        assert whole.told == ["w", 7]
+        assert site.session.stream_count == 1
+
+
+async def test_a_sink_that_cannot_be_told_of_its_fault_costs_the_others_nothing() -> None:
+    async with running() as site:
+        (_, broken), (_, whole) = site.submit(), site.submit()
+        await turn()
+        jobs = [job.stream for job in site.worker.draft.take(1, 1).jobs]
+        broken.fail_at = 7
+        broken.told = Deaf()
+        site.shell.feed_tokens(WORKER, tokens(jobs), tokens([7, 7]))
+        assert whole.told == ["w", 7]
+
+
+async def test_nothing_is_said_to_the_router_once_it_has_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with running() as site:
+        live, _ = site.submit()
+        await turn()
+    fed: list[Any] = []
+    monkeypatch.setattr(site.shell, "feed", fed.append)
+    site.session.cancel(live)
+    await turn()
+    assert fed == []
 
 
 @pytest.mark.parametrize("times", [1, 2])
