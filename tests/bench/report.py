@@ -7,10 +7,10 @@ HEAD = """\
 # What gateway and router cost
 
 `make bench`. Sim engine, {prompt_tokens} prompt tokens, {output_tokens} tokens out, 5 000 tokens/s by the
-engines' steps; in the last row as many as the machine gives. {cpu}, {cores} cores shared by all processes and
-the load generator, Python {python}. Streams of one decode worker step together. The reference is one bare
-asyncio process that writes the same events at the same pace, measured in the same run; added is what the mesh
-takes longer. An edge is gateway and router in one process.
+engines' steps; in the last two rows as many as the machine gives. {cpu}, {cores} cores shared by all
+processes and the load generator, Python {python}. Streams of one decode worker step together. The reference
+is one bare asyncio process that writes the same events at the same pace, measured in the same run; added is
+what the mesh takes longer. An edge is gateway and router in one process.
 """
 OWN = ("gateway", "router", "edge")
 COLUMNS = (
