@@ -390,3 +390,14 @@ def test_models_follow_the_fleet(world):
     )
     decode.die()
     assert served_models(world.core.state) == ()
+
+
+def test_nothing_is_due_for_a_request_that_has_ended(world):
+    world.add_worker(Role.DECODE)
+    caller = world.submit(world.add_gateway(), 10, 5)
+    world.run(5.0)
+    assert world.core.next_due_ms is not None
+    while not caller.outcomes:
+        world.run(world.now_ms + 5.0)
+    assert world.now_ms < 1_000.0, "before any reminder is due"
+    assert world.core.next_due_ms is None
