@@ -98,10 +98,7 @@ class InnerSession:
 
     def post_tokens(self, streams: "array[int]", token_ids: "array[int]") -> bool:
         """See `Gateway`."""
-        if len(set(streams)) == len(streams):
-            self._open.token_each(streams, token_ids)
-        else:
-            self._open.columns(TokenColumns.one_each(streams, token_ids))
+        self._open.token_each(streams, token_ids)
         return True
 
     def add_tokens(self, columns: TokenColumns) -> None:

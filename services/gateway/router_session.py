@@ -169,11 +169,7 @@ class RouterSession:
             self._open.placed(placed.stream, placement)
 
     def _on_token_frame(self, frame: TokenFrame) -> None:
-        numbers = frame.streams
-        if len(set(numbers)) == len(numbers):
-            self._open.token_each(numbers, frame.token_ids)
-        else:
-            self._open.columns(frame.columns())
+        self._open.token_each(frame.streams, frame.token_ids)
 
     def _on_ended(self, ended: router_pb2.StreamEnded) -> None:
         live = self._open.take(ended.stream)

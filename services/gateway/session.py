@@ -88,7 +88,10 @@ class OpenStreams:
             self.tell(live, lambda: live.sink.on_placed(placement))
 
     def token_each(self, numbers: "array[int]", token_ids: "array[int]") -> None:
-        """One token for each of some streams, none named twice. The hot path: a look-up and a call each."""
+        """One token for each of some streams. The hot path: a look-up and a call each."""
+        if len(set(numbers)) < len(numbers):  # what comes together for one stream is one write
+            self._several(TokenColumns.one_each(numbers, token_ids))
+            return
         streams = self._streams
         for number, token_id in zip(numbers, token_ids, strict=True):
             live = streams.get(number)
@@ -102,10 +105,12 @@ class OpenStreams:
 
     def columns(self, columns: TokenColumns) -> None:
         """Any number of tokens, with logprobs; what they hold for one stream is one write."""
-        numbers = columns.streams
-        if columns.is_one_each() and len(set(numbers)) == len(numbers):
-            self.token_each(numbers, columns.token_ids)
-            return
+        if columns.is_one_each():
+            self.token_each(columns.streams, columns.token_ids)
+        else:
+            self._several(columns)
+
+    def _several(self, columns: TokenColumns) -> None:
         streams = self._streams
         described = columns.logprobs.by_stream() if columns.logprobs is not None else None
         for number, ids in split(columns):

@@ -116,7 +116,7 @@ class Link(Generic[In, Out]):
         ):
             return False
         self._count_frame(now_ms)
-        lane.post_tokens(self._sent, self._received, streams, token_ids)
+        lane.post(TokenFrame(self._sent, self._received, streams, token_ids))
         return True
 
     @property

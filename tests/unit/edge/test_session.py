@@ -126,6 +126,13 @@ async def turn() -> None:
     await asyncio.sleep(0)
 
 
+async def pair(site: Site) -> tuple[Sink, Sink, list[int]]:
+    """Two requests at the worker, and their jobs."""
+    (_, one), (_, other) = site.submit(), site.submit()
+    await turn()
+    return one, other, [int(job.stream) for job in site.worker.draft.take(1, 1).jobs]
+
+
 async def test_it_is_open_while_it_runs_and_knows_what_is_served() -> None:
     site = Site()
     assert not site.session.is_open
@@ -176,9 +183,7 @@ async def test_a_stream_may_be_cancelled_by_its_own_token() -> None:
 
 async def test_an_answers_fault_ends_it_alone() -> None:
     async with running() as site:
-        (_, broken), (_, whole) = site.submit(), site.submit()
-        await turn()
-        jobs = [job.stream for job in site.worker.draft.take(1, 1).jobs]
+        broken, whole, jobs = await pair(site)
         broken.fail_at = 7
         site.shell.feed_tokens(WORKER, tokens(jobs), tokens([7, 7]))
         site.step(jobs[1], 8)
@@ -241,9 +246,7 @@ async def test_a_fault_of_the_router_ends_the_request_that_met_it_alone(
 
 async def test_a_sink_that_cannot_be_told_of_its_fault_costs_the_others_nothing() -> None:
     async with running() as site:
-        (_, broken), (_, whole) = site.submit(), site.submit()
-        await turn()
-        jobs = [job.stream for job in site.worker.draft.take(1, 1).jobs]
+        broken, whole, jobs = await pair(site)
         broken.fail_at = 7
         broken.told = Deaf()
         site.shell.feed_tokens(WORKER, tokens(jobs), tokens([7, 7]))

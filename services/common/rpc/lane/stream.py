@@ -2,7 +2,6 @@
 
 import asyncio
 import struct
-from array import array
 from collections import deque
 from collections.abc import Callable
 from enum import IntEnum
@@ -12,14 +11,11 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
-from services.common.domain.tokens import to_bytes
 from services.common.errors import ProtocolViolation
 from services.common.rpc.columns import columns_to_wire
 from services.common.rpc.token_frame import TokenFrame
 
 HEADER = struct.Struct("!BI")
-_TOKENS_HEAD = struct.Struct("!BIQQ")
-"""A frame's header and, in it, a token frame's numbers."""
 DETAILS = "grpc-status-details-bin"
 """Where gRPC's metadata carries a `google.rpc.Status`."""
 WAITING_BYTES_MAX = 1024 * 1024
@@ -153,15 +149,6 @@ class Stream(asyncio.Protocol):
             self._send(_TOKENS, message.encode())
         else:
             self._send(_MESSAGE, cast(Message, message).SerializeToString())
-
-    def post_tokens(
-        self, sequence: int, acknowledged: int, streams: "array[int]", token_ids: "array[int]"
-    ) -> None:
-        """Send a token frame at once: the same as to `post` one, in one go."""
-        size_bytes = _TOKENS_HEAD.size - HEADER.size + 8 * len(streams)
-        head = _TOKENS_HEAD.pack(_TOKENS, size_bytes, sequence, acknowledged)
-        if self.transport is not None:
-            self.transport.write(head + to_bytes(streams) + to_bytes(token_ids))
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See `asyncio.Protocol`."""
