@@ -14,7 +14,7 @@ from services.common.domain import Request, Sampling
 from services.common.domain.tokens import tokens
 from services.common.errors import MeshError, ProtocolViolation, QueueFull
 from services.common.limits import DEFAULTS
-from services.common.rpc import Link, LinkLost, RpcServer, abort_with, error_from_rpc
+from services.common.rpc import Link, LinkLost, RpcServer, abort_with, error_from_rpc, send_head
 from services.common.rpc.convert import request_from_wire, request_to_wire
 from services.common.rpc.frames import AnswerDraft, SubmissionDraft
 from services.common.rpc.lane import CONNECT, open_stream
@@ -58,6 +58,13 @@ class Ends:
 async def ends(request: pytest.FixtureRequest) -> AsyncIterator[Ends]:
     async with AsyncExitStack() as stack:
         yield Ends(stack, request.param == "lane")
+
+
+@pytest.fixture
+async def over_grpc() -> AsyncIterator[Ends]:
+    """What lanes do not have."""
+    async with AsyncExitStack() as stack:
+        yield Ends(stack, has_lanes=False)
 
 
 def request(i: int, prompt_tokens: int = 3) -> Request:
@@ -222,6 +229,29 @@ async def test_numbering_gaps_and_repeats_are_violations(ends: Ends, numbers):
     call = await ends.call(handler)
     with pytest.raises(ProtocolViolation):
         await Link(call, SubmissionDraft()).run(lambda _frame: None)
+
+
+async def test_a_call_cut_short_while_its_head_is_on_its_way_ends_with_the_reason(over_grpc: Ends):
+    async def handler(context):
+        sending = asyncio.create_task(send_head(context))
+        await asyncio.sleep(0)
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        await abort_with(context, QueueFull("64 wait"))
+
+    call = await over_grpc.call(handler)
+    with pytest.raises(grpc.aio.AioRpcError) as failure:
+        await call.read()
+    assert isinstance(error_from_rpc(failure.value), QueueFull)
+
+
+async def test_a_servicers_head_goes_before_all_that_can_be_cut_short(over_grpc: Ends):
+    async def handler(context):
+        await Link(context, AnswerDraft(), limits=replace(PATIENT, heartbeat_interval_ms=60_000)).run(print)
+
+    call = await over_grpc.call(handler)
+    assert list(await call.initial_metadata()) == []
 
 
 async def test_an_error_crosses_the_wire_with_reason_field_and_wait(ends: Ends):

@@ -4,8 +4,18 @@
 """
 
 from services.common.rpc.channel import open_channel
+from services.common.rpc.head import send_head
 from services.common.rpc.link import Draft, Link, LinkLost
 from services.common.rpc.server import RpcServer
 from services.common.rpc.status import abort_with, error_from_rpc
 
-__all__ = ["Draft", "Link", "LinkLost", "RpcServer", "abort_with", "error_from_rpc", "open_channel"]
+__all__ = [
+    "Draft",
+    "Link",
+    "LinkLost",
+    "RpcServer",
+    "abort_with",
+    "error_from_rpc",
+    "open_channel",
+    "send_head",
+]

@@ -15,6 +15,7 @@ import grpc.aio
 from services.common.clock import Clock, MonotonicClock, until_beat_s
 from services.common.errors import MeshError, ProtocolViolation
 from services.common.limits import DEFAULTS, Limits
+from services.common.rpc.head import send_head
 from services.common.rpc.token_frame import TokenFrame
 
 FAREWELL_S = 1.0
@@ -156,6 +157,8 @@ class Link(Generic[In, Out]):
         """
         self._loop = asyncio.get_running_loop()
         self._lane = self._call if hasattr(self._call, "pump") else None
+        if hasattr(self._call, "send_initial_metadata"):  # a servicer's, whom a bad frame may have it abort
+            await send_head(self._call)
         try:
             async with asyncio.TaskGroup() as tasks:
                 reader = tasks.create_task(self._read(on_frame, on_tokens))

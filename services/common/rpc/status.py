@@ -1,6 +1,7 @@
 """The error tree as gRPC statuses and back: `ErrorInfo` carries the reason, `RetryInfo` the wait."""
 
 import asyncio
+import contextlib
 from typing import NoReturn
 
 import grpc
@@ -12,7 +13,7 @@ from grpc_status import rpc_status
 from services.common.errors import MeshError, RouterUnavailable, by_reason
 
 DOMAIN = "pdmesh"
-ABORT_S_MAX, ABORT_PAUSE_S = 1.0, 0.05
+ABORT_S_MAX = 1.0
 
 
 def status_of(error: MeshError) -> status_pb2.Status:
@@ -34,20 +35,15 @@ def _packed(detail: message.Message) -> any_pb2.Any:
 
 
 async def abort_with(context: grpc.aio.ServicerContext, error: MeshError) -> NoReturn:
-    """End a call with an error's status; does not return. A peer that does not read is cut off without it."""
+    """End a call with an error's status; does not return. It must not be sending its head, see `send_head`.
+
+    A peer that does not read is not waited for; it gets the status if it ever takes what comes before it.
+    """
     status = rpc_status.to_status(status_of(error))
-    try:
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(ABORT_S_MAX):
-            while True:
-                try:
-                    await context.abort(status.code, status.details, status.trailing_metadata)
-                except grpc.aio.InternalError:
-                    # A frame whose writing was cancelled is still on its way, and a call does one thing at a
-                    # time.
-                    await asyncio.sleep(ABORT_PAUSE_S)
-    except TimeoutError:
-        # The status waits behind frames that nobody takes. gRPC resets a call whose handler was cancelled.
-        raise asyncio.CancelledError(error.message) from error
+            await context.abort(status.code, status.details, status.trailing_metadata)
+    raise asyncio.CancelledError(error.message) from error
 
 
 def error_from_rpc(failure: grpc.aio.AioRpcError) -> MeshError:

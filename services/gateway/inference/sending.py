@@ -8,6 +8,7 @@ import grpc.aio
 
 from services.common.domain import Receipt
 from services.common.errors import SlowReader
+from services.common.rpc import send_head
 from services.gateway.inference.deltas import Response
 from services.gateway.inference.metadata import trailing
 from services.gateway.writers.interface import Header
@@ -56,7 +57,7 @@ async def send(
                 patience.reschedule(loop.time() + stall_ms_max / 1000.0)
                 source.on_full = give_up
                 if not has_begun:
-                    await context.send_initial_metadata((("x-request-id", request_id), *source.head()))
+                    await send_head(context, (("x-request-id", request_id), *source.head()))
                     has_begun = True
                 await context.write(message)
                 source.on_full = lambda: None
