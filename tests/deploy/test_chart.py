@@ -1,6 +1,5 @@
 """The Helm chart: valid for Kubernetes, and every flag in it one that the command line takes."""
 
-import importlib
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,7 @@ import jsonschema
 import kubernetes_validate
 import pytest
 
-from services.cli.serve import parse
+from services.cli.serve import parse_edge, parse_service
 from services.router.core.scaling.rules import TierRules
 from services.router.keda_trigger import parse as parse_trigger
 from tests.deploy.chart import VALUES, Manifest, RenderFailed, of_kind, pods, render
@@ -32,6 +31,7 @@ CASES = {
     "prometheus": ("", MODEL, "prefill.autoscaling.by=prometheus", "decode.autoscaling.by=prometheus"),
     "keda": ("", MODEL, "prefill.autoscaling.by=keda", "decode.autoscaling.by=keda", "router.replicas=3"),
     "everything": ("", *EVERYTHING),
+    "edge": ("", *EVERYTHING, "edge.enabled=true", "router.replicas=3", "prefill.autoscaling.by=keda"),
 }
 CRDS = {
     (crd["group"], crd["kind"]): crd
@@ -104,8 +104,8 @@ def test_every_flag_is_one_that_the_command_takes(manifests: tuple[Manifest, ...
             continue
         serve, service, *flags = pod["containers"][0]["args"]
         assert (serve, service) == ("serve", component)
-        settings = importlib.import_module(f"services.{service}.settings").Settings
-        read, _ = parse(service, settings, [flag.replace("$(POD_IP)", "127.0.0.1") for flag in flags])
+        flags = [flag.replace("$(POD_IP)", "127.0.0.1") for flag in flags]
+        read, _ = parse_edge(flags) if service == "edge" else parse_service(service, flags)
         assert read.service is not None
 
 
@@ -113,11 +113,12 @@ def test_probes_and_ports_agree_with_the_flags(manifests: tuple[Manifest, ...]) 
     for component, pod in pods(manifests).items():
         container = pod["containers"][0]
         ports = {port["name"]: port["containerPort"] for port in container["ports"]}
-        flags = dict(
-            flag[2:].split("=", 1) for flag in container["args"] if flag.startswith("--") and "=" in flag
-        )
+        flags: dict[str, str] = {}
+        for flag in container["args"]:  # an edge's router has its port after its gateway's
+            name, _, value = flag[2:].partition("=")
+            flags.setdefault("http-port" if name == "port" else name, value)
         for name, port in (
-            ("http", "port"),
+            ("http", "http-port"),
             ("metrics", "metrics-port"),
             ("lanes", "lane-port"),
             ("side-channel", "side-channel-port"),
@@ -209,6 +210,33 @@ def test_keda_asks_a_service_that_has_only_routers_that_are_ready() -> None:
     assert not spec.get("publishNotReadyAddresses")
     assert spec.get("clusterIP") != "None"
     assert [int(port)] == [p["port"] for p in spec["ports"]]
+
+
+def test_an_edge_is_reached_as_its_gateway_and_its_router_and_both_its_secrets_are_one() -> None:
+    manifests = render(*CASES["edge"])
+    (edge,) = pods(manifests)["edge"]["containers"]
+    assert {"gateway", "router"}.isdisjoint(pods(manifests))
+    assert of_kind(manifests, "StatefulSet")["edge"]["spec"]["replicas"] == 3
+    ports = {port["name"]: port["containerPort"] for port in edge["ports"]}
+    services = {m["metadata"]["name"]: m["spec"] for m in manifests if m["kind"] == "Service"}
+    for name, reached in (
+        ("test-gateway", (8000, 8001)),
+        ("test-edge", (9000, 9001)),
+        ("test-edge-scaling", (9000,)),
+    ):
+        assert tuple(ports[port["targetPort"]] for port in services[name]["ports"]) == reached
+    names = ",".join(f"test-edge-{n}.test-edge.serving.svc:9000" for n in range(3))
+    assert f"--routers={names}" in pods(manifests)["decode"]["containers"][0]["args"]
+    secrets = [given["name"] for given in edge["env"] if given["name"].endswith("MESH_SECRET")]
+    assert secrets == ["PDMESH_GATEWAY_MESH_SECRET"], "the router's is its gateway's word"
+
+
+def test_keda_finds_an_edge_that_waits_for_its_first_worker() -> None:
+    manifests = render(*CASES["edge"])
+    services = {m["metadata"]["name"]: m["spec"] for m in manifests if m["kind"] == "Service"}
+    (asked,) = of_kind(manifests, "ScaledObject")["prefill"]["spec"]["triggers"]
+    host = asked["metadata"]["scalerAddress"].partition(":")[0]
+    assert services[host.removesuffix(".serving.svc")]["publishNotReadyAddresses"]
 
 
 def test_the_prometheus_variant_asks_for_a_metric_that_exists() -> None:

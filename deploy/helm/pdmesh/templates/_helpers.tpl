@@ -12,8 +12,13 @@ app.kubernetes.io/component: {{ .component }}
 {{- .Values.redis.url | default (printf "redis://%s:6379/0" (include "pdmesh.name" (dict "root" . "component" "redis"))) -}}
 {{- end -}}
 
+{{- define "pdmesh.routing" -}}
+{{- /* Where the router is: by itself, or in one process with a gateway. */ -}}
+{{- ternary "edge" "router" .Values.edge.enabled -}}
+{{- end -}}
+
 {{- define "pdmesh.router" -}}
-{{- $router := include "pdmesh.name" (dict "root" .root "component" "router") -}}
+{{- $router := include "pdmesh.name" (dict "root" .root "component" (include "pdmesh.routing" .root)) -}}
 {{ printf "%s-%d.%s.%s.svc:9000" $router .number $router .root.Release.Namespace }}
 {{- end -}}
 
