@@ -67,7 +67,7 @@ bench: setup-light ## CPU cost and added time of gateway and router, into tests/
 	$(BIN)/pip install --quiet -e '.[bench]'
 	$(BIN)/python -m tests.bench
 
-bench-profile: setup-light ## flame graphs of gateway and router under load, into tests/bench/profiles
+bench-profile: setup-light ## flame graphs of gateway, router and edge under load, into tests/bench/profiles
 	$(BIN)/pip install --quiet -e '.[bench]'
 	PATH=$(BIN):$$PATH $(BIN)/python -m tests.bench.profile
 

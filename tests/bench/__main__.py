@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tests.bench.measure import Case, idle, reference_server, sim_mesh, spending
+from tests.bench.measure import Case, drive, idle, reference_server, sim_mesh, spending
 from tests.bench.plot import draw
 from tests.bench.report import table
 from tests.mesh import model
@@ -32,14 +32,15 @@ QUICK = (Case(streams=16, step_ms=20.0, prompt_tokens=100, output_tokens=20, rou
 
 
 def measure(case: Case, scratch: Path) -> dict[str, Any]:
-    """One case: mesh, bare requests against the same mesh, reference."""
+    """One case: mesh, bare requests and requests with receipts against the same mesh, reference."""
     model_dir = model.build(scratch / "words")
     run_dir = Path(tempfile.mkdtemp(dir=scratch))
-    bare = Case(16, 0.0, case.prompt_tokens, 1, rounds=50)
+    bare = Case(16, 0.0, case.prompt_tokens, 1, rounds=50, seed=1)
     with sim_mesh(model_dir, run_dir, case) as mesh:
         at_rest = idle(mesh.pids)
         on_mesh = spending(mesh.pids, mesh.url, model_dir.name, case)
         on_bare = spending(mesh.pids, mesh.url, model_dir.name, bare)
+        by_parts = drive(mesh.url, model_dir.name, replace(case, rounds=1, seed=2, asks_receipts=True))
     with reference_server(case) as (url, pid):
         on_reference = spending({"reference": pid}, url, model_dir.name, case)
     return {
@@ -47,6 +48,7 @@ def measure(case: Case, scratch: Path) -> dict[str, Any]:
         "idle_cpu_percent": at_rest,
         "mesh": on_mesh,
         "bare_requests": on_bare,
+        "with_receipts": by_parts,
         "reference": on_reference,
     }
 

@@ -32,6 +32,10 @@ class Plan:
     output_tokens: int
     spread_s: float
     """Clients begin evenly spread over this time, so that they do not step together."""
+    seed: int
+    """Other seeds, other prompts: one that was asked before is cached, and takes another path."""
+    receipts: bool
+    """Whether to ask the mesh for receipts, which say how long the prefill worker took."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,10 @@ class Outcome:
     wall_s: float
     ttft_ms_p50: float
     ttft_ms_p99: float
+    prefill_ms_p50: float
+    """From the router's word to a prefill worker until its answer; 0 without receipts."""
+    rest_of_ttft_ms_p50: float
+    """What else was waited for the first token; all, without receipts."""
     gap_ms_p50: float
     gap_ms_p99: float
     load_cpu_s: float
@@ -62,18 +70,21 @@ async def run(plan: Plan) -> Outcome:
 
 async def client(plan: Plan, number: int, answers: list[Answer]) -> None:
     """One client's requests, one after another."""
-    rng = random.Random(number)
+    rng = random.Random(f"{plan.seed} {number}")
     await asyncio.sleep(plan.spread_s * number / plan.streams)
     for _ in range(plan.rounds):
         prompt = "".join(rng.choices(LETTERS, k=plan.prompt_tokens))
         body = {"model": plan.model, "prompt": prompt, "max_tokens": plan.output_tokens, "stream": True}
+        body |= {"pdmesh": {"receipt": True}} if plan.receipts else {}
         answers.append(await stream(f"{plan.url}/v1/completions", body))
 
 
 def outcome(answers: list[Answer], wall_s: float) -> Outcome:
     """Quantiles over all answers."""
     whole = [answer for answer in answers if answer.is_done and answer.arrivals_s]
-    ttfts = sorted((a.arrivals_s[0] - a.began_s) * 1e3 for a in whole)
+    ttfts = [(a.arrivals_s[0] - a.began_s) * 1e3 for a in whole]
+    prefills = [float(a.receipt.get("prefill_ms", 0.0)) for a in whole]
+    rests = [ttft - prefill for ttft, prefill in zip(ttfts, prefills, strict=True)]
     gaps = sorted(
         (later - earlier) * 1e3
         for a in whole
@@ -84,8 +95,10 @@ def outcome(answers: list[Answer], wall_s: float) -> Outcome:
         tokens=sum(len(a.text.split()) for a in whole),
         failed=len(answers) - len(whole),
         wall_s=wall_s,
-        ttft_ms_p50=quantile(ttfts, 0.5),
-        ttft_ms_p99=quantile(ttfts, 0.99),
+        ttft_ms_p50=quantile(sorted(ttfts), 0.5),
+        ttft_ms_p99=quantile(sorted(ttfts), 0.99),
+        prefill_ms_p50=quantile(sorted(prefills), 0.5),
+        rest_of_ttft_ms_p50=quantile(sorted(rests), 0.5),
         gap_ms_p50=quantile(gaps, 0.5),
         gap_ms_p99=quantile(gaps, 0.99),
         load_cpu_s=process_time(),
@@ -105,6 +118,8 @@ def main() -> int:
     for name in ("streams", "rounds", "prompt-tokens", "output-tokens"):
         parser.add_argument(f"--{name}", type=int, required=True)
     parser.add_argument("--spread-s", type=float, default=0.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--receipts", action="store_true")
     plan = Plan(**vars(parser.parse_args()))
     print(json.dumps(asdict(uvloop.run(run(plan)))))
     return 0

@@ -32,6 +32,9 @@ class Case:
     """Whether the engines keep a pace that leaves the cores room; else they are as fast as they can."""
     is_edge: bool = False
     """Whether gateway and router are one process."""
+    seed: int = 0
+    """Of the prompts; two loads on one mesh need two."""
+    asks_receipts: bool = False
 
     @property
     def answer_s(self) -> float:
@@ -48,6 +51,7 @@ def drive(url: str, model: str, case: Case) -> dict[str, Any]:
         "--prompt-tokens": case.prompt_tokens,
         "--output-tokens": case.output_tokens,
         "--spread-s": case.answer_s,
+        "--seed": case.seed,
     }
     command = [
         sys.executable,
@@ -55,6 +59,7 @@ def drive(url: str, model: str, case: Case) -> dict[str, Any]:
         "tests.bench.load",
         url,
         *(str(part) for pair in flags.items() for part in pair),
+        *(["--receipts"] if case.asks_receipts else []),
     ]
     result = subprocess.run(
         command, cwd=ROOT, stdout=subprocess.PIPE, text=True, timeout=LOAD_S_MAX, check=True

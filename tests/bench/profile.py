@@ -1,6 +1,6 @@
-"""Flame graphs of gateway and router under load: `make bench-profile`.
+"""Flame graphs of gateway, router and edge under load: `make bench-profile`.
 
-A mesh as in `make bench`, sampled by py-spy while 64 paced streams run. Only samples that hold the
+Meshes as in `make bench`, sampled by py-spy while 64 paced streams run. Only samples that hold the
 interpreter's lock count: a thread that sleeps in the kernel is no cost.
 """
 
@@ -10,13 +10,15 @@ import sys
 import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from tests.bench.measure import Case, drive, sim_mesh
 from tests.mesh import model
 
 PROFILES = Path(__file__).parent / "profiles"
-PROCESSES = ("gateway", "router")
+PROCESSES = {False: ("gateway", "router"), True: ("edge",)}
+"""What there is to sample, by whether gateway and router are one process."""
 SAMPLES_PER_S = 500
 SETTLE_S = 4.0
 SECONDS = 8
@@ -41,14 +43,19 @@ def main() -> int:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         model_dir = model.build(Path(scratch) / "words")
-        run_dir = Path(tempfile.mkdtemp(dir=scratch))
-        with sim_mesh(model_dir, run_dir, CASE) as mesh, ThreadPoolExecutor(1) as clients:
-            asked = clients.submit(drive, mesh.url, model_dir.name, CASE)
-            time.sleep(SETTLE_S)
-            spies = [record(mesh.pids[name], out / f"{name}.svg") for name in PROCESSES]
-            codes = [spy.wait() for spy in spies]
-            is_whole = not asked.result()["failed"]
-    return int(any(codes) or not is_whole)
+        is_whole = [sample(replace(CASE, is_edge=is_edge), model_dir, out) for is_edge in PROCESSES]
+    return int(not all(is_whole))
+
+
+def sample(case: Case, model_dir: Path, out: Path) -> bool:
+    """Load one mesh and write a profile of each process; False when one failed, or a request."""
+    run_dir = Path(tempfile.mkdtemp(dir=model_dir.parent))
+    with sim_mesh(model_dir, run_dir, case) as mesh, ThreadPoolExecutor(1) as clients:
+        asked = clients.submit(drive, mesh.url, model_dir.name, case)
+        time.sleep(SETTLE_S)
+        spies = [record(mesh.pids[name], out / f"{name}.svg") for name in PROCESSES[case.is_edge]]
+        codes = [spy.wait() for spy in spies]
+        return not any(codes) and not asked.result()["failed"]
 
 
 if __name__ == "__main__":
