@@ -78,7 +78,8 @@ def line(rate: float, shape: str, row: Told) -> str:
     pairs = [f"{row[f'{name}_p50']:.1f} / {row[f'{name}_p99']:.1f}" for _, name in COLUMNS]
     good = [f"{row['goodput_per_s']:.2f}", f"{row['attainment']:.0%}"]
     others = f"{row['others_cpu_share']:.0%}"
-    return f"| {' | '.join([f'{rate:g}', shape, *good, str(row['failed']), *pairs, others])} |"
+    failed = ", ".join(f"{number} {error}" for error, number in row["errors"].items()) or "0"
+    return f"| {' | '.join([f'{rate:g}', shape, *good, failed, *pairs, others])} |"
 
 
 def sensitivity(told: Told) -> str:

@@ -1,5 +1,6 @@
 """The study's numbers."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -54,6 +55,7 @@ def figures(
     told: dict[str, Any] = {
         "requests": len(records),
         "failed": len(records) - len(whole),
+        "errors": dict(Counter(r["error"] or "another length than asked" for r in records if not r["whole"])),
         "goodput_per_s": good[TPOT_FACTOR] / seconds,
         "attainment": good[TPOT_FACTOR] / max(1, len(records)),
         "attainment_by_tpot_factor": {str(f): n / max(1, len(records)) for f, n in good.items()},

@@ -17,7 +17,7 @@ def one(kind: str = CHAT, ttft_ms: float = 10.0, tpot_ms: float = 5.0, **more: A
     return {"kind": kind, "ttft_ms": ttft_ms, "tpot_ms": tpot_ms, **whole, **more}
 
 
-FAILED = one(whole=False, ttft_ms=None, tpot_ms=None, gaps_ms=[])
+FAILED = one(whole=False, ttft_ms=None, tpot_ms=None, gaps_ms=[], error="")
 
 
 def test_the_same_seed_is_the_same_load() -> None:
@@ -36,11 +36,13 @@ def test_a_promise_is_a_multiple_of_an_idle_mesh() -> None:
 
 
 def test_good_requests_keep_both_promises() -> None:
-    records = [one(), one(ttft_ms=101.0), one(tpot_ms=10.1), one(path="disaggregated"), FAILED]
+    refused = {**FAILED, "error": "not placed"}
+    records = [one(), one(ttft_ms=101.0), one(tpot_ms=10.1), one(path="disaggregated"), FAILED, refused]
     told = figures(records, seconds=2.0, promised={2.0: Promise(100.0, 10.0), 3.0: Promise(100.0, 15.0)})
-    assert (told["requests"], told["failed"]) == (5, 1)
-    assert (told["goodput_per_s"], told["attainment"]) == (1.0, 0.4)
-    assert told["attainment_by_tpot_factor"] == {"2.0": 0.4, "3.0": 0.6}
+    assert (told["requests"], told["failed"]) == (6, 2)
+    assert told["errors"] == {"another length than asked": 1, "not placed": 1}
+    assert (told["goodput_per_s"], told["attainment"]) == (1.0, pytest.approx(1 / 3))
+    assert told["attainment_by_tpot_factor"] == {"2.0": pytest.approx(1 / 3), "3.0": 0.5}
     assert told["disaggregated_share"] == 0.25
     assert (told["chat_ttft_ms_p99"], told["long_ttft_ms_p50"]) == (101.0, 0.0)
 
