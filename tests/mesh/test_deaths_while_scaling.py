@@ -23,7 +23,7 @@ from tests.redis_server import RedisServer, redis_server
 
 pytestmark = pytest.mark.timeout(300)
 WAIT_S = 90.0
-SEATS, LONG_TOKENS = 8, 500
+SEATS, LONG_TOKENS = 8, 1_000
 ROUTERS = ("router", "router-2")
 FLAGS = (
     *("--engine", "sim", "--engine-arg", "step-ms=20", "--engine-arg", "sequence-us=0"),
