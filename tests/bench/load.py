@@ -82,9 +82,8 @@ async def client(plan: Plan, number: int, answers: list[Answer]) -> None:
 def outcome(answers: list[Answer], wall_s: float) -> Outcome:
     """Quantiles over all answers."""
     whole = [answer for answer in answers if answer.is_done and answer.arrivals_s]
-    ttfts = [(a.arrivals_s[0] - a.began_s) * 1e3 for a in whole]
-    prefills = [float(a.receipt.get("prefill_ms", 0.0)) for a in whole]
-    rests = [ttft - prefill for ttft, prefill in zip(ttfts, prefills, strict=True)]
+    parts = [((a.arrivals_s[0] - a.began_s) * 1e3, float(a.receipt.get("prefill_ms", 0.0))) for a in whole]
+    ttfts = sorted(ttft for ttft, _ in parts)
     gaps = sorted(
         (later - earlier) * 1e3
         for a in whole
@@ -95,10 +94,10 @@ def outcome(answers: list[Answer], wall_s: float) -> Outcome:
         tokens=sum(len(a.text.split()) for a in whole),
         failed=len(answers) - len(whole),
         wall_s=wall_s,
-        ttft_ms_p50=quantile(sorted(ttfts), 0.5),
-        ttft_ms_p99=quantile(sorted(ttfts), 0.99),
-        prefill_ms_p50=quantile(sorted(prefills), 0.5),
-        rest_of_ttft_ms_p50=quantile(sorted(rests), 0.5),
+        ttft_ms_p50=quantile(ttfts, 0.5),
+        ttft_ms_p99=quantile(ttfts, 0.99),
+        prefill_ms_p50=quantile(sorted(prefill for _, prefill in parts), 0.5),
+        rest_of_ttft_ms_p50=quantile(sorted(ttft - prefill for ttft, prefill in parts), 0.5),
         gap_ms_p50=quantile(gaps, 0.5),
         gap_ms_p99=quantile(gaps, 0.99),
         load_cpu_s=process_time(),

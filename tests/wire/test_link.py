@@ -60,11 +60,8 @@ async def ends(request: pytest.FixtureRequest) -> AsyncIterator[Ends]:
         yield Ends(stack, request.param == "lane")
 
 
-@pytest.fixture
-async def over_grpc() -> AsyncIterator[Ends]:
-    """What lanes do not have."""
-    async with AsyncExitStack() as stack:
-        yield Ends(stack, has_lanes=False)
+over_grpc = pytest.mark.parametrize("ends", ["grpc"], indirect=True)
+"""For what lanes do not have."""
 
 
 def request(i: int, prompt_tokens: int = 3) -> Request:
@@ -231,7 +228,8 @@ async def test_numbering_gaps_and_repeats_are_violations(ends: Ends, numbers):
         await Link(call, SubmissionDraft()).run(lambda _frame: None)
 
 
-async def test_a_call_cut_short_while_its_head_is_on_its_way_ends_with_the_reason(over_grpc: Ends):
+@over_grpc
+async def test_a_call_cut_short_while_its_head_is_on_its_way_ends_with_the_reason(ends: Ends):
     async def handler(context):
         sending = asyncio.create_task(send_head(context))
         await asyncio.sleep(0)
@@ -240,17 +238,18 @@ async def test_a_call_cut_short_while_its_head_is_on_its_way_ends_with_the_reaso
             await sending
         await abort_with(context, QueueFull("64 wait"))
 
-    call = await over_grpc.call(handler)
+    call = await ends.call(handler)
     with pytest.raises(grpc.aio.AioRpcError) as failure:
         await call.read()
     assert isinstance(error_from_rpc(failure.value), QueueFull)
 
 
-async def test_a_servicers_head_goes_before_all_that_can_be_cut_short(over_grpc: Ends):
+@over_grpc
+async def test_a_servicers_head_goes_before_all_that_can_be_cut_short(ends: Ends):
     async def handler(context):
         await Link(context, AnswerDraft(), limits=replace(PATIENT, heartbeat_interval_ms=60_000)).run(print)
 
-    call = await over_grpc.call(handler)
+    call = await ends.call(handler)
     assert list(await call.initial_metadata()) == []
 
 
