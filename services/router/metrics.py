@@ -78,6 +78,11 @@ class StateCollector(Collector):
             state.ledger.stranded_block_seconds(self._now_ms()),
         )
         yield GaugeMetricFamily(
+            "pdmesh_router_unreleased_handoffs",
+            "Handoffs over for seconds whose KV is not freed yet; alert on any",
+            state.ledger.unreleased(self._now_ms()),
+        )
+        yield GaugeMetricFamily(
             "pdmesh_router_expired_handoffs", "Leases that ran out unsettled", state.ledger.expired
         )
         yield GaugeMetricFamily(

@@ -66,6 +66,7 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
             open_requests=len(state.flights),
             quarantined_prompts=len(state.quarantine),
             expired_handoffs=state.ledger.expired,
+            unreleased_handoffs=state.ledger.unreleased(now_ms),
             routers=[_router_status(note) for note in self._board.notes()],
         )
 

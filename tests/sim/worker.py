@@ -42,6 +42,8 @@ class Faults:
     """What it generates from KV handed over is wrong."""
     repeats_news: bool = False
     """Offers, adoptions, ends and releases are each told twice."""
+    releases_never: bool = False
+    """It keeps what it has offered, and says nothing of it."""
     late_kv_events_ms: float = 0.0
     slow: float = 1.0
 
@@ -153,6 +155,8 @@ class SimWorker:
             self.world.at(late_ms + 3_000.0, lambda: self.send(StepOutput(kv_changes=[gone])))
 
     def _settle(self, handoff_id: str, *, expired: bool = False) -> None:
+        if self.faults.releases_never:
+            return
         if self.alive and self.offers.pop(handoff_id, None) is not None:
             self.world.expired += expired
             self.send(StepOutput(released=[HandoffReleased(handoff_id, expired)]))

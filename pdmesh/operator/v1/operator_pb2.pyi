@@ -12,7 +12,7 @@ class DescribeFleetRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class DescribeFleetResponse(_message.Message):
-    __slots__ = ("router_id", "workers", "tiers", "stranded_block_seconds", "open_handoffs", "open_requests", "quarantined_prompts", "expired_handoffs", "routers")
+    __slots__ = ("router_id", "workers", "tiers", "stranded_block_seconds", "open_handoffs", "open_requests", "quarantined_prompts", "expired_handoffs", "routers", "unreleased_handoffs")
     ROUTER_ID_FIELD_NUMBER: _ClassVar[int]
     WORKERS_FIELD_NUMBER: _ClassVar[int]
     TIERS_FIELD_NUMBER: _ClassVar[int]
@@ -22,6 +22,7 @@ class DescribeFleetResponse(_message.Message):
     QUARANTINED_PROMPTS_FIELD_NUMBER: _ClassVar[int]
     EXPIRED_HANDOFFS_FIELD_NUMBER: _ClassVar[int]
     ROUTERS_FIELD_NUMBER: _ClassVar[int]
+    UNRELEASED_HANDOFFS_FIELD_NUMBER: _ClassVar[int]
     router_id: str
     workers: _containers.RepeatedCompositeFieldContainer[WorkerStatus]
     tiers: _containers.RepeatedCompositeFieldContainer[TierStatus]
@@ -31,7 +32,8 @@ class DescribeFleetResponse(_message.Message):
     quarantined_prompts: int
     expired_handoffs: int
     routers: _containers.RepeatedCompositeFieldContainer[RouterStatus]
-    def __init__(self, router_id: _Optional[str] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., tiers: _Optional[_Iterable[_Union[TierStatus, _Mapping]]] = ..., stranded_block_seconds: _Optional[float] = ..., open_handoffs: _Optional[int] = ..., open_requests: _Optional[int] = ..., quarantined_prompts: _Optional[int] = ..., expired_handoffs: _Optional[int] = ..., routers: _Optional[_Iterable[_Union[RouterStatus, _Mapping]]] = ...) -> None: ...
+    unreleased_handoffs: int
+    def __init__(self, router_id: _Optional[str] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., tiers: _Optional[_Iterable[_Union[TierStatus, _Mapping]]] = ..., stranded_block_seconds: _Optional[float] = ..., open_handoffs: _Optional[int] = ..., open_requests: _Optional[int] = ..., quarantined_prompts: _Optional[int] = ..., expired_handoffs: _Optional[int] = ..., routers: _Optional[_Iterable[_Union[RouterStatus, _Mapping]]] = ..., unreleased_handoffs: _Optional[int] = ...) -> None: ...
 
 class RouterStatus(_message.Message):
     __slots__ = ("router_id", "open_requests", "queues")

@@ -1,6 +1,5 @@
 """`pdmesh doctor`: is everything well, and if not, what to do."""
 
-import asyncio
 from collections.abc import Iterator
 
 from pdmesh.operator.v1 import operator_pb2 as wire
@@ -12,16 +11,10 @@ from services.cli.operator.fleet import handoffs
 from services.cli.operator.pairs import finding_of
 from services.common.domain import Role
 
-SETTLE_S = 1.0
-"""How long the releases of requests that have just ended may take."""
-
 
 async def _examine(client: OperatorClient, _options: Options) -> int:
     findings = [await _router(client)]
     fleet = await client.fleet()
-    if _is_stranded(fleet):
-        await asyncio.sleep(SETTLE_S)
-        fleet = await client.fleet()
     pairs = sorted((await client.pairs()).pairs, key=lambda p: (p.prefill_worker, p.decode_worker))
     findings += [*of_fleet(fleet), *(finding_of(pair) for pair in pairs), *of_handoffs(fleet)]
     for finding in findings:
@@ -74,18 +67,14 @@ def _of_pooling(model: str, workers: list[wire.WorkerStatus]) -> Finding:
 
 def of_handoffs(fleet: wire.DescribeFleetResponse) -> Iterator[Finding]:
     """Findings about KV that nobody owns."""
-    if _is_stranded(fleet):
+    if fleet.unreleased_handoffs:
         remedy = "the leases free it; if this stays, restart the prefill worker that holds it"
-        yield wrong(f"KV is held for no request: {handoffs(fleet)}", remedy)
+        yield wrong(f"KV of {fleet.unreleased_handoffs} handoffs is held for no request", remedy)
     elif fleet.expired_handoffs:
         remedy = "decode workers came too late or never; see their logs, then `pdmesh forgive`"
         yield wrong(f"{fleet.expired_handoffs} leases ran out before anybody took the KV", remedy)
     else:
         yield well(handoffs(fleet))
-
-
-def _is_stranded(fleet: wire.DescribeFleetResponse) -> bool:
-    return bool(fleet.open_handoffs) and not fleet.open_requests
 
 
 DOCTOR = Command(

@@ -56,7 +56,7 @@ class Ending:
         if flight.phase is Phase.WAITING:
             self.leave_queue(flight, now_ms)
         self.stop_job(flight, abort=True)
-        self.drop_handoff(flight)
+        self.drop_handoff(flight, now_ms)
         seat = flight.decode_seat
         if seat is not None:
             flight.pool.freed_blocks.count(now_ms, seat.blocks)
@@ -83,7 +83,7 @@ class Ending:
         if worker.jobs.pop(flight.job_stream, None) is not None and abort:
             self._state.do(AbortJob(worker.session, flight.job_stream))
 
-    def drop_handoff(self, flight: Flight) -> None:
+    def drop_handoff(self, flight: Flight, now_ms: float) -> None:
         """Give the offer up; the ledger keeps it until the prefill worker confirms.
 
         An adopted handoff is the decode worker's: aborting the job frees it there. Telling the
@@ -91,7 +91,7 @@ class Ending:
         """
         handoff, flight.handoff = flight.handoff, None
         if handoff is not None and handoff.state is HandoffState.OFFERED:
-            handoff.state = HandoffState.DROPPED
+            handoff.settle(HandoffState.DROPPED, now_ms)
             self._state.do(ReleaseHandoff(handoff.worker.session, handoff.handoff_id))
 
     def leave_seats(self, flight: Flight) -> None:

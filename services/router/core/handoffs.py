@@ -1,10 +1,13 @@
 """The handoff ledger: every offered KV has one owner until the prefill worker says that it is released."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 
 from services.common.domain import HandoffOffered
 from services.router.core.fleet import Seat, Worker
+
+RELEASE_MS_MAX = 5_000.0
+"""How long the word of a release may take, a long step of the prefill worker's engine included."""
 
 
 class HandoffState(IntEnum):
@@ -27,6 +30,16 @@ class Handoff:
     seat: Seat
     offered_ms: float
     state: HandoffState = HandoffState.OFFERED
+    over_ms: float = field(init=False)
+    """When the prefill worker need hold the KV no longer: at the end of the lease, or once settled."""
+
+    def __post_init__(self) -> None:
+        self.over_ms = self.offered_ms + self.offer.lease_ms
+
+    def settle(self, state: HandoffState, now_ms: float) -> None:
+        """Somebody else owns the KV now, or nobody."""
+        self.state = state
+        self.over_ms = min(self.over_ms, now_ms)
 
     @property
     def handoff_id(self) -> str:
@@ -63,6 +76,10 @@ class HandoffLedger:
         for handoff in lost:
             self.release(session, handoff.handoff_id, expired=False)
         return lost
+
+    def unreleased(self, now_ms: float) -> int:
+        """Handoffs that are over, and whose release is overdue: the prefill worker holds KV for nobody."""
+        return sum(now_ms - h.over_ms > RELEASE_MS_MAX for h in list(self._open.values()))
 
     def stranded_block_seconds(self, now_ms: float) -> float:
         """KV blocks held by open offers x their age in seconds; zero at rest."""

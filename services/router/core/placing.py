@@ -195,7 +195,7 @@ class Placing:
         if flight.request.strict_disaggregation:
             self._ending.fail(flight, PathUnavailable(f"the handoff failed: {reason}"), now_ms)
             return
-        self._ending.drop_handoff(flight)
+        self._ending.drop_handoff(flight, now_ms)
         flight.path = flight.receipt.path = Path.LOCAL
         flight.receipt.path_reason = reason
         self.start_local(flight, seat, now_ms)

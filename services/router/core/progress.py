@@ -175,7 +175,7 @@ class Progress:
         if flight is None or flight.handoff is None or flight.handoff.handoff_id != adopted.handoff_id:
             return
         handoff = flight.handoff
-        handoff.state = HandoffState.ADOPTED
+        handoff.settle(HandoffState.ADOPTED, now_ms)
         flight.receipt.handoff_ms += now_ms - handoff.offered_ms
         flight.receipt.kv_size_bytes = adopted.kv_size_bytes or flight.receipt.kv_size_bytes
         flight.phase, flight.decode_since_ms = Phase.DECODING, now_ms

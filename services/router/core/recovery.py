@@ -44,7 +44,7 @@ class Recovery:
             self._state.quarantine.worker_died(worker.session, prompts)
         self._state.pairs.forget(worker.session)
         for handoff in self._state.ledger.lose(worker.session):
-            handoff.state = HandoffState.DROPPED
+            handoff.settle(HandoffState.DROPPED, now_ms)
         for flight in list(worker.jobs.values()):
             self._ending.stop_job(flight, abort=False)
             self._place_again(flight, worker, why, now_ms)
@@ -116,7 +116,7 @@ class Recovery:
         if self._is_out_of_retries(flight, why, now_ms):
             return
         flight.avoided_workers.add(worker.session)
-        self._ending.drop_handoff(flight)
+        self._ending.drop_handoff(flight, now_ms)
         self._ending.leave_seats(flight)
         flight.stop_decoding(now_ms)
         self._placing.enqueue(flight, now_ms, returned=True)

@@ -148,7 +148,8 @@ def verdicts(described: wire.DescribeFleetResponse) -> set[Verdict]:
         (fleet(("p", Role.PREFILL, "serving")), Verdict.WRONG),
         (fleet(*BOTH_TIERS, ("s", Role.DECODE, "suspended")), Verdict.WRONG),
         (fleet(*BOTH_TIERS, quarantined_prompts=1), Verdict.WRONG),
-        (fleet(*BOTH_TIERS, open_handoffs=1), Verdict.WRONG),
+        (fleet(*BOTH_TIERS, open_handoffs=1), Verdict.WELL),
+        (fleet(*BOTH_TIERS, open_handoffs=1, open_requests=1, unreleased_handoffs=1), Verdict.WRONG),
         (fleet(*BOTH_TIERS, expired_handoffs=1), Verdict.WRONG),
     ],
 )

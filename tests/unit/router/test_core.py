@@ -29,8 +29,10 @@ from services.common.errors import (
     Shed,
 )
 from services.router.core.events import Submitted, WorkerDraining, WorkerLoad, WorkerStep
+from services.router.core.handoffs import RELEASE_MS_MAX
 from services.router.core.models import served_models
 from tests.sim.invariants import check
+from tests.sim.worker import LEASE_MS
 from tests.sim.world import CONFIG, LIMITS, Caller, World, expected_logprobs
 
 
@@ -101,6 +103,35 @@ def test_an_adoption_that_never_comes_is_recomputed(world):
     world.add_worker(Role.DECODE).faults.adopt_never = True
     end = outcome_of(world, world.submit(world.add_gateway(), 100, 5))
     assert (end.reason, end.receipt.path_reason) == (FinishReason.LENGTH, "handoff_timeout")
+
+
+@pytest.mark.parametrize("adopt_fails", [False, True])
+def test_kv_that_is_not_freed_after_its_handoff_is_counted_and_no_other_is(world, adopt_fails):
+    prefill = world.add_worker(Role.PREFILL)
+    prefill.faults.releases_never = True
+    world.add_worker(Role.DECODE).faults.adopt_fails = adopt_fails
+    caller = world.submit(world.add_gateway(), 100, 5)
+    while not caller.outcomes:
+        world.run(world.now_ms + 10.0)
+    ledger = world.core.state.ledger
+    assert (len(ledger), ledger.unreleased(world.now_ms)) == (1, 0), "the release may be on its way"
+    world.run(world.now_ms + RELEASE_MS_MAX)
+    assert (len(ledger), ledger.unreleased(world.now_ms)) == (1, 1)
+    prefill.die()
+    world.run(world.now_ms + 1_000.0)
+    assert (len(ledger), ledger.unreleased(world.now_ms)) == (0, 0)
+
+
+def test_kv_waits_for_a_decode_worker_as_long_as_its_lease(world):
+    world.add_worker(Role.PREFILL).faults.releases_never = True
+    world.add_worker(Role.DECODE).faults.adopt_never = True
+    world.submit(world.add_gateway(), 100, 5, strict_disaggregation=True)
+    while not len(ledger := world.core.state.ledger):
+        world.run(world.now_ms + 10.0)
+    free_by_ms = world.now_ms + LEASE_MS
+    world.run(world.now_ms + 100.0)
+    assert ledger.unreleased(free_by_ms + RELEASE_MS_MAX - 100.0) == 0
+    assert ledger.unreleased(free_by_ms + RELEASE_MS_MAX + 100.0) == 1
 
 
 def test_a_dead_decode_worker_is_resumed_elsewhere_from_what_was_delivered(world):
