@@ -3,7 +3,7 @@
 import asyncio
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +75,9 @@ class Crowd:
     model_dir: Path
     max_tokens: int
     size: int = 0
-    faults: list[str] = field(default_factory=list)
 
     async def run(self, size: int) -> None:
-        """Until `size` is 0 and the last answer has come."""
+        """Until `size` is 0 and the last answer has come, or one of them is wrong: AssertionError."""
         self.size = size
         async with asyncio.TaskGroup() as tasks:
             for number in range(size):
@@ -90,7 +89,7 @@ class Crowd:
             seed += 1
             load = Load(self.url, self.model_dir, count=1, max_tokens=self.max_tokens, seed=seed)
             await load.run()
-            self.faults += load.faults()
+            assert load.faults() == []
 
 
 def _first_difference(got: list[str], expected: list[str]) -> str:

@@ -115,7 +115,9 @@ class Attachment:
         return lost, was_greeted
 
     async def _attached(self, call: Any) -> tuple[Exception | None, bool]:
-        """The same, over a call."""
+        """The same, over a call; none any more if the worker has begun to leave while it was opened."""
+        if self._leaving.is_set():
+            return None, False
         session = RouterSession(
             call,
             self._shell,

@@ -34,7 +34,7 @@ from services.router.core.events import (
     WorkerStep,
 )
 from services.router.core.explain import Explanation, explain
-from services.router.core.fleet import Fleet, Worker, WorkerState
+from services.router.core.fleet import Fleet, Worker
 from services.router.core.intake import Intake
 from services.router.core.models import served_models
 from services.router.core.operations import Operations
@@ -148,7 +148,8 @@ class RouterCore:
             case WorkerDetached(session, newest_job, has_died):
                 self._detach(session, newest_job if has_died else 0, now_ms)
             case WorkerDraining(session):
-                self._drain(session)
+                if (worker := self.state.fleet.workers.get(session)) is not None:
+                    self._recovery.worker_leaves(worker)
             case WorkerGrant(session, grant):
                 self._sharing.granted(session, grant)
             case WorkerLoad(session, load):
@@ -222,13 +223,6 @@ class RouterCore:
             self.scaling.steward.forget(session)
             self.state.policies.worker_gone(worker)
             self._recovery.worker_gone(worker, "the worker is gone", died_with, now_ms)
-            self.state.do(SendModels(None, served_models(self.state)))
-
-    def _drain(self, session: int) -> None:
-        worker = self.state.fleet.workers.get(session)
-        if worker is not None and not worker.leaves:
-            worker.leaves, worker.state = True, WorkerState.DRAINING
-            self.state.fleet.pools[worker.registration.fingerprint.model].recount()
             self.state.do(SendModels(None, served_models(self.state)))
 
     def _tick(self, now_ms: float) -> None:

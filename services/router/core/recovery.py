@@ -2,11 +2,12 @@
 
 from services.common.domain import FailureKind, FinishReason, JobFailed
 from services.common.errors import InvalidField, NotResumable, QuarantinedPrompt, RetriesExhausted
-from services.router.core.actions import RecordPrompt, ReleaseHandoff
+from services.router.core.actions import RecordPrompt, ReleaseHandoff, SendModels
 from services.router.core.ending import Ending
-from services.router.core.fleet import Worker
+from services.router.core.fleet import Worker, WorkerState
 from services.router.core.flight import Flight, Phase
 from services.router.core.handoffs import HandoffState
+from services.router.core.models import served_models
 from services.router.core.placing import Placing
 from services.router.core.state import State
 from services.router.core.timers import Timer
@@ -29,9 +30,18 @@ class Recovery:
         elif failed.kind is FailureKind.HANDOFF and flight.phase is Phase.ADOPTING:
             self._handoff_failed(flight, worker, "handoff_failed", now_ms)
         else:
-            if failed.kind is not FailureKind.LEAVING:
+            if failed.kind is FailureKind.LEAVING:
+                self.worker_leaves(worker)
+            else:
                 self._blame(worker, now_ms)
             self._place_again(flight, worker, failed.message, now_ms)
+
+    def worker_leaves(self, worker: Worker) -> None:
+        """A worker takes no more work: it has said so, or turned a job away for that reason."""
+        if not worker.leaves:
+            worker.leaves, worker.state = True, WorkerState.DRAINING
+            self._state.fleet.pools[worker.registration.fingerprint.model].recount()
+            self._state.do(SendModels(None, served_models(self._state)))
 
     def worker_gone(self, worker: Worker, why: str, died_with: int, now_ms: float) -> None:
         """A worker's session has ended: its jobs go elsewhere, its offers are lost.

@@ -134,6 +134,17 @@ def test_kv_waits_for_a_decode_worker_as_long_as_its_lease(world):
     assert ledger.unreleased(free_by_ms + RELEASE_MS_MAX + 100.0) == 1
 
 
+def test_a_worker_that_turns_a_job_away_because_it_leaves_is_asked_no_more(world):
+    leaving = world.add_worker(Role.DECODE, "a")
+    leaving.faults.job_fails = FailureKind.LEAVING
+    world.add_worker(Role.DECODE, "b")
+    gateway = world.add_gateway()
+    for _ in range(4):
+        end = outcome_of(world, world.submit(gateway, 10, 5))
+        assert (end.reason, end.receipt.decode_worker) == (FinishReason.LENGTH, "b")
+    assert leaving.jobs_started == 1
+
+
 def test_a_dead_decode_worker_is_resumed_elsewhere_from_what_was_delivered(world):
     world.add_worker(Role.PREFILL)
     first = world.add_worker(Role.DECODE, "a")

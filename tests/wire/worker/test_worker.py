@@ -2,6 +2,9 @@
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 
 import grpc.aio
 import pytest
@@ -13,6 +16,7 @@ from services.common.engine.sim import expected_tokens
 from services.common.errors import EngineStartFailed, EngineUnhealthy, PortInUse, RegistrationRefused
 from services.common.limits import DEFAULTS
 from services.common.rpc.convert import job_to_wire
+from services.common.rpc.lane import open_stream
 from tests.wire.worker.conftest import StartWorker
 from tests.wire.worker.fake_router import REFUSAL, FakeRouter, WorkerSession, adoption_of, fake_router, job
 
@@ -294,6 +298,31 @@ async def test_a_worker_that_is_told_to_stop_without_a_router_ends(start: StartW
     worker = start(["127.0.0.1:1"])
     await asyncio.sleep(0.05)
     await worker.end()
+
+
+async def test_a_worker_that_leaves_while_it_finds_a_router_does_not_register_there(
+    router: FakeRouter, start: StartWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found, may_attach = asyncio.Event(), asyncio.Event()
+    async with fake_router() as late:
+
+        @asynccontextmanager
+        async def held_open(address: str, *rest: Any) -> AsyncIterator[Any]:
+            async with open_stream(address, *rest) as call:
+                if address == late.address:
+                    found.set()
+                    await may_attach.wait()
+                yield call
+
+        monkeypatch.setattr("services.common.worker.attachment.open_stream", held_open)
+        worker = start([router.address, late.address])
+        session = await router.attached()
+        await found.wait()
+        worker.stop.set()
+        await session.until(lambda: session.ended)
+        may_attach.set()
+        await worker.end()
+        assert late.sessions.empty()
 
 
 async def test_a_dead_engine_ends_the_process(router: FakeRouter, start: StartWorker) -> None:
