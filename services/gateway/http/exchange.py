@@ -156,7 +156,7 @@ class Exchange:
         """Take notice that the client is gone; called by the connection."""
         if self.is_open:
             self.is_open = False
-            self.notes["error"] = why.reason
+            self.notes["error"] = why
             self.on_gone(why)
             self.on_end(self)
 

@@ -124,7 +124,7 @@ class Reader:
 
     def _break_off(self, error: MeshError) -> None:
         self._leave()
-        self._exchange.notes["error"] = error.reason
+        self._exchange.notes["error"] = error
         if self._exchange.is_started:
             self._exchange.drop(error)
         else:

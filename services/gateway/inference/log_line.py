@@ -22,7 +22,7 @@ class LogLine:
     def failed(self, error: MeshError) -> None:
         """Say why there is no whole answer."""
         self.status = error.http_status
-        self.notes["error"] = error.reason
+        self.notes["error"] = error
 
     def write(self, metrics: Metrics, clock: Clock) -> None:
         """Count and log the call."""

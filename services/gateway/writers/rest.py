@@ -61,7 +61,7 @@ class RestWriter:
 
     def fail(self, error: MeshError) -> None:
         """Answer with the error."""
-        self._exchange.notes["error"] = error.reason
+        self._exchange.notes["error"] = error
         self._exchange.headers = (*self._exchange.headers, *self._quota_headers)
         self._exchange.respond((self._exchange.error_response or error_response)(error))
 

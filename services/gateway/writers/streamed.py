@@ -70,7 +70,7 @@ class StreamedWriter(RestWriter):
     def fail(self, error: MeshError) -> None:
         """Answer with the error, or end the stream with one."""
         if self._exchange.is_started:
-            self._exchange.notes["error"] = error.reason
+            self._exchange.notes["error"] = error
             self._exchange.finish(self._take_waiting() + self._format.failed(error))
         else:
             super().fail(error)
