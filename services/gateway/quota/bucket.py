@@ -3,6 +3,8 @@
 import math
 
 MINUTE_MS = 60_000.0
+ROUNDING = 1e-6
+"""Share of a token by which a level that was added up in many steps may be off: less missing is none."""
 
 
 class Bucket:
@@ -36,7 +38,7 @@ class Bucket:
     def wait_ms(self, amount: float, now_ms: float) -> float:
         """How long until so much can be given: 0 for at once, infinite for never."""
         missing = min(amount, self.size) - self.level(now_ms)
-        if missing <= 0:
+        if missing <= ROUNDING:
             return 0.0
         return missing * MINUTE_MS / self.size if self.size else math.inf
 
