@@ -17,7 +17,7 @@ def channel_options() -> list[tuple[str, int | str]]:
         *transport_options(DEFAULTS),
         ("grpc.primary_user_agent", f"pdmesh/{VERSION}"),
         ("grpc.initial_reconnect_backoff_ms", 50),
-        ("grpc.min_reconnect_backoff_ms", 50),
+        ("grpc.min_reconnect_backoff_ms", DEFAULTS.heartbeat_timeout_ms),
         ("grpc.max_reconnect_backoff_ms", 500),
     ]
 

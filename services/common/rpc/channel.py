@@ -15,12 +15,13 @@ def open_channel(address: str, limits: Limits = DEFAULTS, security: Security = O
     not the channel's to send: each call takes `metadata=security.metadata`.
 
     Reconnecting is the caller's business (a lost `Link` is opened anew), so gRPC's own back-off is short.
+    What gRPC calls the least back-off is how long it lets one attempt take.
     """
     options: list[tuple[str, int | str]] = [
         *transport_options(limits),
         ("grpc.use_local_subchannel_pool", 1),
         ("grpc.initial_reconnect_backoff_ms", 50),
-        ("grpc.min_reconnect_backoff_ms", 50),
+        ("grpc.min_reconnect_backoff_ms", limits.heartbeat_timeout_ms),
         ("grpc.max_reconnect_backoff_ms", 500),
     ]
     if not security.tls_ca:

@@ -14,7 +14,7 @@ def transport_options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.max_send_message_length", limits.frame_size_bytes_max),
         ("grpc.http2.bdp_probe", 0),
         ("grpc.keepalive_time_ms", 1_000),
-        ("grpc.keepalive_timeout_ms", 1_000),
+        ("grpc.keepalive_timeout_ms", limits.heartbeat_timeout_ms),
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.ping_timeout_ms", limits.heartbeat_timeout_ms),
         ("grpc.http2.max_pings_without_data", 0),
