@@ -33,7 +33,7 @@ from tests.e2e.vllm_reference import TOKENS
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]
 
 BLOCK = 128
-LEASE_MS = 6_000
+LEASE_MS = 12_000
 GREEDY = Sampling(max_tokens=TOKENS, temperature=0.0, ignore_eos=True)
 
 
@@ -168,7 +168,7 @@ async def test_an_offer_is_released_once_and_its_blocks_are_free(prefill: Bench)
 
 async def test_an_offer_that_nobody_settles_expires(prefill: Bench) -> None:
     offer = await prefill.offered(prefill.submit(JobKind.PREFILL, prompt_of(200), GREEDY))
-    assert LEASE_MS - 1_000 < offer.lease_ms <= LEASE_MS
+    assert LEASE_MS / 2 < offer.lease_ms <= LEASE_MS
     before = prefill.engine.stats()["nixl_num_kv_expired_reqs"]
     assert await prefill.released(offer.handoff_id) == HandoffReleased(offer.handoff_id, expired=True)
     assert prefill.engine.stats()["nixl_num_kv_expired_reqs"] == before + 1

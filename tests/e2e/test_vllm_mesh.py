@@ -25,7 +25,7 @@ from tests.mesh.harness import Mesh, cpu_s
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400), pytest.mark.asyncio(loop_scope="module")]
 
 GREEDY = Sampling(max_tokens=TOKENS, temperature=0.0, ignore_eos=True)
-LONG = Sampling(max_tokens=200, temperature=0.0, ignore_eos=True)
+LONG = Sampling(max_tokens=400, temperature=0.0, ignore_eos=True)
 SHAPED = Sampling(
     max_tokens=200,
     temperature=0.0,

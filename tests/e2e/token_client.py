@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pdmesh.router.v1 import router_pb2, router_pb2_grpc
 from services.common.domain import FinishReason, Receipt, Request, Sampling
 from services.common.domain.tokens import tokens
-from services.common.errors import MeshError
+from services.common.errors import MeshError, RouterUnavailable
 from services.common.rpc import Link, open_channel
 from services.common.rpc.columns import columns_from_wire
 from services.common.rpc.convert import error_from_wire, receipt_from_wire, request_to_wire
@@ -67,6 +67,16 @@ class TokenClient:
             stream.error = error_from_wire(ended.error) if ended.HasField("error") else None
             stream.ended.set()
 
+    async def run(self, link: "Link[router_pb2.ConnectResponse, router_pb2.ConnectRequest]") -> None:
+        """Until the link ends; what has not ended by then has failed with it."""
+        try:
+            await link.run(self.on_frame)
+        finally:
+            for stream in self.streams.values():
+                if not stream.ended.is_set():
+                    stream.error = RouterUnavailable("the link was lost")
+                    stream.ended.set()
+
 
 @contextlib.asynccontextmanager
 async def connected(address: str, model: str) -> AsyncIterator[TokenClient]:
@@ -78,7 +88,7 @@ async def connected(address: str, model: str) -> AsyncIterator[TokenClient]:
     client = TokenClient(draft, link.wake, model)
     try:
         async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(link.run(client.on_frame))
+            running = tasks.create_task(client.run(link))
             yield client
             running.cancel()
     finally:

@@ -12,6 +12,25 @@ SIM = ("--engine", "sim", "--engine-arg", "step-ms=8", "--engine-arg", "sequence
 """A step slow enough that 32 streams are in mid-air for a second."""
 
 
+TEST_S_MAX = 240
+"""Starting a mesh counts, and on a slow machine every process and command takes seconds."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent) and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(TEST_S_MAX))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def patience() -> Iterator[None]:
+    """Requests wait for processes that start again for as long as that takes on a slow machine."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("PDMESH_ROUTER_QUEUE_WAIT_MS_MAX", "120000")
+        environment.setenv("PDMESH_GATEWAY_RESUME_WAIT_MS", "120000")
+        yield
+
+
 @pytest.fixture(scope="session")
 def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return model.build(tmp_path_factory.mktemp("models") / "words")

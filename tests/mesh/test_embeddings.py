@@ -6,12 +6,19 @@ from pathlib import Path
 import openai
 import pytest
 
+from services.cli.operator.client import OperatorClient
 from services.common.domain.tokens import tokens
 from services.common.engine.sim import embedding_model, expected_vector
 from tests.mesh.harness import Mesh
 
 SLOW = ("--engine", "sim", "--engine-arg", "runner=pooling", "--engine-arg", "step-ms=250")
 """Two texts a step and worker: forty take long enough to lose a worker meanwhile."""
+
+
+async def running(operator: OperatorClient, worker_id: str) -> int:
+    """How many texts a worker has."""
+    fleet = await operator.fleet()
+    return next(w.running_requests for w in fleet.workers if w.worker_id == worker_id)
 
 
 async def test_vectors_are_right_though_a_worker_dies(model_dir: Path, tmp_path: Path) -> None:
@@ -23,8 +30,9 @@ async def test_vectors_are_right_though_a_worker_dies(model_dir: Path, tmp_path:
                 model=model_dir.name, input=texts, extra_body={"pdmesh": {"receipt": True}}
             )
             asking = asyncio.create_task(wishes)
-            await asyncio.sleep(0.6)
-            assert not asking.done()
+            async with OperatorClient(mesh.facts["urls"]["router"], 5_000) as operator:
+                while await running(operator, "decode-1") < 2:
+                    await asyncio.sleep(0.02)
             mesh.send("decode-1")
             made = await asking
             assert [entry.embedding for entry in made.data] == [

@@ -15,6 +15,8 @@ from tests.mesh.streams import Load
 
 STREAMS = 64
 TOKENS = 120
+LONG_TOKENS = 400
+"""Answers that are not over before a process is killed, however late this client sees their first tokens."""
 DEADLY = 300
 
 
@@ -39,7 +41,7 @@ async def test_streams_are_complete_and_correct(mesh: Mesh, model_dir: Path) -> 
 
 
 async def test_a_killed_decode_worker_loses_and_repeats_nothing(mesh: Mesh, model_dir: Path) -> None:
-    running = await run_and_kill(mesh, model_dir, "decode-1", seed=2)
+    running = await run_and_kill(mesh, model_dir, "decode-1", seed=2, max_tokens=LONG_TOKENS)
     assert running.faults() == []
     assert sum(answer.receipt["retries"] for answer in running.answers) > 0
 
@@ -119,7 +121,7 @@ async def test_a_host_that_stands_still_for_longer_than_any_silence_is_borne_los
 async def test_a_killed_gateway_cuts_its_clients_and_leaves_nothing_behind(
     mesh: Mesh, model_dir: Path
 ) -> None:
-    running = load(mesh, model_dir, seed=6)
+    running = load(mesh, model_dir, seed=6, max_tokens=LONG_TOKENS)
     with pytest.raises(BaseExceptionGroup) as cut:
         await run_and_kill_gateway(mesh, running)
     assert cut.group_contains(ConnectionCut)

@@ -27,9 +27,8 @@ FEW = (
 
 
 @pytest.fixture
-def up(model_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator:
-    """Start a mesh with further flags; requests wait for as long as new workers take on a slow machine."""
-    monkeypatch.setenv("PDMESH_ROUTER_QUEUE_WAIT_MS_MAX", "120000")
+def up(model_dir: Path, tmp_path: Path) -> Iterator:
+    """Start a mesh with further flags."""
     with ExitStack() as stack:
         yield lambda *flags: stack.enter_context(Mesh(model_dir, tmp_path, *FEW, *flags))
 
@@ -75,7 +74,9 @@ async def test_a_burst_starts_workers_and_quiet_ends_them_under_load(up, model_d
 
 async def test_a_spare_is_activated_and_another_one_loaded(up, model_dir: Path) -> None:
     """The new spare comes up only after a while, so whoever serves soon was loaded before."""
-    mesh = up("--decode-spares", "1", "--decode-engine-arg", "load-ms=1000")
+    # Nobody who came for the burst is sent away again before this has looked at what is there.
+    stays = ("--decode-down-cooldown-ms", "60000")
+    mesh = up("--decode-spares", "1", "--decode-engine-arg", "load-ms=1000", *stays)
     # On a slow machine the spare may come first, serve for the other one, and stand by once that is there.
     states = await until(mesh, lambda found: sorted(found.values()) == ["serving", "standby"])
     spare = next(name for name, state in states.items() if state == "standby")
