@@ -18,8 +18,8 @@ def finding_of(pair: Pair) -> Finding:
         return wrong(
             f"{name}: tokens after a handoff differ from tokens without, so the pair is held and requests "
             f"take another way ({_measured(pair)})",
-            f"compare the two hosts and restart {pair.decode_worker} or {pair.prefill_worker}, "
-            "then `pdmesh forgive`",
+            f"compare the two hosts and restart {pair.decode_worker} or {pair.prefill_worker}; "
+            "then canaries decide, or `pdmesh forgive`",
         )
     if pair.breaker == "open":
         return wrong(

@@ -103,8 +103,7 @@ class Operations:
     def _forgive(self) -> None:
         self._state.quarantine.release()
         self._state.ledger.expired = 0
-        for pair in self._state.pairs:
-            pair.breaker.release()
+        self._state.pairs.forgive()
         for worker in self._state.fleet.workers.values():
             worker.breaker.release()
             self._state.room_changed(worker)

@@ -8,6 +8,8 @@ from services.router.core.breaker import Breaker
 from services.router.core.fleet import Worker
 from services.router.core.rates import Mean
 
+HELD_MAX = 1_000
+
 
 class CanaryResult(IntEnum):
     """What the correctness canary last saw."""
@@ -36,13 +38,25 @@ class Pair:
     """As the decode worker measured the pull alone."""
     canary: CanaryResult = CanaryResult.UNKNOWN
     canary_at_ms: float | None = None
+    is_on_trial: bool = False
+    """It was held before one of its workers went and came back: the next canaries decide."""
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What its workers are called, whatever session they are in."""
+        return self.prefill.worker_id, self.decode.worker_id
 
 
 class Pairs:
-    """All pairs that have met; bounded by the fleet, forgotten with either worker."""
+    """All pairs that have met; bounded by the fleet, forgotten with either worker.
+
+    But not that a pair was held: a worker that was lost for a moment is the same when it attaches again.
+    """
 
     def __init__(self) -> None:
         self._pairs: dict[tuple[int, int], Pair] = {}
+        self._held: dict[tuple[str, str], None] = {}
+        """Names of pairs that were held when a worker went; the oldest go first."""
 
     def of(self, prefill: Worker, decode: Worker) -> Pair:
         """The record of a pair."""
@@ -50,20 +64,47 @@ class Pairs:
         pair = self._pairs.get(key)
         if pair is None:
             pair = self._pairs[key] = Pair(prefill, decode)
+            if pair.names in self._held:
+                pair.canary, pair.is_on_trial = CanaryResult.DIFFERED, True
+                pair.breaker.hold()
         return pair
 
     def peek(self, prefill: Worker, decode: Worker) -> Pair:
         """The record of a pair, a blank one if it has not met."""
-        return self._pairs.get((prefill.session, decode.session)) or Pair(prefill, decode)
+        return self._known(prefill, decode) or Pair(prefill, decode)
 
     def may_hand_over(self, prefill: Worker, decode: Worker, now_ms: float) -> bool:
         """Whether the pair's breaker lets a handoff through."""
-        pair = self._pairs.get((prefill.session, decode.session))
+        pair = self._known(prefill, decode)
         return pair is None or not pair.breaker.is_open(now_ms)
+
+    def _known(self, prefill: Worker, decode: Worker) -> Pair | None:
+        if self._held:
+            return self.of(prefill, decode)
+        return self._pairs.get((prefill.session, decode.session))
 
     def forget(self, session: int) -> None:
         """A worker is gone."""
-        self._pairs = {key: pair for key, pair in self._pairs.items() if session not in key}
+        gone = [key for key in self._pairs if session in key]
+        for pair in map(self._pairs.pop, gone):
+            if pair.breaker.is_held:
+                self._held.pop(pair.names, None)
+                self._held[pair.names] = None
+        while len(self._held) > HELD_MAX:
+            del self._held[next(iter(self._held))]
+
+    def acquit(self, pair: Pair) -> None:
+        """A pair on trial has handed over what it should."""
+        self._held.pop(pair.names, None)
+        pair.is_on_trial = False
+        pair.breaker.release()
+
+    def forgive(self) -> None:
+        """Forget what was held against any pair."""
+        self._held.clear()
+        for pair in self._pairs.values():
+            pair.is_on_trial = False
+            pair.breaker.release()
 
     def __iter__(self) -> Iterator[Pair]:
         """All that have met."""

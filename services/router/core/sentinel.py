@@ -3,7 +3,8 @@
 At a low rate it sends a greedy canary through a prefill-decode pair, then the same prompt through the
 local path of the same decode worker, and compares token by token. The two runs carry different cache
 salts, lest the second read the blocks that the first left behind. Two differing prompts in a row hold
-the pair's breaker open: near ties may differ once, a broken handoff differs always.
+the pair's breaker open: near ties may differ once, a broken handoff differs always. A pair that was held when
+one of its workers went stays held when that is back, and is compared again: the worker may have been mended.
 """
 
 from array import array
@@ -71,10 +72,13 @@ class Sentinel:
             trial.handed_over = answer
             self._placing.place_canary(self._flight(pair, "local", now_ms), None, pair.decode, now_ms)
         elif trial.handed_over == answer:
+            if pair.is_on_trial:
+                self._state.pairs.acquit(pair)
             self._conclude(pair, CanaryResult.EQUAL, now_ms)
         elif pair.canary is CanaryResult.DIFFERED_ONCE:
             self._state.canary_mismatches += 1
             pair.breaker.hold()
+            pair.is_on_trial = False
             self._conclude(pair, CanaryResult.DIFFERED, now_ms)
         else:
             self._conclude(pair, CanaryResult.DIFFERED_ONCE, now_ms)
@@ -86,7 +90,7 @@ class Sentinel:
         self._trial = None
 
     def _next_pair(self, now_ms: float) -> Pair | None:
-        pairs = [p for p in self._candidates(now_ms) if not p.breaker.is_held]
+        pairs = [p for p in self._candidates(now_ms) if p.is_on_trial or not p.breaker.is_held]
         return min(pairs, key=lambda p: -1.0 if p.canary_at_ms is None else p.canary_at_ms, default=None)
 
     def _candidates(self, now_ms: float) -> list[Pair]:

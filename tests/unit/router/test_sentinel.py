@@ -82,3 +82,42 @@ def test_canaries_leave_nothing_behind_when_a_worker_dies_under_them(world):
     world.add_worker(Role.PREFILL)
     world.run(world.now_ms + 4 * INTERVAL_MS)
     assert CanaryResult.EQUAL in results(world)
+
+
+@pytest.mark.parametrize("is_mended", [False, True])
+def test_a_held_pair_whose_worker_comes_back_stays_held_until_it_is_compared(world, is_mended):
+    world.add_worker(Role.PREFILL, "p")
+    bad = world.add_worker(Role.DECODE, "d")
+    bad.faults.corrupts_adopted = True
+    world.run(4 * INTERVAL_MS)
+    assert results(world) == {CanaryResult.DIFFERED}
+    bad.die()
+    world.run(world.now_ms + 10.0)
+    assert results(world) == set()
+    world.add_worker(Role.DECODE, "d").faults.corrupts_adopted = not is_mended
+    gateway = world.add_gateway()
+    at_once = world.submit(gateway, 100, 5)
+    world.run(world.now_ms + 6 * INTERVAL_MS)
+    later = world.submit(gateway, 100, 5)
+    world.run(world.now_ms + 2_000.0)
+    assert [(c.outcomes[0].receipt.path, c.outcomes[0].receipt.path_reason) for c in (at_once, later)] == [
+        (Path.LOCAL, "pair_suspended"),
+        (Path.DISAGGREGATED, "long_prompt") if is_mended else (Path.LOCAL, "pair_suspended"),
+    ]
+    check_callers(world)
+    assert results(world) == {CanaryResult.EQUAL if is_mended else CanaryResult.DIFFERED}
+    assert world.core.state.canary_mismatches == (1 if is_mended else 2)
+
+
+def test_forgiving_trusts_a_pair_whose_worker_is_away(world):
+    world.add_worker(Role.PREFILL, "p")
+    bad = world.add_worker(Role.DECODE, "d")
+    bad.faults.corrupts_adopted = True
+    world.run(4 * INTERVAL_MS)
+    bad.die()
+    world.feed(Forgive())
+    world.stop_canaries()
+    world.add_worker(Role.DECODE, "d")
+    caller = world.submit(world.add_gateway(), 100, 5)
+    world.run(world.now_ms + 2_000.0)
+    assert caller.outcomes[0].receipt.path is Path.DISAGGREGATED
