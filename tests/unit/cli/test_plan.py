@@ -123,6 +123,15 @@ def test_free_ports_are_below_the_ephemeral_range_and_differ() -> None:
     assert all(FIRST <= port <= LAST < 32_768 for port in found)
 
 
+def test_two_that_look_for_ports_at_once_find_others_and_leave_them_free() -> None:
+    first, second = free_ports(Random(1)), free_ports(Random(1))
+    found = [next(ports) for _ in range(10) for ports in (first, second)]
+    assert len(set(found)) == 20
+    first.close()
+    second.close()
+    assert next(free_ports(Random(1))) == found[0]
+
+
 def test_the_gateway_gets_the_meshs_store(ports: Iterator[int]) -> None:
     specs = named(plan(UpSettings(model="m", redis_url="redis://r:1"), ports, [0]))
     assert values(specs["gateway"], "--store") == ["redis://r:1"]
