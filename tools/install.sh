@@ -35,7 +35,7 @@ if [ ! -x .venv/bin/pip ]; then
     "$python" -m venv .venv || fail "cannot make .venv (on Debian: apt-get install python3-venv)"
 fi
 pip=(.venv/bin/pip --disable-pip-version-check)
-quiet=(--quiet --progress-bar off)
+quiet=(--quiet --progress-bar off --no-compile)
 
 # pip prefers a version with a local part, 2.13.0+cpu, wherever it sees one. Elsewhere than on an x86 Linux
 # the plain build is a CPU build too; there it brings gigabytes of CUDA libraries and cannot run vLLM's CPU build.
@@ -68,4 +68,6 @@ else
         fail "vLLM's CPU library needs libnuma.so.1 (on Debian: apt-get install libnuma1); then run this again"
     fi
 fi
+# Pip would compile one module after the other. Some packages bring files that are no Python, and that is no fault.
+.venv/bin/python -m compileall -q -j 0 .venv/lib/python3*/site-packages >/dev/null 2>&1 || true
 echo "$mode $sum" >"$stamp"
