@@ -66,12 +66,16 @@ class Supervisor:
             self._tasks.create_task(self._keep_added(spec))
 
     def retire(self, name: str) -> bool:
-        """Have one process drain and end for good; False when it is not there or has been told so."""
+        """Have one process drain and end for good; False when it is not there or has been told so.
+
+        It is killed when the grace time is over: one that hangs would keep its accelerator for ever.
+        """
         child = self._children.get(name)
-        if child is None or name in self._retired:
+        if child is None or name in self._retired or self._tasks is None:
             return False
         self._retired.add(name)
         child.terminate()
+        self._tasks.create_task(self._end_by_force(child))
         return True
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -111,6 +115,17 @@ class Supervisor:
         except Startup as error:
             self._forget(spec.name)
             self.on_lost(spec.name, error.message)
+
+    async def _end_by_force(self, child: Child) -> None:
+        """Kill a process that does not end within the grace time."""
+        try:
+            async with asyncio.timeout(self._grace_ms / 1000.0):
+                await child.ended.wait()
+        except TimeoutError:
+            if self._children.get(child.spec.name) is not child:
+                return  # it never ran
+            self._output.say(f"killing {child.spec.name}, which did not end in {self._grace_ms / 1000:.0f} s")
+            child.kill()
 
     def _child(self, spec: ChildSpec) -> Child:
         return Child(spec, partial(self._output.child_line, spec.name))

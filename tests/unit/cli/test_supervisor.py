@@ -175,6 +175,21 @@ async def test_what_does_not_drain_in_time_is_killed() -> None:
     assert "killing what did not drain in 0 s: decode-1" in mesh.said
 
 
+async def test_one_that_is_not_needed_any_more_and_does_not_end_is_killed() -> None:
+    mesh = Mesh(script("router", SERVES), script("decode-1", STUBBORN, "decode"), grace_ms=100)
+    pid = (await mesh.ready())["decode-1"].pid
+    gone = asyncio.Event()
+    mesh.supervisor.on_change = gone.set
+    assert mesh.supervisor.retire("decode-1")
+    assert not mesh.supervisor.retire("decode-1"), "it has been told so"
+    async with asyncio.timeout(10):
+        await gone.wait()
+    assert not is_alive(pid)
+    assert mesh.supervisor.members("decode") == []
+    assert "killing decode-1, which did not end in 0 s" in mesh.said
+    await mesh.end()
+
+
 async def test_what_a_dead_process_had_started_dies_too() -> None:
     lines: list[str] = []
     child = Child(script("decode-1", LEAVES_A_CHILD), lines.append)
