@@ -2,37 +2,56 @@
 
 import random
 import socket
+from collections import deque
 from collections.abc import Generator
-from contextlib import ExitStack
 
 from services.common.errors import PortInUse
 
 FIRST, LAST = 20_000, 32_767
 """Below Linux's ephemeral ports, where an outgoing connection could take a listener's place."""
 
+CLAIMS_MAX = 256
+"""Ports kept from others: of all that are given out only the newest may still wait for their listener."""
+
 
 def free_ports(rng: random.Random, host: str = "127.0.0.1") -> Generator[int, None, None]:
-    """Ports that nobody listens on, each once, in random order; raises `PortInUse` when all are used up.
+    """Ports that nobody listens on, in random order, for as long as there are any; raises `PortInUse` when
+    there is none.
 
-    No other such iterator on this host gives them while this one lives: two meshes may start at once, and a
+    No other such iterator on this host gives the newest ones of this: two meshes may start at once, and a
     port is free until a process that has been given it listens.
     """
     candidates = list(range(FIRST, LAST + 1))
-    rng.shuffle(candidates)
-    with ExitStack() as claims:
-        for port in candidates:
-            claim = _claim(port)
-            if claim is not None and _is_free(host, port):
-                claims.enter_context(claim)
+    claims: deque[socket.socket] = deque()
+    try:
+        while True:
+            rng.shuffle(candidates)
+            free = 0
+            for port in candidates:
+                claim = _claim(port)
+                if claim is None:
+                    continue
+                if not _is_free(host, port):
+                    claim.close()
+                    continue
+                free += 1
+                claims.append(claim)
                 yield port
-            elif claim is not None:
-                claim.close()
-    raise PortInUse(f"no free port between {FIRST} and {LAST} on {host}")
+                if len(claims) > CLAIMS_MAX:
+                    claims.popleft().close()
+            if not free:
+                raise PortInUse(f"no free port between {FIRST} and {LAST} on {host}")
+    finally:
+        for claim in claims:
+            claim.close()
 
 
 def _claim(port: int) -> socket.socket | None:
     """A name that only one socket on this host can have; the kernel forgets it with the socket."""
-    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim = socket.socket(socket.AF_UNIX)
+    except OSError:  # there are as many open files as there may be
+        return None
     try:
         claim.bind(f"\0pdmesh-port-{port}")
     except OSError:

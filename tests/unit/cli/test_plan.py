@@ -1,5 +1,6 @@
 """Which processes a mesh has, and how engine arguments reach each tier."""
 
+import os
 from collections.abc import Iterator
 from itertools import count
 from random import Random
@@ -8,7 +9,7 @@ import pytest
 
 from services.cli.cores import share_cores
 from services.cli.plan import ChildSpec, plan
-from services.cli.ports import FIRST, LAST, free_ports
+from services.cli.ports import CLAIMS_MAX, FIRST, LAST, free_ports
 from services.cli.up_settings import UpSettings
 from services.common.credentials import JwtSettings, MeshSettings, TlsSettings
 from services.common.retrieval import RetrievalSettings
@@ -130,6 +131,15 @@ def test_two_that_look_for_ports_at_once_find_others_and_leave_them_free() -> No
     first.close()
     second.close()
     assert next(free_ports(Random(1))) == found[0]
+
+
+def test_ports_that_were_given_out_long_ago_may_be_given_again() -> None:
+    ports = free_ports(Random(1))
+    found = [next(ports) for _ in range(LAST - FIRST + 100)]
+    assert len(set(found)) < len(found)
+    open_files = len(os.listdir("/proc/self/fd"))
+    ports.close()
+    assert 0 < open_files - len(os.listdir("/proc/self/fd")) <= CLAIMS_MAX + 1
 
 
 def test_the_gateway_gets_the_meshs_store(ports: Iterator[int]) -> None:
