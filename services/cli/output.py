@@ -1,11 +1,16 @@
 """What `pdmesh up` writes: its own lines, its processes' lines, and one live line on a terminal."""
 
+import logging
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from services.common.clock import Clock
 from services.common.errors import BadSetting
+
+log = logging.getLogger("pdmesh.up")
 
 SILENCE_S = 10.0
 """Where there is no live line, a loading mesh says at least this often that it still loads."""
@@ -25,6 +30,7 @@ class Output:
         self._files: dict[str, TextIO] = {}
         self._live_shown = False
         self._said_s = 0.0
+        self._has_lost_lines = False
 
     def open_logs(self, names: list[str]) -> None:
         """Open these processes' log files; raises `BadSetting` when the directory does not allow it."""
@@ -34,7 +40,9 @@ class Output:
         try:
             self._log_dir.mkdir(parents=True, exist_ok=True)
             for name in names:
-                self._files[name] = (self._log_dir / f"{name}.log").open("a", buffering=1)
+                self._files[name] = (self._log_dir / f"{name}.log").open(
+                    "a", buffering=1, encoding="utf-8", errors="replace"
+                )
         except OSError as error:
             raise BadSetting(f"--log-dir: {error.filename}: {error.strerror}") from None
 
@@ -47,8 +55,10 @@ class Output:
 
     def child_line(self, name: str, text: str) -> None:
         """One line that a process wrote."""
-        if name in self._files:
-            self._files[name].write(text + "\n")
+        file = self._files.get(name)
+        if file is not None:
+            with self._bearing():
+                file.write(text + "\n")
         else:
             self.say(f"{name:<{self._width}} | {text}")
 
@@ -64,7 +74,8 @@ class Output:
         """A process has ended for good."""
         self._states.pop(name, None)
         if (file := self._files.pop(name, None)) is not None:
-            file.close()
+            with self._bearing():
+                file.close()
 
     def refresh(self) -> None:
         """While something is not ready: draw the live line again, or say so every `SILENCE_S` elsewhere."""
@@ -74,7 +85,8 @@ class Output:
         text = f"[{self._elapsed_s():6.1f} s] {', '.join(waiting)}"
         if self._is_live:
             self._erase_live()
-            print(text, end="", file=self._stream, flush=True)
+            with self._bearing():
+                print(text, end="", file=self._stream, flush=True)
             self._live_shown = True
         elif self._elapsed_s() - self._said_s >= SILENCE_S:
             self._print(text)
@@ -83,16 +95,29 @@ class Output:
         """Close the log files."""
         self._erase_live()
         for file in self._files.values():
-            file.close()
+            with self._bearing():
+                file.close()
 
     def _print(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+        with self._bearing():
+            print(text, file=self._stream, flush=True)
         self._said_s = self._elapsed_s()
+
+    @contextmanager
+    def _bearing(self) -> Iterator[None]:
+        """A mesh goes on though its words are lost: to a full disk, a reader that has left, an old locale."""
+        try:
+            yield
+        except (OSError, ValueError) as error:
+            if not self._has_lost_lines:
+                self._has_lost_lines = True
+                log.error("lines of output are lost: %s", error)
 
     def _elapsed_s(self) -> float:
         return (self._clock.now_ms() - self._started_ms) / 1000.0
 
     def _erase_live(self) -> None:
         if self._live_shown:
-            print("\r\x1b[K", end="", file=self._stream)
+            with self._bearing():
+                print("\r\x1b[K", end="", file=self._stream)
             self._live_shown = False

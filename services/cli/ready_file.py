@@ -1,12 +1,15 @@
 """The file that tells other programs where the mesh is."""
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from services.cli.child import Child
 from services.common.errors import BadSetting
+
+log = logging.getLogger("pdmesh.up")
 
 
 def public_facts(children: Mapping[str, Child]) -> dict[str, str]:
@@ -58,5 +61,8 @@ class ReadyFile:
             "pids": {name: child.pid for name, child in children.items()},
         }
         scratch = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        scratch.write_text(json.dumps(content, indent=2) + "\n")
-        scratch.replace(self._path)
+        try:
+            scratch.write_text(json.dumps(content, indent=2) + "\n")
+            scratch.replace(self._path)
+        except OSError as error:  # what serves goes on
+            log.error("--ready-file: %s: %s", self._path, error.strerror)

@@ -2,6 +2,8 @@
 
 import io
 
+import pytest
+
 from services.cli.output import SILENCE_S, Output
 from services.common.clock import ManualClock
 
@@ -41,4 +43,20 @@ def test_a_file_gets_a_line_for_each_change_and_now_and_then_one_more() -> None:
         "[  10.0 s] router starting",
         "[  20.0 s] router starting",
         "[  25.0 s] router: ready",
+    ]
+
+
+class Full(io.StringIO):
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+def test_lines_that_cannot_be_written_are_lost_and_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
+    output = Output(ManualClock(), stream=Full())
+    for _ in range(3):
+        output.state("router", "starting")
+        output.child_line("router", "hello")
+    output.close()
+    assert [record.message for record in caplog.records] == [
+        "lines of output are lost: [Errno 28] No space left on device"
     ]
