@@ -66,9 +66,8 @@ class InnerSession:
 
     def send(self, live: LiveStream) -> None:
         """See `Session`."""
-        request = live.resumed_request()
-        self._open.enter(live)
-        self._say(Submitted(self._number, live.number, request))
+        self._open.enter(live)  # it was nowhere before: what is in one process is not lost and resumed
+        self._say(Submitted(self._number, live.number, live.request))
 
     def cancel(self, live: LiveStream) -> bool:
         """See `Session`."""

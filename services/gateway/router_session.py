@@ -82,9 +82,14 @@ class RouterSession:
 
     def send(self, live: LiveStream) -> None:
         """Submit a stream, with what its client already has."""
-        request = live.resumed_request()
+        request = live.resumed_request(self._clock.now_ms())
         self._open.enter(live)
-        self._draft.submit(request_to_wire(live.number, request))
+        try:
+            wire = request_to_wire(live.number, request)
+        except Exception:
+            self._open.take(live.number)
+            raise
+        self._draft.submit(wire)
         self._wake()
 
     def cancel(self, live: LiveStream) -> bool:

@@ -8,7 +8,14 @@ from pdmesh.router.v1 import router_pb2
 from services.common.clock import Clock, MonotonicClock, until_beat_s
 from services.common.credentials import OPEN, Security
 from services.common.domain import EmbeddingModel, Request
-from services.common.errors import Cancelled, MeshError, RouterUnavailable, TooManyConnections
+from services.common.errors import (
+    Cancelled,
+    DeadlinePassed,
+    Internal,
+    MeshError,
+    RouterUnavailable,
+    TooManyConnections,
+)
 from services.common.limits import DEFAULTS, Limits
 from services.gateway.router_session import RouterSession
 from services.gateway.session import Session
@@ -94,7 +101,7 @@ class Routers:
             raise TooManyConnections(
                 "this gateway's streams are at their bound", retry_after_ms=RETRY_AFTER_MS
             )
-        live = LiveStream(0, request, sink, final_ids)
+        live = LiveStream(0, request, sink, final_ids, submitted_ms=self._clock.now_ms())
         session.send(live)
         return live
 
@@ -159,12 +166,20 @@ class Routers:
         for live in list(self._waiting):
             if live.request.model in self.model_lens and (session := self._choose(live.request.model)):
                 del self._waiting[live]
-                session.send(live)
+                try:
+                    session.send(live)
+                except Exception:  # one request's fault must not end what carries them all
+                    _log.exception("request %s cannot be submitted again", live.request.request_id)
+                    _fail(live, Internal("internal error"))
 
     def _end_waiting_in_vain(self) -> None:
-        over_ms = self._clock.now_ms() - self._resume_wait_ms
+        now_ms = self._clock.now_ms()
         for live, lost_ms in list(self._waiting.items()):
-            if lost_ms < over_ms:
+            left_ms = live.left_ms(now_ms)
+            if left_ms is not None and left_ms <= 0:
+                del self._waiting[live]
+                _fail(live, DeadlinePassed("the request's deadline has passed"))
+            elif now_ms - lost_ms > self._resume_wait_ms:
                 del self._waiting[live]
                 _fail(live, RouterUnavailable("the router was lost", retry_after_ms=RETRY_AFTER_MS))
 

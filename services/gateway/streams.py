@@ -53,6 +53,8 @@ class LiveStream:
     delivered: "array[int]" = field(init=False)
     """What its client has; a request may come with some of it."""
     is_cancelled: bool = False
+    submitted_ms: float = 0.0
+    """When it first was, on the clock of whoever submits it."""
 
     def __post_init__(self) -> None:
         self.delivered = self.request.delivered[:]
@@ -63,11 +65,20 @@ class LiveStream:
         enough = len(self.delivered) > max(0, sampling.min_tokens - 1)
         return len(self.delivered) >= sampling.max_tokens or (enough and self.delivered[-1] in self.final_ids)
 
-    def resumed_request(self) -> Request:
-        """The request with what the client already has; a stream that has a number was at a router before."""
+    def left_ms(self, now_ms: float) -> float | None:
+        """How long until the request's deadline; None without one."""
+        deadline_ms = self.request.deadline_ms
+        return None if deadline_ms is None else deadline_ms - (now_ms - self.submitted_ms)
+
+    def resumed_request(self, now_ms: float) -> Request:
+        """The request with what the client already has, and what is left of its time; a stream that has a
+        number was at a router before.
+        """
         if not self.number:
             return self.request
-        return replace(self.request, delivered=self.delivered[:], resubmitted=True)
+        left_ms = self.left_ms(now_ms)
+        deadline_ms = None if left_ms is None else max(1, int(left_ms))
+        return replace(self.request, delivered=self.delivered[:], resubmitted=True, deadline_ms=deadline_ms)
 
 
 class Streams(Protocol):

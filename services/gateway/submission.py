@@ -26,6 +26,9 @@ from services.gateway.transcripts import (
     Transcript,
 )
 
+SEEDS = 2**64
+"""Seeds are signed 64-bit."""
+
 
 @record
 class Prepared:
@@ -181,7 +184,10 @@ def _end(choice: Choice, request: Request, final_ids: frozenset[int]) -> None:
 
 def _nth(sampling: Sampling, nth: int) -> Sampling:
     """Sampling of a prompt's n-th choice: another seed, or all choices would be the same."""
-    return sampling if sampling.seed is None else dataclasses.replace(sampling, seed=sampling.seed + nth)
+    if sampling.seed is None:
+        return sampling
+    seed = (sampling.seed + nth + SEEDS // 2) % SEEDS - SEEDS // 2  # after the highest comes the lowest
+    return dataclasses.replace(sampling, seed=seed)
 
 
 def _final_ids(sampling: Sampling, model: ServedModel) -> frozenset[int]:

@@ -338,3 +338,10 @@ async def test_an_answer_that_outgrows_what_is_kept_of_it(
         edge.router.script = edge.says("many words " * 200)
         chunks = [chunk async for chunk in await await_stream(client)]
         assert text_of(chunks, 0) == "many words " * 200
+
+
+async def test_the_seed_after_the_highest_is_the_lowest(edge: Edge, client: openai.AsyncOpenAI) -> None:
+    says_its_number(edge)
+    answer = await client.chat.completions.create(model="tiny", messages=HELLO, n=2, seed=2**63 - 1)
+    assert [choice.message.content for choice in answer.choices] == ["number 1", "number 2"]
+    assert [job.request.sampling.seed for job in edge.router.jobs] == [2**63 - 1, -(2**63)]
