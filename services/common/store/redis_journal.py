@@ -42,7 +42,7 @@ if owner ~= ARGV[1] then return {owner and 'other' or 'none', 0, 0} end
 local ends = ARGV[4]
 local size = tonumber(redis.call('HGET', KEYS[1], 'size'))
 if ends ~= 'large' and size ~= tonumber(ARGV[9]) then
-  redis.call('PEXPIRE', KEYS[1], ARGV[5])
+  if redis.call('HGET', KEYS[1], 'progress') == 'running' then redis.call('PEXPIRE', KEYS[1], ARGV[5]) end
   return {'mine', redis.call('EXISTS', KEYS[3]), size}
 end
 if ends ~= 'large' and (ARGV[2] ~= '' or ARGV[3] ~= '' or ends ~= 'running') then

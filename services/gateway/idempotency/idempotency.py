@@ -172,6 +172,9 @@ class Idempotency:
         except MeshError as refusal:
             held.tape.fail(refusal)
             return
+        except BaseException:  # a call that is cancelled takes this with it, and others may wait
+            held.tape.fail(Cancelled("its first caller left"))
+            raise
         later = self._produce(held, exchange, handler)
         if later is not None:
             await later
@@ -252,3 +255,6 @@ async def _finish(recording: Recording, later: Coroutine[Any, Any, None]) -> Non
         await later
     except Exception as error:  # as above
         _refuse(recording, error)
+    except BaseException:
+        recording.lose(Cancelled("its first caller left"))
+        raise

@@ -168,3 +168,12 @@ async def test_without_redis_every_method_says_so() -> None:
         assert "secret" not in away.value.message
     await journal.close()
     assert open_journal("", kept_ttl_ms=1) is None
+
+
+async def test_the_last_word_may_come_twice(journal: Journal, redis: "Redis", name: str) -> None:
+    """As it does when its answer came too late: what is whole is kept for as long as before."""
+    await journal.claim(name, "d", "r")
+    for _ in range(2):
+        await journal.publish([added(name, "r", b"ab", Progress.WHOLE)])
+    assert min(await ttl_ms(redis, f"*{name}*")) > KEPT_TTL_MS / 2
+    assert (await journal.look(name)) == Run("d", "r", Progress.WHOLE, 0)

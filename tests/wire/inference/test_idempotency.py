@@ -107,3 +107,21 @@ async def two(directory: Path, port: int, store: str) -> AsyncIterator[list[Asyn
             await become_ready(int(facts["url"].rsplit(":", 1)[1]))
             clients.append(await stack.enter_async_context(AsyncClient(facts["grpc"])))
         yield clients
+
+
+async def test_a_follower_that_leaves_does_not_keep_others_from_the_answer(model_directory: Path) -> None:
+    router = FakeRouter()
+    tokenizer = Tokenizer.from_file(str(model_directory / "tokenizer.json"))
+    with running_redis() as store:
+        async with running_router(router) as port, two(model_directory, port, store) as (one, other):
+            first = asyncio.create_task(one.chat("tiny", "Hi", options=KEYED).whole())
+            job = await router.job()
+            job.send(tokenizer.encode("Hello", add_special_tokens=False).ids)
+            async with other.chat("tiny", "Hi", options=KEYED) as leaving:
+                assert (await anext(leaving)).text
+            job.send(tokenizer.encode(" there.", add_special_tokens=False).ids)
+            job.end()
+            again = asyncio.create_task(other.chat("tiny", "Hi", options=KEYED).whole())
+            async with asyncio.timeout(20):
+                assert [answer.text for answer in await asyncio.gather(first, again)] == ["Hello there."] * 2
+    assert len(router.jobs) == 1
