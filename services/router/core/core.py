@@ -4,7 +4,7 @@ from array import array
 from random import Random
 
 from services.common.domain import Registration, Request
-from services.common.errors import DeadlinePassed, MeshError, RegistrationRefused
+from services.common.errors import MeshError, RegistrationRefused
 from services.router.core.actions import Action, RefuseWorker, SendModels
 from services.router.core.budget import RetryBudget
 from services.router.core.config import CoreConfig
@@ -252,6 +252,6 @@ class RouterCore:
             case TimerKind.QUEUE_WAIT:
                 self._intake.waited_too_long(flight, now_ms)
             case TimerKind.DEADLINE:
-                self._ending.fail(flight, DeadlinePassed("the request's deadline has passed"), now_ms)
+                self._intake.check_deadline(flight, now_ms)
             case _:
                 self._recovery.check_progress(flight, timer, now_ms)

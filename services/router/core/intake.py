@@ -4,6 +4,7 @@ from dataclasses import replace
 
 from services.common.domain import FinishReason, Path, Receipt, Request
 from services.common.errors import (
+    DeadlinePassed,
     InvalidField,
     MeshError,
     ModelNotFound,
@@ -28,6 +29,8 @@ from services.router.core.placing import Placing, no_adapter
 from services.router.core.state import State
 from services.router.core.timers import Timer, TimerKind
 from services.router.core.versions import ModelVersions
+
+DEADLINE_CHECK_MS = 60_000.0
 
 
 class Intake:
@@ -73,8 +76,18 @@ class Intake:
         self._state.flights[gateway, stream] = flight
         if deadline_ms is not None:
             flight.deadline_at_ms = now_ms + deadline_ms
-            self._state.timers.at(flight.deadline_at_ms, Timer(TimerKind.DEADLINE, gateway, stream))
+            self.check_deadline(flight, now_ms)
         self._placing.enqueue(flight, now_ms)
+
+    def check_deadline(self, flight: Flight, now_ms: float) -> None:
+        """End a flight whose deadline has passed; else look again, though not only then: a timer stays until
+        it is due, and most requests end long before their deadlines.
+        """
+        if now_ms >= flight.deadline_at_ms:
+            self._ending.fail(flight, DeadlinePassed("the request's deadline has passed"), now_ms)
+            return
+        due_ms = min(flight.deadline_at_ms, now_ms + DEADLINE_CHECK_MS)
+        self._state.timers.at(due_ms, Timer(TimerKind.DEADLINE, flight.gateway, flight.stream))
 
     def _fault(self, request: Request, open_streams: int) -> MeshError | None:
         """Why the request cannot be served, however much room there is."""

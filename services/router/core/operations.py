@@ -97,7 +97,8 @@ class Operations:
             least = f"the least is {config.role_dwell_ms_min / 1e3:.0f} s"
             raise OperationRefused(f"{held}, {least}", retry_after_ms=wait_ms)
         if len(self._flips_ms) >= config.role_flips_per_hour_max:
-            wait_ms = int(self._flips_ms[0] + HOUR_MS - now_ms)
+            oldest_ms = self._flips_ms[0] if self._flips_ms else now_ms
+            wait_ms = int(oldest_ms + HOUR_MS - now_ms)
             raise OperationRefused(f"{len(self._flips_ms)} flips within an hour", retry_after_ms=wait_ms)
 
     def _forgive(self) -> None:

@@ -30,11 +30,12 @@ class Recovery:
         elif failed.kind is FailureKind.HANDOFF and flight.phase is Phase.ADOPTING:
             self._handoff_failed(flight, worker, "handoff_failed", now_ms)
         else:
-            if failed.kind is FailureKind.LEAVING:
+            is_planned = failed.kind is FailureKind.LEAVING
+            if is_planned:
                 self.worker_leaves(worker)
             else:
                 self._blame(worker, now_ms)
-            self._place_again(flight, worker, failed.message, now_ms)
+            self._place_again(flight, worker, failed.message, now_ms, is_planned=is_planned)
 
     def worker_leaves(self, worker: Worker) -> None:
         """A worker takes no more work: it has said so, or turned a job away for that reason."""
@@ -112,7 +113,10 @@ class Recovery:
             return
         self._placing.fall_back(flight, seat, reason, now_ms)
 
-    def _place_again(self, flight: Flight, worker: Worker, why: str, now_ms: float) -> None:
+    def _place_again(
+        self, flight: Flight, worker: Worker, why: str, now_ms: float, *, is_planned: bool = False
+    ) -> None:
+        """That a worker leaves is nobody's failure and costs no retry; each can say it once."""
         if len(flight.delivered) >= flight.request.sampling.max_tokens:
             self._ending.finish(flight, FinishReason.LENGTH, now_ms)
             return
@@ -123,7 +127,7 @@ class Recovery:
         if not flight.may_move:
             self._ending.fail(flight, NotResumable(f"{worker.worker_id}: {why}"), now_ms)
             return
-        if self._is_out_of_retries(flight, why, now_ms):
+        if not is_planned and self._is_out_of_retries(flight, why, now_ms):
             return
         flight.avoided_workers.add(worker.session)
         self._ending.drop_handoff(flight, now_ms)

@@ -30,7 +30,9 @@ from services.common.errors import (
 )
 from services.router.core.events import Submitted, WorkerDraining, WorkerLoad, WorkerStep
 from services.router.core.handoffs import RELEASE_MS_MAX
+from services.router.core.intake import DEADLINE_CHECK_MS
 from services.router.core.models import served_models
+from services.router.core.timers import TimerKind
 from tests.sim.invariants import check
 from tests.sim.worker import LEASE_MS
 from tests.sim.world import CONFIG, LIMITS, Caller, World, expected_logprobs
@@ -134,6 +136,29 @@ def test_kv_waits_for_a_decode_worker_as_long_as_its_lease(world):
     assert ledger.unreleased(free_by_ms + RELEASE_MS_MAX + 100.0) == 1
 
 
+def test_timers_of_far_deadlines_go_soon_after_their_requests(world):
+    world.add_worker(Role.DECODE)
+    gateway = world.add_gateway()
+    for _ in range(5):
+        outcome_of(world, world.submit(gateway, 10, 5, deadline_ms=86_400_000))
+    world.run(world.now_ms + DEADLINE_CHECK_MS)
+    kinds = [timer.kind for timer in world.core.state.timers.due(float("inf"))]
+    assert TimerKind.DEADLINE not in kinds
+
+
+def test_a_deadline_beyond_the_first_look_holds(world):
+    decode = world.add_worker(Role.DECODE)
+    decode.faults.slow = 1_000.0
+    world.core.state.config = replace(
+        world.core.state.config, prefill_timeout_ms=10**9, stall_timeout_ms=10**9
+    )
+    caller = world.submit(world.add_gateway(), 10, 100, deadline_ms=150_000)
+    world.run(world.now_ms + 149_000.0)
+    assert not caller.outcomes
+    world.run(world.now_ms + 2_000.0)
+    assert isinstance(caller.outcomes[0].error, DeadlinePassed)
+
+
 def test_a_worker_that_turns_a_job_away_because_it_leaves_is_asked_no_more(world):
     leaving = world.add_worker(Role.DECODE, "a")
     leaving.faults.job_fails = FailureKind.LEAVING
@@ -142,6 +167,7 @@ def test_a_worker_that_turns_a_job_away_because_it_leaves_is_asked_no_more(world
     for _ in range(4):
         end = outcome_of(world, world.submit(gateway, 10, 5))
         assert (end.reason, end.receipt.decode_worker) == (FinishReason.LENGTH, "b")
+        assert end.receipt.retries == 0, "nobody has failed"
     assert leaving.jobs_started == 1
 
 

@@ -168,3 +168,11 @@ def test_a_dry_run_tells_and_changes_nothing(world):
     assert (short.prefill_worker, short.choice.path) == ("", Path.LOCAL)
     assert not world.core.state.flights
     assert core_worker(world, "d").is_empty
+
+
+def test_no_flips_an_hour_are_none():
+    config = replace(CONFIG, stall_timeout_ms=60_000, canary_interval_ms=0, role_dwell_ms_min=0)
+    world = World(0, replace(config, role_flips_per_hour_max=0))
+    world.add_worker(Role.DECODE, "a")
+    with pytest.raises(OperationRefused, match="0 flips within an hour"):
+        world.feed(SetRole("a", Role.PREFILL))
