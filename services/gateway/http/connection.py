@@ -76,6 +76,7 @@ class Connection(asyncio.Protocol):
         self._phase = Phase.IDLE
         self._phase_since_ms = owner.clock.now_ms()
         self._paused_since_ms = 0.0
+        self._closing_since_ms: float | None = None
         self.is_paused = False
         self.send: Callable[[bytes], None] = _nowhere
         """Writes bytes to the client: the transport's own method, for it is called once per token."""
@@ -153,7 +154,7 @@ class Connection(asyncio.Protocol):
         self._exchange = None
         if closes:
             self._backlog.clear()
-            self._transport.close()
+            self._close()
             return
         self._note_phase()
         self._serve_next()
@@ -170,8 +171,12 @@ class Connection(asyncio.Protocol):
         if self.is_paused and now_ms - self._paused_since_ms > self._limits.client_stall_ms_max:
             self._lose(SlowReader("the client does not read its answer"))
             self._transport.abort()
+        elif self._closing_since_ms is not None:
+            # A close waits until everything is sent, and to a client that does not read that is for ever.
+            if now_ms - self._closing_since_ms > self._limits.client_stall_ms_max:
+                self._transport.abort()
         elif self._phase is Phase.IDLE and waited_ms > self._limits.keep_alive_ms_max:
-            self._transport.close()
+            self._close()
         elif self._phase is Phase.HEAD and waited_ms > self._limits.request_head_ms_max:
             self._refuse(RequestTooSlow("the request's headers took too long"))
         elif self._phase is Phase.BODY and waited_ms > self._limits.request_body_ms_max:
@@ -182,9 +187,15 @@ class Connection(asyncio.Protocol):
     def drain(self) -> None:
         """Close now if idle, else after the answer in flight."""
         if self._phase is Phase.IDLE:
-            self._transport.close()
+            self._close()
 
     # Its own.
+
+    def _close(self) -> None:
+        """Close once everything is sent."""
+        if self._closing_since_ms is None:
+            self._closing_since_ms = self._clock.now_ms()
+        self._transport.close()
 
     def _take(self, request: HttpRequest) -> None:
         self._backlog.append(request)

@@ -79,7 +79,8 @@ class HttpServer:
     @property
     def paused_count(self) -> int:
         """Connections whose client does not read as fast as it is written to."""
-        return sum(connection.is_paused for connection in self._connections)
+        # A copy, because metrics may be read in another thread.
+        return sum(connection.is_paused for connection in list(self._connections))
 
     async def listen(
         self, host: str, port: int, *, reuse_port: bool = False, tls: ssl.SSLContext | None = None

@@ -27,7 +27,7 @@ class Shelf:
     @property
     def held_bytes(self) -> int:
         """What all answers take of memory."""
-        return self._finished_bytes + sum(held.tape.held_bytes for held in self._running.values())
+        return self._finished_bytes + sum(held.tape.held_bytes for held in list(self._running.values()))
 
     @property
     def count(self) -> int:

@@ -358,6 +358,32 @@ async def test_a_client_that_never_reads_is_cut_off(monkeypatch: pytest.MonkeyPa
         await client.close()
 
 
+async def test_a_client_that_never_reads_the_rest_is_cut_off_though_its_answer_is_complete(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("services.gateway.http.server.TICK_S", 0.01)
+    clock = ManualClock()
+    async with serving(clock=clock) as (app, server, port):
+        client = await RawClient.connect(port, receive_buffer_bytes=4096)
+        client.send(get("/held", "connection: close"))
+        held = await app.held.get()
+        held.start(200, "text/plain")
+        while not held.is_behind:
+            held.write(b"x" * 10_000)
+            await asyncio.sleep(0)
+        while held.is_behind:
+            await client.reader.read(1_000)
+        held.write(b"x" * 40_000)
+        assert not held.is_behind, "too little is left for that"
+        held.finish()
+        clock.advance(DEFAULTS.client_stall_ms_max - 1)
+        await asyncio.sleep(0.05)
+        assert server.connection_count == 1, "the client may read the rest"
+        clock.advance(2)
+        await eventually(lambda: server.connection_count == 0)
+        await client.close()
+
+
 async def test_drain_lets_answers_finish_and_closes_the_rest() -> None:
     async with serving() as (app, server, port):
         idle, busy = await RawClient.connect(port), await RawClient.connect(port)
