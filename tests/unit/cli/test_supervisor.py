@@ -86,10 +86,9 @@ def script(name: str, text: str, service: str = "") -> ChildSpec:
 
 def is_alive(pid: int) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text()
 
 
 async def test_output_is_prefixed_and_facts_are_kept() -> None:

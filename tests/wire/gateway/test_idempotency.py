@@ -103,18 +103,22 @@ async def test_twenty_at_once_are_one_request(edge: Edge) -> None:
 async def test_a_client_goes_on_after_the_last_event_it_has(edge: Edge, is_running: bool) -> None:
     client = await begun(edge.port, "k")
     job = await edge.router.job(1)
-    for word in ("one ", "two ", "three "):
-        job.send(edge.ids(word))
-        await asyncio.sleep(0.01)
+    job.send(edge.ids("one "))
+    await client.head()
+    chunks = client.chunks()
+    body = await anext(chunks)
+    for word in ("two", "three"):  # each in an event of its own
+        job.send(edge.ids(f"{word} "))
+        while word.encode() not in body:
+            body += await anext(chunks)
     if is_running:
-        await eventually(lambda: len(job.sent) > 0)
         first = await begun(edge.port, "k")
         await first.head()
         body = await anext(first.chunks())
         await first.close()
     else:
         job.end()
-        body = (await client.response()).body
+        body += b"".join([chunk async for chunk in chunks])
     ids = event_ids(body)
     last = ids[1]
     retry = await begun(edge.port, "k", f"last-event-id: {last}")
@@ -224,15 +228,17 @@ async def test_a_long_prompt_that_is_refused_in_a_thread_answers_every_reader(ed
 async def test_an_answer_too_large_to_be_kept_is_given_once(small: Edge) -> None:
     client = await begun(small.port, "k")
     job = await small.router.job(1)
-    text = "".join(f"{number} " for number in range(100))
-    for number in range(100):
-        job.send(small.ids(f"{number} "))
-        await asyncio.sleep(0.001)
+    text = "".join(f"{number} " * 40 for number in range(60))
+    job.send(small.ids(text))
+    await client.head()
+    chunks, body = client.chunks(), b""
+    while len(body) < len(text):
+        body += await anext(chunks)
     during = await ask(small.port, "k")
     job.end()
-    whole = await client.response()
-    assert text_of(whole.body) == text
-    assert whole.body.endswith(b"data: [DONE]\n\n")
+    body += b"".join([chunk async for chunk in chunks])
+    assert text_of(body) == text
+    assert body.endswith(b"data: [DONE]\n\n")
     after = await ask(small.port, "k")
     for refused in (during, after):
         assert (refused.status, error_code(refused)) == (409, "answer_not_kept")
@@ -260,16 +266,15 @@ async def test_a_reader_that_stalls_holds_up_nobody(narrow_edge: Edge) -> None:
     slow.send(chat("k"))
     job = await edge.router.job(1)
     quick = await begun(edge.port, "k")
-    text = ""
-    for number in range(300):
-        piece = f"{number} " * 20
-        text += piece
-        job.send(edge.ids(piece))
-        await asyncio.sleep(0.001)
-    assert (await edge.metrics())["pdmesh_gateway_paused_clients"] == 1
+    reading, pieces = asyncio.create_task(quick.response()), []
+    while not (await edge.metrics())["pdmesh_gateway_paused_clients"]:
+        for _ in range(30):
+            pieces.append(f"{len(pieces)} " * 20)
+            job.send(edge.ids(pieces[-1]))
+            await asyncio.sleep(0.001)
     job.end()
-    body = (await quick.response()).body
-    assert text_of(body) == text
+    body = (await reading).body
+    assert text_of(body) == "".join(pieces)
     assert (await slow.response()).body == body
     assert not job.is_cancelled
     await slow.close()

@@ -305,7 +305,7 @@ async def test_a_large_answer_leaves_redis(
         client = await begun(pair.ports[0], "k")
         job = await pair.router.job(1)
         for number in range(100):
-            job.send(pair.ids(f"{number} "))
+            job.send(pair.ids(f"{number} " * 20))
             await asyncio.sleep(0.001)
         job.end()
         whole = (await client.response()).body

@@ -1,5 +1,7 @@
 """A gateway with several routers: who gets what, and what happens when one leaves or dies."""
 
+import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -7,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from pdmesh.router.v1 import router_pb2
 from services.gateway.settings import Settings
 from tests.wire.gateway.conftest import become_ready, running_gateway
-from tests.wire.gateway.fake_router import FakeRouter, running_router
+from tests.wire.gateway.fake_router import MODEL, FakeRouter, running_router
 from tests.wire.gateway.raw_http import RawClient, get
 from tests.wire.gateway.test_streaming import chat, events, eventually, text_of
 
@@ -33,9 +36,20 @@ class Site:
         return len(self.routers[0].jobs), len(self.routers[1].jobs)
 
 
+async def listed(port: int) -> set[str]:
+    """Names of the models that the gateway lists: those of all routers that have greeted it."""
+    client = await RawClient.connect(port)
+    client.send(get("/v1/models"))
+    body = (await client.response()).body
+    await client.close()
+    return {model["id"] for model in json.loads(body)["data"]}
+
+
 @pytest.fixture
 async def site(model_directory: Path) -> AsyncIterator[Site]:
     routers = (FakeRouter(), FakeRouter())
+    for number, router in enumerate(routers):
+        router.models = [MODEL, router_pb2.Model(name=f"of-{number}", max_model_len=400)]
     async with AsyncExitStack() as first, AsyncExitStack() as second:
         ports = [
             await stack.enter_async_context(running_router(router))
@@ -48,7 +62,8 @@ async def site(model_directory: Path) -> AsyncIterator[Site]:
         ):
             port = int(url.rsplit(":", 1)[1])
             await become_ready(port)
-            await eventually(lambda: all(router.sessions for router in routers))
+            while not {"of-0", "of-1"} <= await listed(port):
+                await asyncio.sleep(0.005)
             yield Site(port, routers, (first, second))
 
 

@@ -241,6 +241,7 @@ async def first_job(edge: Edge, stream: object) -> Job:
 
 
 async def test_a_deadline_frees_the_worker(edge: Edge, mesh: AsyncClient) -> None:
+    await mesh.models()  # connected
     with pytest.raises(MeshError, match=r"(?i)deadline"):
-        await mesh.chat("tiny", "Hi", timeout_s=0.3).whole()
+        await mesh.chat("tiny", "Hi", timeout_s=1.0).whole()
     await eventually(lambda: edge.router.jobs[0].is_cancelled)

@@ -140,7 +140,7 @@ async def test_sessions_do_not_mix(start: StartWorker) -> None:
         start([f"{router.address},{other.address}"], "step-ms=2", tier="prefill")
         mine, theirs = await router.attached(), await other.attached()
         for session, prompt in ((mine, 10), (theirs, 20)):
-            session.send(job(1, prompt=prompt, max_tokens=50), job(2, JobKind.PREFILL, prompt=prompt + 1))
+            session.send(job(1, prompt=prompt, max_tokens=LONG), job(2, JobKind.PREFILL, prompt=prompt + 1))
         await mine.until(lambda: mine.offered)
         await theirs.until(lambda: theirs.offered)
         theirs.release(mine.offered[2].handoff_id)
@@ -148,7 +148,7 @@ async def test_sessions_do_not_mix(start: StartWorker) -> None:
         await theirs.until(lambda: theirs.released)
         theirs.abort(1)
         await mine.ends(1)
-        assert mine.tokens[1] == expected_tokens(job(1, prompt=10).prompt, 50)
+        assert mine.tokens[1] == expected_tokens(job(1, prompt=10).prompt, LONG)
         assert not theirs.finished
         assert not mine.released, "only the owner of an offer can release it"
         assert mine.kv_changes
@@ -262,10 +262,10 @@ async def test_a_router_that_comes_later_is_found(start: StartWorker) -> None:
 
 
 async def test_drain_finishes_what_runs(router: FakeRouter, start: StartWorker) -> None:
-    worker = start([router.address], "step-ms=2", grace_ms=10_000)
+    worker = start([router.address], "step-ms=5", grace_ms=30_000)
     facts = await worker.is_ready()
     session = await router.attached()
-    session.send(job(1, max_tokens=60))
+    session.send(job(1, max_tokens=LONG))
     await session.until(lambda: session.tokens[1])
     async with grpc.aio.insecure_channel(facts["url"]) as channel:
         watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest())
@@ -277,7 +277,7 @@ async def test_drain_finishes_what_runs(router: FakeRouter, start: StartWorker) 
     session.send(job(2))
     await session.ends(1, 2)
     await worker.end()
-    assert session.tokens[1] == expected_tokens(job(1).prompt, 60)
+    assert session.tokens[1] == expected_tokens(job(1).prompt, LONG)
     assert session.failed[2].kind is FailureKind.LEAVING
     await session.until(lambda: session.ended)
 
@@ -335,8 +335,9 @@ async def test_a_dead_engine_ends_the_process(router: FakeRouter, start: StartWo
 
 
 async def test_a_worker_whose_engine_dies_says_which_jobs_it_had(
-    router: FakeRouter, start: StartWorker
+    router: FakeRouter, start: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("services.common.worker.process.LAST_WORD_S", 1.0)
     worker = start([router.address], "deadly-token=2005")
     session = await router.attached()
     session.send(job(1))
