@@ -6,12 +6,12 @@ import socket
 from types import TracebackType
 from typing import Self
 
-from services.common.store import Presence, Store, announce, connect
+from services.common.store import Presence, Store, announce, open_store
 from services.common.version import VERSION
 
 
 class PresenceRecord:
-    """Connects at once, so that a store that is away is a clear error; announces from `begin` to the end.
+    """Announces from `begin` to the end, as soon as the store answers; nothing depends on it.
 
     Without an address it does nothing.
     """
@@ -23,9 +23,9 @@ class PresenceRecord:
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Raises `StoreUnavailable`."""
+        """Raises `StoreUnavailable` for an address that is none."""
         if self._redis_url:
-            self._store = await connect(self._redis_url)
+            self._store = open_store(self._redis_url)
         return self
 
     def begin(self, facts: dict[str, str]) -> None:

@@ -10,9 +10,10 @@ from services.cli.plan import DRAIN_ORDER, ChildSpec
 from services.cli.restarts import RestartPolicy
 from services.cli.startup import startup_unwrapped
 from services.common.clock import Clock
-from services.common.errors import CrashLoop, Startup, by_reason
+from services.common.errors import CrashLoop, Startup, StoreUnavailable, by_reason
 
 CONFIGURATION_EXIT_CODE = 2
+STORE_RETRY_S = 1.0
 
 
 class Supervisor:
@@ -147,14 +148,23 @@ class Supervisor:
         """Say that a process died, and wait as long as its policy wants; raises `Startup` to give up."""
         if end.code == CONFIGURATION_EXIT_CODE and not was_ready:
             raise refusal(name, end)
+        if was_ready and end.last_words.startswith(StoreUnavailable.reason):
+            # No crash, and what needs no store goes on meanwhile.
+            self._output.say(f"{name} cannot start again ({end}); trying again in {STORE_RETRY_S:.0f} s")
+            await self._pause(STORE_RETRY_S)
+            return
         delay_ms = policy.delay_ms(self._clock.now_ms())
         if delay_ms is None:
             raise CrashLoop(
                 f"{name} died {policy.deaths_max + 1} times in {policy.window_ms / 1000:.0f} s: {end}"
             )
         self._output.say(f"{name} died ({end}); starting it again in {delay_ms / 1000:.1f} s")
+        await self._pause(delay_ms / 1000.0)
+
+    async def _pause(self, pause_s: float) -> None:
+        """Unless all is being stopped."""
         try:
-            async with asyncio.timeout(delay_ms / 1000.0):
+            async with asyncio.timeout(pause_s):
                 await self._stopping.wait()
         except TimeoutError:
             return

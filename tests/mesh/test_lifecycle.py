@@ -12,7 +12,7 @@ from services.common.store import connect, present
 from tests.mesh.conftest import SIM
 from tests.mesh.harness import Mesh, cpu_s, is_alive, run_cli
 from tests.mesh.streams import Load
-from tests.redis_server import running_redis
+from tests.redis_server import redis_server, running_redis
 
 IDLE_S = 3.0
 IDLE_CPU_SHARE_MAX = 0.10
@@ -114,6 +114,20 @@ def test_a_redis_that_is_away_is_one_line(model_dir: Path) -> None:
 
 def test_a_directory_that_is_no_model_is_one_line(tmp_path: Path) -> None:
     assert refused(tmp_path).startswith("pdmesh: model_missing: ")
+
+
+async def test_processes_that_die_while_redis_is_away_end_nothing(model_dir: Path, tmp_path: Path) -> None:
+    """Workers come back without it; a router does once it is there again, and is not given up before."""
+    with redis_server() as redis, Mesh(model_dir, tmp_path, *SIM, "--redis-url", redis.url) as mesh:
+        redis.kill()
+        mesh.wait_restarted("decode-1", mesh.send("decode-1"))
+        old_pid = mesh.send("router")
+        refused = "router cannot start again (exit code 2: store_unavailable: "
+        mesh.wait_until(lambda: mesh.said.count(refused) > 1, "second try", 60)
+        redis.start()
+        mesh.wait_restarted("router", old_pid)
+        mesh.wait_serving()
+        assert await asyncio.to_thread(mesh.stop) == 0
 
 
 async def test_every_process_says_in_redis_that_it_is_there(model_dir: Path, tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 `memory` serves one process, `redis` serves many; both keep the same promises.
 """
 
-from services.common.store.connect import connect, open_journal
+from services.common.store.connect import connect, open_journal, open_store
 from services.common.store.interface import Store
 from services.common.store.presence import Presence, announce, present
 
-__all__ = ["Presence", "Store", "announce", "connect", "open_journal", "present"]
+__all__ = ["Presence", "Store", "announce", "connect", "open_journal", "open_store", "present"]

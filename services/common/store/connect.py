@@ -18,16 +18,20 @@ def open_journal(url: str, *, kept_ttl_ms: int) -> Journal | None:
     return RedisJournal(url, kept_ttl_ms=kept_ttl_ms)
 
 
-async def connect(url: str) -> Store:
-    """The store at `url` (`redis://`, `rediss://`, `unix://`), known to answer; "" is the in-process one.
-
-    Raises `StoreUnavailable` with one line.
+def open_store(url: str) -> Store:
+    """The store at `url` (`redis://`, `rediss://`, `unix://`), whether it answers or not; "" is the one in
+    this process. Raises `StoreUnavailable` for an address that is none.
     """
     if not url:
         return MemoryStore()
     from services.common.store.redis import RedisStore  # 100 ms of imports that one host does not need
 
-    store = RedisStore(url)
+    return RedisStore(url)
+
+
+async def connect(url: str) -> Store:
+    """The same, known to answer; raises `StoreUnavailable` with one line."""
+    store = open_store(url)
     try:
         await store.ping()
     except StoreUnavailable:
