@@ -164,6 +164,8 @@ class Routers:
     def _submit_waiting(self) -> None:
         """Go on with what a router can take: one that has just started knows no workers yet."""
         for live in list(self._waiting):
+            if live not in self._waiting:
+                continue  # as below
             if live.request.model in self.model_lens and (session := self._choose(live.request.model)):
                 del self._waiting[live]
                 try:
@@ -176,6 +178,8 @@ class Routers:
         now_ms = self._clock.now_ms()
         for live, lost_ms in list(self._waiting.items()):
             left_ms = live.left_ms(now_ms)
+            if live not in self._waiting:
+                continue  # another choice of the same answer has failed, and taken this one along
             if left_ms is not None and left_ms <= 0:
                 del self._waiting[live]
                 _fail(live, DeadlinePassed("the request's deadline has passed"))
