@@ -70,6 +70,11 @@ class Flight:
         return len(self.request.prompt) + len(self.delivered)
 
     @property
+    def is_placed_again(self) -> bool:
+        """Whether it has had a worker before, or a handoff that failed."""
+        return bool(self.receipt.retries or self.avoided_workers)
+
+    @property
     def needs_prefill(self) -> bool:
         """Whether a prefill worker is next. For a vector it is the only one: nothing is handed over."""
         if self.request.embedding is not None:

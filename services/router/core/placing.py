@@ -132,7 +132,7 @@ class Placing:
     def _leave_queue(self, flight: Flight, now_ms: float) -> None:
         self._ending.leave_queue(flight, now_ms)
         flight.pool.placements.count(now_ms)
-        if not flight.receipt.retries:
+        if not flight.is_placed_again:
             self._charge(flight)
 
     def _reserve(self, flight: Flight, decode: Worker) -> Seat:

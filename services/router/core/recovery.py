@@ -9,7 +9,7 @@ from services.router.core.flight import Flight, Phase
 from services.router.core.handoffs import HandoffState
 from services.router.core.models import served_models
 from services.router.core.placing import Placing
-from services.router.core.state import State
+from services.router.core.state import CANARY_GATEWAY, State
 from services.router.core.timers import Timer
 
 
@@ -30,12 +30,13 @@ class Recovery:
         elif failed.kind is FailureKind.HANDOFF and flight.phase is Phase.ADOPTING:
             self._handoff_failed(flight, worker, "handoff_failed", now_ms)
         else:
-            is_planned = failed.kind is FailureKind.LEAVING
-            if is_planned:
+            if failed.kind is FailureKind.LEAVING:
                 self.worker_leaves(worker)
+                is_free = flight.gateway != CANARY_GATEWAY  # a canary is for this pair alone
             else:
                 self._blame(worker, now_ms)
-            self._place_again(flight, worker, failed.message, now_ms, is_planned=is_planned)
+                is_free = False
+            self._place_again(flight, worker, failed.message, now_ms, is_free=is_free)
 
     def worker_leaves(self, worker: Worker) -> None:
         """A worker takes no more work: it has said so, or turned a job away for that reason."""
@@ -114,9 +115,9 @@ class Recovery:
         self._placing.fall_back(flight, seat, reason, now_ms)
 
     def _place_again(
-        self, flight: Flight, worker: Worker, why: str, now_ms: float, *, is_planned: bool = False
+        self, flight: Flight, worker: Worker, why: str, now_ms: float, *, is_free: bool = False
     ) -> None:
-        """That a worker leaves is nobody's failure and costs no retry; each can say it once."""
+        """With `is_free` it costs no retry: that a worker leaves is no failure, and each can say it once."""
         if len(flight.delivered) >= flight.request.sampling.max_tokens:
             self._ending.finish(flight, FinishReason.LENGTH, now_ms)
             return
@@ -127,7 +128,7 @@ class Recovery:
         if not flight.may_move:
             self._ending.fail(flight, NotResumable(f"{worker.worker_id}: {why}"), now_ms)
             return
-        if not is_planned and self._is_out_of_retries(flight, why, now_ms):
+        if not is_free and self._is_out_of_retries(flight, why, now_ms):
             return
         flight.avoided_workers.add(worker.session)
         self._ending.drop_handoff(flight, now_ms)

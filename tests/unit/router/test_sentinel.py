@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from services.common.domain import Path, Role
+from services.common.domain import FailureKind, Path, Role
 from services.router.core.events import Forgive
 from services.router.core.pairs import CanaryResult
 from tests.sim.invariants import check_callers
@@ -121,3 +121,12 @@ def test_forgiving_trusts_a_pair_whose_worker_is_away(world):
     caller = world.submit(world.add_gateway(), 100, 5)
     world.run(world.now_ms + 2_000.0)
     assert caller.outcomes[0].receipt.path is Path.DISAGGREGATED
+
+
+def test_a_canary_that_a_leaving_worker_turns_away_says_nothing_of_other_pairs(world):
+    world.add_worker(Role.PREFILL, "p").faults.job_fails = FailureKind.LEAVING
+    world.add_worker(Role.PREFILL, "q")
+    world.add_worker(Role.DECODE, "d")
+    world.run(1.8 * INTERVAL_MS)
+    compared = [pair for pair in world.core.state.pairs if pair.canary is not CanaryResult.UNKNOWN]
+    assert [(pair.names, pair.canary) for pair in compared] == [(("p", "d"), CanaryResult.FAILED)]
