@@ -6,6 +6,7 @@ from itertools import count
 
 from services.cli.cores import share_cores
 from services.cli.plan import LOCAL, ChildSpec
+from services.common.errors import PortInUse
 
 
 class WorkerSpecs:
@@ -25,7 +26,10 @@ class WorkerSpecs:
         command = [word for word in model.command if word != "--standby"]
         _set(command, "--worker-id", name)
         _set(command, "--host", LOCAL)
-        _set(command, "--port", str(next(self._ports)))
+        port = next(self._ports, None)
+        if port is None:  # as the iterator has said once
+            raise PortInUse("no port is free")
+        _set(command, "--port", str(port))
         if "--cores" in command:
             _set(command, "--cores", self._free_share(running))
         return replace(model, name=name, command=(*command, *(("--standby",) if standby else ())))

@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import logging
 from dataclasses import asdict, dataclass
 
 from services.common.errors import StoreUnavailable
 from services.common.store.interface import Store
+
+log = logging.getLogger("pdmesh.store")
 
 PREFIX = "pdmesh:presence:"
 TTL_MS = 10_000
@@ -30,13 +33,16 @@ class Presence:
 
 async def announce(store: Store, presence: Presence) -> None:
     """Keep the record alive until cancelled, then remove it; a store that is away is tried again."""
-    record = json.dumps(asdict(presence)).encode()
+    record, is_away = json.dumps(asdict(presence)).encode(), False
     try:
         while True:
             try:
                 await store.set(presence.key, record, TTL_MS)
-            except StoreUnavailable:
-                pass  # nothing depends on presence; the next round tries again
+                is_away = False
+            except StoreUnavailable as away:  # nothing depends on presence; the next round tries again
+                if not is_away:
+                    log.warning("not among the present processes: %s", away)
+                is_away = True
             await asyncio.sleep(INTERVAL_S)
     finally:
         try:

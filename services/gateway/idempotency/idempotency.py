@@ -9,6 +9,7 @@ from typing import Any
 
 from services.common.clock import Clock, until_beat_s
 from services.common.errors import (
+    AnswerLost,
     AnswerNotKept,
     Cancelled,
     IdempotencyKeyReused,
@@ -34,6 +35,7 @@ from services.gateway.idempotency.shelf import Shelf
 from services.gateway.idempotency.tape import State, Tape
 
 CLAIMS_MAX = 4
+LEFT = "its first caller left before it began; ask again"
 """How often a request tries to take over from writers that die one after another."""
 TICK_S = 0.25
 """How often it is looked for answers that nobody reads."""
@@ -172,8 +174,9 @@ class Idempotency:
         except MeshError as refusal:
             held.tape.fail(refusal)
             return
-        except BaseException:  # a call that is cancelled takes this with it, and others may wait
-            held.tape.fail(Cancelled("its first caller left"))
+        except BaseException as error:  # a call that is cancelled takes this with it, and others may wait
+            is_fault = isinstance(error, Exception)
+            held.tape.fail(Internal("internal error") if is_fault else AnswerLost(LEFT))
             raise
         later = self._produce(held, exchange, handler)
         if later is not None:
@@ -256,5 +259,5 @@ async def _finish(recording: Recording, later: Coroutine[Any, Any, None]) -> Non
     except Exception as error:  # as above
         _refuse(recording, error)
     except BaseException:
-        recording.lose(Cancelled("its first caller left"))
+        recording.lose(AnswerLost(LEFT))
         raise
