@@ -7,7 +7,7 @@ import pytest
 from tests.sim.scenario import break_of
 from tests.sim.world import World
 
-SEEDS = int(os.environ.get("SEEDS") or "1500")
+SEEDS = int(os.environ.get("SEEDS") or "1000")
 BATCH = 50
 
 
