@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Generic, TypeVar
 
 from services.common.limits import DEFAULTS
-from services.common.rpc.options import transport_options
+from services.common.rpc.options import client_options
 from services.common.version import VERSION
 
 C = TypeVar("C")
@@ -13,13 +13,7 @@ C = TypeVar("C")
 
 def channel_options() -> list[tuple[str, int | str]]:
     """gRPC channel arguments: a gateway that is gone shows within seconds, and connections are tried soon."""
-    return [
-        *transport_options(DEFAULTS),
-        ("grpc.primary_user_agent", f"pdmesh/{VERSION}"),
-        ("grpc.initial_reconnect_backoff_ms", 50),
-        ("grpc.min_reconnect_backoff_ms", DEFAULTS.heartbeat_timeout_ms),
-        ("grpc.max_reconnect_backoff_ms", 500),
-    ]
+    return [*client_options(DEFAULTS), ("grpc.primary_user_agent", f"pdmesh/{VERSION}")]
 
 
 class Channels(Generic[C]):

@@ -4,7 +4,7 @@ import grpc.aio
 
 from services.common.credentials import OPEN, Security
 from services.common.limits import DEFAULTS, Limits
-from services.common.rpc.options import transport_options
+from services.common.rpc.options import client_options
 from services.common.rpc.tls import channel_credentials
 
 
@@ -13,17 +13,8 @@ def open_channel(address: str, limits: Limits = DEFAULTS, security: Security = O
 
     With a CA it uses TLS, and raises `BadSetting` when the certificates cannot be read. The mesh's secret is
     not the channel's to send: each call takes `metadata=security.metadata`.
-
-    Reconnecting is the caller's business (a lost `Link` is opened anew), so gRPC's own back-off is short.
-    What gRPC calls the least back-off is how long it lets one attempt take.
     """
-    options: list[tuple[str, int | str]] = [
-        *transport_options(limits),
-        ("grpc.use_local_subchannel_pool", 1),
-        ("grpc.initial_reconnect_backoff_ms", 50),
-        ("grpc.min_reconnect_backoff_ms", limits.heartbeat_timeout_ms),
-        ("grpc.max_reconnect_backoff_ms", 500),
-    ]
+    options = [*client_options(limits), ("grpc.use_local_subchannel_pool", 1)]
     if not security.tls_ca:
         return grpc.aio.insecure_channel(address, options=options)
     if security.tls_name:

@@ -20,3 +20,17 @@ def transport_options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.http2.min_ping_interval_without_data_ms", 500),
     ]
+
+
+def client_options(limits: Limits) -> list[tuple[str, int | str]]:
+    """Those of a client: besides, it tries again soon, and gives each attempt time.
+
+    Reconnecting is the caller's business (a lost `Link` is opened anew), so gRPC's own back-off is short.
+    What gRPC calls the least back-off is how long it lets one attempt take.
+    """
+    return [
+        *transport_options(limits),
+        ("grpc.initial_reconnect_backoff_ms", 50),
+        ("grpc.min_reconnect_backoff_ms", limits.heartbeat_timeout_ms),
+        ("grpc.max_reconnect_backoff_ms", 500),
+    ]

@@ -30,12 +30,12 @@ class Recovery:
         elif failed.kind is FailureKind.HANDOFF and flight.phase is Phase.ADOPTING:
             self._handoff_failed(flight, worker, "handoff_failed", now_ms)
         else:
-            if failed.kind is FailureKind.LEAVING:
+            is_leaving = failed.kind is FailureKind.LEAVING
+            if is_leaving:
                 self.worker_leaves(worker)
-                is_free = flight.gateway != CANARY_GATEWAY  # a canary is for this pair alone
             else:
                 self._blame(worker, now_ms)
-                is_free = False
+            is_free = is_leaving and flight.gateway != CANARY_GATEWAY  # a canary is for this pair alone
             self._place_again(flight, worker, failed.message, now_ms, is_free=is_free)
 
     def worker_leaves(self, worker: Worker) -> None:

@@ -1,7 +1,6 @@
 """A gateway with several routers: who gets what, and what happens when one leaves or dies."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from services.gateway.settings import Settings
 from tests.wire.gateway.conftest import become_ready, running_gateway
 from tests.wire.gateway.fake_router import MODEL, FakeRouter, running_router
 from tests.wire.gateway.raw_http import RawClient, get
+from tests.wire.gateway.test_routing import names
 from tests.wire.gateway.test_streaming import chat, events, eventually, text_of
 
 
@@ -36,15 +36,6 @@ class Site:
         return len(self.routers[0].jobs), len(self.routers[1].jobs)
 
 
-async def listed(port: int) -> set[str]:
-    """Names of the models that the gateway lists: those of all routers that have greeted it."""
-    client = await RawClient.connect(port)
-    client.send(get("/v1/models"))
-    body = (await client.response()).body
-    await client.close()
-    return {model["id"] for model in json.loads(body)["data"]}
-
-
 @pytest.fixture
 async def site(model_directory: Path) -> AsyncIterator[Site]:
     routers = (FakeRouter(), FakeRouter())
@@ -62,7 +53,7 @@ async def site(model_directory: Path) -> AsyncIterator[Site]:
         ):
             port = int(url.rsplit(":", 1)[1])
             await become_ready(port)
-            while not {"of-0", "of-1"} <= await listed(port):
+            while not {"of-0", "of-1"} <= (await names(port)).keys():  # those of all that have greeted it
                 await asyncio.sleep(0.005)
             yield Site(port, routers, (first, second))
 
