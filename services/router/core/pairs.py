@@ -38,8 +38,6 @@ class Pair:
     """As the decode worker measured the pull alone."""
     canary: CanaryResult = CanaryResult.UNKNOWN
     canary_at_ms: float | None = None
-    is_on_trial: bool = False
-    """It was held before one of its workers went and came back: the next canaries decide."""
 
     @property
     def names(self) -> tuple[str, str]:
@@ -56,7 +54,9 @@ class Pairs:
     def __init__(self) -> None:
         self._pairs: dict[tuple[int, int], Pair] = {}
         self._held: dict[tuple[str, str], None] = {}
-        """Names of pairs that were held when a worker went; the oldest go first."""
+        """Names of pairs that were held when a worker went, and of which canaries are to decide anew; the
+        oldest go first.
+        """
 
     def of(self, prefill: Worker, decode: Worker) -> Pair:
         """The record of a pair."""
@@ -64,8 +64,8 @@ class Pairs:
         pair = self._pairs.get(key)
         if pair is None:
             pair = self._pairs[key] = Pair(prefill, decode)
-            if pair.names in self._held:
-                pair.canary, pair.is_on_trial = CanaryResult.DIFFERED, True
+            if self.is_on_trial(pair):
+                pair.canary = CanaryResult.DIFFERED
                 pair.breaker.hold()
         return pair
 
@@ -93,17 +93,24 @@ class Pairs:
         while len(self._held) > HELD_MAX:
             del self._held[next(iter(self._held))]
 
+    def is_on_trial(self, pair: Pair) -> bool:
+        """Whether it was held before one of its workers went and came back: the next canaries decide."""
+        return pair.names in self._held
+
     def acquit(self, pair: Pair) -> None:
         """A pair on trial has handed over what it should."""
-        self._held.pop(pair.names, None)
-        pair.is_on_trial = False
+        del self._held[pair.names]
         pair.breaker.release()
+
+    def hold(self, pair: Pair) -> None:
+        """A pair hands over what it should not, on trial or not."""
+        self._held.pop(pair.names, None)
+        pair.breaker.hold()
 
     def forgive(self) -> None:
         """Forget what was held against any pair."""
         self._held.clear()
         for pair in self._pairs.values():
-            pair.is_on_trial = False
             pair.breaker.release()
 
     def __iter__(self) -> Iterator[Pair]:

@@ -72,13 +72,12 @@ class Sentinel:
             trial.handed_over = answer
             self._placing.place_canary(self._flight(pair, "local", now_ms), None, pair.decode, now_ms)
         elif trial.handed_over == answer:
-            if pair.is_on_trial:
+            if self._state.pairs.is_on_trial(pair):
                 self._state.pairs.acquit(pair)
             self._conclude(pair, CanaryResult.EQUAL, now_ms)
         elif pair.canary is CanaryResult.DIFFERED_ONCE:
             self._state.canary_mismatches += 1
-            pair.breaker.hold()
-            pair.is_on_trial = False
+            self._state.pairs.hold(pair)
             self._conclude(pair, CanaryResult.DIFFERED, now_ms)
         else:
             self._conclude(pair, CanaryResult.DIFFERED_ONCE, now_ms)
@@ -90,7 +89,8 @@ class Sentinel:
         self._trial = None
 
     def _next_pair(self, now_ms: float) -> Pair | None:
-        pairs = [p for p in self._candidates(now_ms) if p.is_on_trial or not p.breaker.is_held]
+        is_on_trial = self._state.pairs.is_on_trial
+        pairs = [p for p in self._candidates(now_ms) if is_on_trial(p) or not p.breaker.is_held]
         return min(pairs, key=lambda p: -1.0 if p.canary_at_ms is None else p.canary_at_ms, default=None)
 
     def _candidates(self, now_ms: float) -> list[Pair]:
