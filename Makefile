@@ -9,7 +9,7 @@ DEMO_MODEL ?= $(if $(wildcard models/demo/config.json),models/demo,build/tiny-mo
 KEEP_MEMORY := GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=68719476736
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-light demo model up sim check test unit wire mesh e2e bench bench-profile bench-peers bench-isolation bench-handoff bench-scaling protos docs clean
+.PHONY: help setup setup-light demo model up sim check test unit wire attack mesh e2e bench bench-profile bench-peers bench-isolation bench-handoff bench-scaling protos docs clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,7 +47,7 @@ check: setup ## style, types, protos, stubs, reference pages
 	$(BIN)/python -m tools.docs --check
 
 test: check ## everything that CI runs
-	$(BIN)/pytest -n 2 tests/tidy tests/unit tests/wire tests/deploy tests/sim
+	$(BIN)/pytest -n 2 tests/tidy tests/unit tests/wire tests/attack tests/deploy tests/sim
 	$(BIN)/pytest tests/mesh
 	$(BIN)/pytest tests/e2e
 
@@ -56,6 +56,9 @@ unit: setup-light ## tests of parts
 
 wire: setup-light ## tests of services over real gRPC and HTTP
 	$(BIN)/pytest tests/wire
+
+attack: setup-light ## what one caller tries against another, with innocent traffic beside it
+	$(BIN)/pytest tests/attack
 
 mesh: setup-light ## tests of whole meshes of processes, with the sim engine
 	$(BIN)/pytest tests/mesh
