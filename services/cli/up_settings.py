@@ -7,7 +7,7 @@ from services.common.limits import DEFAULTS
 from services.common.retrieval import RetrievalSettings
 from services.common.scaling import TierScaling
 from services.common.settings import group, setting
-from services.common.worker.engine_arguments import EngineArguments
+from services.worker.engine_arguments import EngineArguments
 
 
 @dataclass(frozen=True, slots=True)

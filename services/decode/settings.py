@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from services.common.settings import group
-from services.common.worker import EngineArguments, WorkerSettings
+from services.worker import EngineArguments, WorkerSettings
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from services.common.domain import EmbeddingModel, TokenColumns
 from services.common.errors import Internal
-from services.gateway.session import END_REASONS, OpenStreams
-from services.gateway.streams import LiveStream, Placement
+from services.gateway.links.session import END_REASONS, OpenStreams
+from services.gateway.links.streams import LiveStream, Placement
 from services.router.core.actions import EndStream, ModelInfo, SendPlaced
 from services.router.core.events import CancelRequested, GatewayAttached, GatewayDetached, Submitted
 from services.router.shell import Shell

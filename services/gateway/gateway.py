@@ -16,24 +16,24 @@ from services.common.limits import Limits
 from services.common.store import open_journal
 from services.common.telemetry import serve_metrics
 from services.common.version import VERSION
-from services.gateway.accounting import Accounting
-from services.gateway.api import Api
-from services.gateway.embeddings import Embedder
-from services.gateway.generate import Generator
+from services.gateway.accounts.accounting import Accounting
+from services.gateway.call.pipeline import Parts, Pipeline
+from services.gateway.grpc import InferenceServer, InferenceServicer
 from services.gateway.http import HttpServer
+from services.gateway.http.tls import Tls
 from services.gateway.idempotency import Idempotency
-from services.gateway.inference import InferenceServer, InferenceServicer
+from services.gateway.links.routers import Inner, Routers
 from services.gateway.metrics import Metrics
-from services.gateway.models import Models, load_kit
-from services.gateway.openai.errors import error_response
-from services.gateway.pipeline import Parts, Pipeline
+from services.gateway.models.routing import ModelsFile, Routes
+from services.gateway.models.served import Models, load_kit
+from services.gateway.rest.api import Api
+from services.gateway.rest.embeddings import Embedder
+from services.gateway.rest.generate import Generator
+from services.gateway.rest.openai.errors import error_response
+from services.gateway.rest.tokenizing import Tokenizing
 from services.gateway.retrieval.retrieval import open_retrieval
-from services.gateway.routers import Inner, Routers
-from services.gateway.routing import ModelsFile, Routes
 from services.gateway.settings import Settings
 from services.gateway.tenants.tenancy import Tenancy
-from services.gateway.tls import Tls
-from services.gateway.tokenizing import Tokenizing
 
 RENDER_THREADS = 2
 """Threads for long prompts; tokenising is one core's work each."""

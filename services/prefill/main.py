@@ -5,9 +5,9 @@ import asyncio
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from services.common.domain import Role
-from services.common.worker import serve_worker
-from services.common.worker.process import Ready
 from services.prefill.settings import Settings
+from services.worker import serve_worker
+from services.worker.process import Ready
 
 
 async def serve(

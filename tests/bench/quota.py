@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry
 
 from services.common.clock import MonotonicClock
 from services.common.errors import QuotaExceeded
-from services.gateway.quota.opening import open_quotas
+from services.gateway.accounts.quota.opening import open_quotas
 from services.gateway.tenants import Caller, TenantQuota
 from tests.redis_server import running_redis
 

@@ -19,7 +19,7 @@ from services.common.domain import (
     TokenLogprobs,
 )
 from services.common.domain.tokens import tokens
-from services.common.engine.vllm.engine import VllmEngine
+from services.worker.engine.vllm.engine import VllmEngine
 
 T = TypeVar("T")
 PATIENCE_S = 30.0

@@ -4,8 +4,8 @@ import warnings
 
 import pytest
 
-from services.common.engine.vllm.arguments import EngineArguments, parse
 from services.common.errors import BadSetting
+from services.worker.engine.vllm.arguments import EngineArguments, parse
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(200)]
 

@@ -24,8 +24,8 @@ from services.common.domain import (
     Sampling,
 )
 from services.common.domain.tokens import tokens
-from services.common.engine.vllm import EngineArguments, create
-from services.common.engine.vllm.engine import VllmEngine
+from services.worker.engine.vllm import EngineArguments, create
+from services.worker.engine.vllm.engine import VllmEngine
 from tests.e2e.recorder import Bench, Recorder, ticket
 from tests.e2e.references import LENGTHS, Reference, crowd, prompt_of
 from tests.e2e.vllm_reference import TOKENS
@@ -344,7 +344,7 @@ async def test_engines_follow_the_worker_before_they_load_anything(
     from vllm.v1.engine.utils import CoreEngineProcManager
     from vllm.v1.executor import Executor
 
-    from services.common.engine.vllm import engine_process
+    from services.worker.engine.vllm import engine_process
 
     ours, theirs = multiprocessing.Pipe()
 

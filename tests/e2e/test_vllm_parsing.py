@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Tokenizer
 
 from services.common.domain import StructuredKind
 from services.common.errors import BadSetting
-from services.gateway.parsing import load_parsing
+from services.gateway.models.parsing import load_parsing
 from tests.wire.gateway.conftest import Edge, running_edge
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(200)]

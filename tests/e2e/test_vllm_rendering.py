@@ -11,8 +11,8 @@ import pytest
 
 from services.common.domain.tokens import tokens
 from services.common.limits import DEFAULTS
-from services.gateway.openai.chat import parse_chat
-from services.gateway.rendering import ModelFiles, Renderer
+from services.gateway.models.rendering import ModelFiles, Renderer
+from services.gateway.rest.openai.chat import parse_chat
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(200)]
 

@@ -186,8 +186,8 @@ async def test_the_processor_follows_rows_that_move_and_leaves_others_alone() ->
     from vllm import SamplingParams
     from vllm.v1.sample.logits_processor import BatchUpdate, MoveDirectionality
 
-    from services.common.engine.vllm.replay import ReplayProcessor
-    from services.common.engine.vllm.sampling import DELIVERED
+    from services.worker.engine.vllm.replay import ReplayProcessor
+    from services.worker.engine.vllm.sampling import DELIVERED
 
     processor = ReplayProcessor(SimpleNamespace(), torch.device("cpu"), False)
     output: list[int] = []
@@ -216,8 +216,8 @@ async def test_the_second_model_runners_processor_forces_by_the_place_in_the_ans
     import torch
     from vllm import SamplingParams
 
-    from services.common.engine.vllm.replay_v2 import ReplayProcessorV2
-    from services.common.engine.vllm.sampling import DELIVERED
+    from services.worker.engine.vllm.replay_v2 import ReplayProcessorV2
+    from services.worker.engine.vllm.sampling import DELIVERED
 
     prompt_len = SimpleNamespace(np=numpy.array([0, 7, 4, 4]))
     processor = ReplayProcessorV2(SimpleNamespace(), SimpleNamespace(prompt_len=prompt_len))

@@ -7,7 +7,7 @@ from pathlib import Path
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 
 from services.common.domain.tokens import tokens
-from services.common.engine.sim import expected_tokens, vocabulary
+from services.worker.engine.sim import expected_tokens, vocabulary
 from tools import tiny_model
 
 WORDS = 4_096

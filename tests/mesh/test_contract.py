@@ -11,7 +11,7 @@ import pytest_asyncio
 from openai import AsyncOpenAI, BadRequestError
 
 from services.common.domain.tokens import tokens
-from services.common.engine.sim import describe, expected_tokens, vocabulary
+from services.worker.engine.sim import describe, expected_tokens, vocabulary
 from tests.mesh.conftest import SIM
 from tests.mesh.harness import Mesh
 from tests.mesh.model import FIRST_WORD

@@ -8,7 +8,7 @@ import pytest
 
 from services.cli.operator.client import OperatorClient
 from services.common.domain.tokens import tokens
-from services.common.engine.sim import embedding_model, expected_vector
+from services.worker.engine.sim import embedding_model, expected_vector
 from tests.mesh.harness import Mesh
 
 SLOW = ("--engine", "sim", "--engine-arg", "runner=pooling", "--engine-arg", "step-ms=250")

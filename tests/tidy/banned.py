@@ -18,12 +18,12 @@ class Ban:
 
 TASK_OWNERS = (
     "services/cli/presence_record.py",  # cancelled and awaited in __aexit__
-    "services/common/engine",  # engines own their loop; close() awaits it
+    "services/worker/engine",  # engines own their loop; close() awaits it
     "services/common/rpc/head.py",  # awaited, even by a caller that is cancelled
-    "services/common/worker/process.py",  # raced against stop, cancelled and awaited
+    "services/worker/process.py",  # raced against stop, cancelled and awaited
     "services/router/main.py",  # cancelled in finally
 )
-CPU_CLOCKS = ("services/common/clock", "services/common/engine/vllm")
+CPU_CLOCKS = ("services/common/clock", "services/worker/engine/vllm")
 """vLLM's engine process shares deadlines with ours through the operating system's clock."""
 
 BANS = (

@@ -17,7 +17,7 @@ from services.cli.up_settings import UpSettings
 from services.cli.usage import UsageSettings
 from services.common.limits import Limits
 from services.common.settings import leaves, shown
-from services.gateway.routing.entry import AdapterEntry, AutoEntry, FilesEntry, VersionsEntry
+from services.gateway.models.routing.entry import AdapterEntry, AutoEntry, FilesEntry, VersionsEntry
 from services.gateway.tenants.entry import TenantEntry
 
 HEAD = """\

@@ -21,7 +21,7 @@ from services.common.errors import (
 from services.common.limits import Limits
 from services.common.store.journal import Journal
 from services.common.telemetry.tallies import Counter
-from services.gateway.call import BOOKED_AS
+from services.gateway.call.call import BOOKED_AS
 from services.gateway.http import Exchange
 from services.gateway.http.routes import Handler
 from services.gateway.idempotency.following import TOO_LARGE, Following

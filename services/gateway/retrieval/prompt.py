@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.common.errors import InvalidField
-from services.gateway.openai.generation import ChatPrompt, Prompt, TextPrompt
+from services.gateway.call.generation import ChatPrompt, Prompt, TextPrompt
 from services.gateway.retrieval.report import Passage
 
 PREFACE = "These passages may help; use what fits the question and ignore the rest."

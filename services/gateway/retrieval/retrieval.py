@@ -12,10 +12,10 @@ from services.common.clock import Clock
 from services.common.credentials import Security
 from services.common.errors import RetrievalFailed
 from services.common.retrieval import RetrievalSettings
-from services.gateway.call import Call
-from services.gateway.openai.retrieval import RetrievalAsk
-from services.gateway.parts import WithoutRetrieval
-from services.gateway.rendering import Renderer
+from services.gateway.call.call import Call
+from services.gateway.call.parts import WithoutRetrieval
+from services.gateway.models.rendering import Renderer
+from services.gateway.retrieval.ask import RetrievalAsk
 from services.gateway.retrieval.client import LookUpFailed, RetrieverClient
 from services.gateway.retrieval.metrics import Metrics
 from services.gateway.retrieval.prompt import query_of, with_passages

@@ -12,12 +12,12 @@ from array import array
 from services.cli.main import main
 from services.common.domain import JobFinished, Role, StepOutput
 from services.common.domain.tokens import tokens
-from services.common.engine import Engine, EngineSink
-from services.common.engine import sim as sim_engine
-from services.common.engine.sim.options import parse
-from services.common.worker import factory
-from services.common.worker.engine_arguments import EngineArguments
-from services.common.worker.settings import WorkerSettings
+from services.worker import factory
+from services.worker.engine import Engine, EngineSink
+from services.worker.engine import sim as sim_engine
+from services.worker.engine.sim.options import parse
+from services.worker.engine_arguments import EngineArguments
+from services.worker.settings import WorkerSettings
 
 GOLDEN = 0.618_033_988_75
 """Successive multiples of it, modulo one, are spread evenly however many there are."""

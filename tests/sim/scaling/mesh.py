@@ -1,6 +1,6 @@
 """The whole core with batching engines and returning clients, in virtual time: what scaling does to a burst.
 
-Engines have the timing of `services.common.engine.sim`: a decode step costs a floor and a little for each
+Engines have the timing of `services.worker.engine.sim`: a decode step costs a floor and a little for each
 sequence, prompts run one after another. Links cost nothing, processes come after a cold start.
 """
 

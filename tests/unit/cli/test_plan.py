@@ -14,8 +14,8 @@ from services.cli.up_settings import UpSettings
 from services.common.credentials import JwtSettings, MeshSettings, TlsSettings
 from services.common.retrieval import RetrievalSettings
 from services.common.settings import StrictParser, add_flags, parse_flags
-from services.common.worker.engine_arguments import EngineArguments
 from services.gateway.settings import Settings
+from services.worker.engine_arguments import EngineArguments
 
 
 @pytest.fixture

@@ -26,7 +26,7 @@ from services.common.domain import (
 from services.common.domain.tokens import tokens
 from services.common.errors import MeshError
 from services.edge.session import InnerSession
-from services.gateway.streams import LiveStream, Placement
+from services.gateway.links.streams import LiveStream, Placement
 from services.router.core import CoreConfig, RouterCore
 from services.router.core.events import WorkerAttached, WorkerDetached, WorkerStep
 from services.router.metrics import Metrics

@@ -22,7 +22,7 @@ from services.common.domain import (
     TokenLogprobs,
 )
 from services.common.domain.tokens import tokens
-from services.common.engine.sim import SimEngine, create
+from services.worker.engine.sim import SimEngine, create
 
 WAIT_S = 20.0
 

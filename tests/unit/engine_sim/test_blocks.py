@@ -5,7 +5,7 @@ import random
 import pytest
 
 from services.common.domain.tokens import tokens
-from services.common.engine.sim.blocks import BlockPool, Holding, block_hash
+from services.worker.engine.sim.blocks import BlockPool, Holding, block_hash
 
 
 def held_blocks(pool: BlockPool) -> int:

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from services.common.domain import FinishReason, Sampling
 from services.common.domain.tokens import tokens
-from services.common.engine.sim import Vocabulary, expected_tokens
-from services.common.engine.sim.continuation import Continuation
+from services.worker.engine.sim import Vocabulary, expected_tokens
+from services.worker.engine.sim.continuation import Continuation
 
 PROMPT = tokens([5, 6, 7])
 

@@ -8,8 +8,8 @@ import pytest
 
 from services.common.domain import EmbeddingAsk, FailureKind, Job, JobKind, Role, Sampling
 from services.common.domain.tokens import tokens
-from services.common.engine.sim import create, embedding_model, expected_vector
 from services.common.errors import BadSetting
+from services.worker.engine.sim import create, embedding_model, expected_vector
 from tests.unit.engine_sim.recording import job, running
 
 POOLING = "runner=pooling"

@@ -6,9 +6,9 @@ import pytest
 
 from services.common.domain import FailureKind, FinishReason, JobKind, Role, Sampling
 from services.common.domain.tokens import tokens
-from services.common.engine import Engine, EngineSink
-from services.common.engine.sim import Faults, create, expected_tokens
 from services.common.errors import BadSetting, EngineUnhealthy, ModelMissing
+from services.worker.engine import Engine, EngineSink
+from services.worker.engine.sim import Faults, create, expected_tokens
 from tests.unit.engine_sim.recording import RecordingSink, job, running
 
 
@@ -149,7 +149,7 @@ async def test_check_passes_beside_traffic_and_reports_nothing() -> None:
 
 
 async def test_a_stuck_or_dead_engine_is_unhealthy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.common.engine.sim.engine.CHECK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("services.worker.engine.sim.engine.CHECK_TIMEOUT_S", 0.05)
     async with running(Role.DECODE) as (engine, sink):
         engine.set_faults(Faults(hang=True))
         with pytest.raises(EngineUnhealthy, match="no answer"):

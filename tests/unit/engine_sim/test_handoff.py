@@ -19,7 +19,7 @@ from services.common.domain import (
     Sampling,
 )
 from services.common.domain.tokens import tokens
-from services.common.engine.sim import Faults, SimEngine, expected_tokens
+from services.worker.engine.sim import Faults, SimEngine, expected_tokens
 from tests.unit.engine_sim.recording import RecordingSink, adoption_of, job, running
 
 

@@ -15,8 +15,8 @@ from services.common.domain import (
     Structured,
     StructuredKind,
 )
-from services.common.engine.sim import Vocabulary, describe, expected_tokens
-from services.common.engine.sim.structure import Unsupported, example
+from services.worker.engine.sim import Vocabulary, describe, expected_tokens
+from services.worker.engine.sim.structure import Unsupported, example
 from tests.unit.engine_sim.recording import adoption_of, job, running
 from tools.tiny_model import END, build
 

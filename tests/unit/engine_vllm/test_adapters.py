@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from services.common.engine.vllm.adapters import check_places, default_arguments, read
 from services.common.errors import BadSetting, MeshError, ModelMissing
+from services.worker.engine.vllm.adapters import check_places, default_arguments, read
 
 
 def written(directory: Path, *, rank: object = 8, weights: bytes = b"w") -> str:

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from services.common.domain import Role
-from services.common.engine.vllm import EngineArguments, create
-from services.common.engine.vllm import checks as vllm_checks
-from services.common.engine.vllm.cpu import parse_cores
 from services.common.errors import BadSetting, ComponentMissing, ModelMissing
+from services.worker.engine.vllm import EngineArguments, create
+from services.worker.engine.vllm import checks as vllm_checks
+from services.worker.engine.vllm.cpu import parse_cores
 
 
 def test_passthrough_wins_over_named_arguments_and_takes_dashes_or_underscores() -> None:

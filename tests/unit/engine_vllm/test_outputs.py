@@ -21,9 +21,9 @@ from services.common.domain import (
     Sampling,
 )
 from services.common.domain.tokens import tokens
-from services.common.engine.vllm.counters import Counters
-from services.common.engine.vllm.jobs import LiveJob
-from services.common.engine.vllm.outputs import Offers, Translator, to_logprobs
+from services.worker.engine.vllm.counters import Counters
+from services.worker.engine.vllm.jobs import LiveJob
+from services.worker.engine.vllm.outputs import Offers, Translator, to_logprobs
 
 COUNTERS = (
     "bytes_transferred",

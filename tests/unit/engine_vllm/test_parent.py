@@ -8,7 +8,7 @@ from multiprocessing.connection import Connection
 
 import pytest
 
-from services.common.engine.vllm.parent import follow_parent
+from services.worker.engine.vllm.parent import follow_parent
 
 
 def _child(wire: Connection, is_late: bool) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 
 from services.common.domain import Sampling
-from services.gateway.anthropic.format import MessagesFormat
-from services.gateway.call import Call
-from services.gateway.openai.format import WholeChoice
-from services.gateway.openai.generation import Generation, TextPrompt
-from services.gateway.responses.format import ResponsesFormat
-from services.gateway.writers import Ending, Opening, Piece, ToolCallDelta, Usage
-from services.gateway.writers.piece import join
+from services.gateway.call.call import Call
+from services.gateway.call.generation import Generation, TextPrompt
+from services.gateway.call.writers import Ending, Opening, Piece, ToolCallDelta, Usage
+from services.gateway.call.writers.piece import join
+from services.gateway.rest.anthropic.format import MessagesFormat
+from services.gateway.rest.openai.format import WholeChoice
+from services.gateway.rest.responses.format import ResponsesFormat
 
 PIECES = [
     Piece(reasoning="Let me "),

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from services.common.domain import ServiceClass, Structured, StructuredKind
 from services.common.errors import Invalid, InvalidField, PromptTooLong
 from services.common.limits import DEFAULTS
-from services.gateway.openai.chat import parse_chat
-from services.gateway.openai.completion import parse_completion
-from services.gateway.openai.generation import Generation, check_vocabulary, fit_max_tokens
-from services.gateway.openai.json_body import decode_json
+from services.gateway.call.generation import Generation, check_vocabulary, fit_max_tokens
+from services.gateway.rest.openai.chat import parse_chat
+from services.gateway.rest.openai.completion import parse_completion
+from services.gateway.rest.openai.json_body import decode_json
 
 HI = [{"role": "user", "content": "Hi"}]
 CALL = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}

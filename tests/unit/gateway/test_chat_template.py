@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.errors import InvalidField, ModelMissing
-from services.gateway.rendering import ModelFiles, Renderer, model_directory
-from services.gateway.rendering.chat_template import ChatTemplate
+from services.gateway.models.rendering import ModelFiles, Renderer, model_directory
+from services.gateway.models.rendering.chat_template import ChatTemplate
 from tests.unit.gateway.model_directory import TEMPLATE, write_model
 
 USER = {"role": "user", "content": "Hi"}

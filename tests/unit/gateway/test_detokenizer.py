@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from services.common.domain.tokens import tokens
-from services.gateway.rendering import ModelFiles
-from services.gateway.rendering.detokenizer import (
+from services.gateway.models.rendering import ModelFiles
+from services.gateway.models.rendering.detokenizer import (
     ByteLevelDetokenizer,
     Decoding,
     Detokenizer,

@@ -10,17 +10,17 @@ from hypothesis import strategies as st
 
 from services.common.errors import InvalidField
 from services.common.limits import DEFAULTS
-from services.gateway.anthropic.body import CountBody, MessagesBody, parse_count, parse_messages
-from services.gateway.openai.chat import ChatBody, parse_chat
-from services.gateway.openai.completion import CompletionBody, parse_completion
-from services.gateway.openai.embeddings import EmbeddingsBody, parse_embeddings
-from services.gateway.openai.tokenize import (
+from services.gateway.rest.anthropic.body import CountBody, MessagesBody, parse_count, parse_messages
+from services.gateway.rest.openai.chat import ChatBody, parse_chat
+from services.gateway.rest.openai.completion import CompletionBody, parse_completion
+from services.gateway.rest.openai.embeddings import EmbeddingsBody, parse_embeddings
+from services.gateway.rest.openai.tokenize import (
     DetokenizeBody,
     TokenizeBody,
     parse_detokenize,
     parse_tokenize,
 )
-from services.gateway.responses.body import ResponsesBody, parse_responses
+from services.gateway.rest.responses.body import ResponsesBody, parse_responses
 from tests.unit.gateway.test_bodies import json_values
 
 HI = [{"role": "user", "content": "Hi"}]

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from services.gateway.rendering import model_directory
+from services.gateway.models.rendering import model_directory
 from tests.tidy.source import ROOT
 
 RESOLVE = (
-    "import sys; from services.gateway.rendering import model_directory; print(model_directory(sys.argv[1]))"
+    "import sys; from services.gateway.models.rendering import model_directory; "
+    "print(model_directory(sys.argv[1]))"
 )
 
 

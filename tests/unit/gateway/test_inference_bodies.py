@@ -11,10 +11,10 @@ from pdmesh.client.options import CallOptions
 from pdmesh.client.requests import chat_request, complete_request, generate_request
 from services.common.errors import InvalidField
 from services.common.limits import DEFAULTS
-from services.gateway.inference import bodies
-from services.gateway.openai.chat import parse_chat
-from services.gateway.openai.completion import parse_completion
-from services.gateway.openai.generation import Generation
+from services.gateway.call.generation import Generation
+from services.gateway.grpc import bodies
+from services.gateway.rest.openai.chat import parse_chat
+from services.gateway.rest.openai.completion import parse_completion
 
 SCHEMA = '{"type": "object", "properties": {"city": {"type": "string"}}}'
 WEATHER = {"name": "weather", "description": "The weather.", "parameters": json.loads(SCHEMA)}

@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from services.common.errors import MeshError
-from services.gateway.api import Api
-from services.gateway.openapi import document
-from services.gateway.openapi.operations import OPERATIONS
+from services.gateway.rest.api import Api
+from services.gateway.rest.openapi import document
+from services.gateway.rest.openapi.operations import OPERATIONS
 
 NOTHING: Any = type("Nothing", (), {"__getattr__": lambda self, name: lambda *_: None})()
 

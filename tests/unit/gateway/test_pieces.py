@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.domain.tokens import tokens
-from services.gateway.writers import Piece, TokenLikelihood, ToolCallDelta
-from services.gateway.writers.piece import join
+from services.gateway.call.writers import Piece, TokenLikelihood, ToolCallDelta
+from services.gateway.call.writers.piece import join
 
 CALLS = st.builds(ToolCallDelta, index=st.integers(0, 2), arguments=st.text(max_size=3))
 PIECES = st.builds(

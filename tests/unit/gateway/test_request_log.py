@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from services.common.errors import InvalidField, MeshError, RetriesExhausted
-from services.gateway.request_log import log_request
+from services.gateway.call.request_log import log_request
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from services.gateway.rendering import StopMatcher
+from services.gateway.models.rendering import StopMatcher
 
 stops_of_few_letters = st.lists(st.text("ab", min_size=1, max_size=4), min_size=1, max_size=3)
 

@@ -4,7 +4,7 @@ from array import array
 
 from services.common.domain import Request, Sampling
 from services.common.domain.tokens import tokens
-from services.gateway.streams import LiveStream
+from services.gateway.links.streams import LiveStream
 
 PROMPT = tokens([1, 2, 3])
 

@@ -5,8 +5,13 @@ import pytest
 from services.common.domain import TokenLogprobs
 from services.common.domain.logprobs import logprobs
 from services.common.domain.tokens import tokens
-from services.gateway.rendering import ModelFiles, Renderer
-from services.gateway.transcripts import DetailedTranscript, PlainTranscript, SilentTranscript, Transcript
+from services.gateway.call.transcripts import (
+    DetailedTranscript,
+    PlainTranscript,
+    SilentTranscript,
+    Transcript,
+)
+from services.gateway.models.rendering import ModelFiles, Renderer
 from tests.unit.gateway.model_directory import write_model
 
 

@@ -9,8 +9,8 @@ from services.common.clock import ManualClock
 from services.common.domain import Request, Sampling
 from services.common.domain.tokens import tokens
 from services.common.errors import DeadlinePassed, MeshError, RouterUnavailable
-from services.gateway.routers import Routers
-from services.gateway.streams import LiveStream
+from services.gateway.links.routers import Routers
+from services.gateway.links.streams import LiveStream
 
 RESUME_WAIT_MS = 10_000.0
 

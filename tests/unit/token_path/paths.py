@@ -24,21 +24,21 @@ from services.common.rpc.frames import WorkerDraft
 from services.common.rpc.lane.stream import Stream
 from services.common.rpc.link import Link
 from services.common.rpc.token_frame import TokenFrame
-from services.gateway.answer import Answer
-from services.gateway.call import Call
+from services.gateway.call.answer import Answer
+from services.gateway.call.call import Call
+from services.gateway.call.parts import Route, Unlimited, Unmetered
+from services.gateway.call.transcripts.plain import BareTranscript
+from services.gateway.call.writers import Opening
 from services.gateway.http import Exchange
 from services.gateway.http.message import HttpRequest
 from services.gateway.http.no_client import NoClient
+from services.gateway.links.router_session import RouterSession
+from services.gateway.links.streams import LiveStream
 from services.gateway.metrics import Metrics as GatewayMetrics
-from services.gateway.openai.completion import parse_completion
-from services.gateway.openai.completion_format import CompletionFormat
-from services.gateway.parts import Route, Unlimited, Unmetered
-from services.gateway.rendering import Renderer
-from services.gateway.router_session import RouterSession
-from services.gateway.streams import LiveStream
-from services.gateway.transcripts.plain import BareTranscript
-from services.gateway.writers import Opening
-from services.gateway.writers.streamed import StreamedWriter
+from services.gateway.models.rendering import Renderer
+from services.gateway.rest.openai.completion import parse_completion
+from services.gateway.rest.openai.completion_format import CompletionFormat
+from services.gateway.rest.writers.streamed import StreamedWriter
 from services.router.core import CoreConfig, RouterCore
 from services.router.core.events import GatewayAttached
 from services.router.gateways import GatewayServicer

@@ -6,7 +6,7 @@ The bounds are a quarter above what was counted when they were set.
 
 import pytest
 
-from services.gateway.rendering import ModelFiles, Renderer
+from services.gateway.models.rendering import ModelFiles, Renderer
 from tests.unit.gateway.model_directory import write_model
 from tests.unit.token_path.instructions import Work, work_of
 from tests.unit.token_path.paths import GatewayPath, RouterPath

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from services.common.domain import KvChange
 from services.common.domain.tokens import tokens
-from services.common.worker.cached_blocks import CachedBlocks
 from services.router.core.prefixes import PrefixIndex
+from services.worker.cached_blocks import CachedBlocks
 
 SIZE = 2
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from services.common.errors import EngineUnhealthy
-from services.common.worker.deep_health import FAILURES_MAX, DeepHealth
+from services.worker.deep_health import FAILURES_MAX, DeepHealth
 
 
 class Engine:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.domain import Capacity, Grant, Want
-from services.common.worker.grants import Grants, fair_shares
+from services.worker.grants import Grants, fair_shares
 
 CAPACITY = Capacity(1_000, 1, 100, 1, 1)
 

@@ -16,7 +16,7 @@ from services.common.domain import (
     StepOutput,
 )
 from services.common.limits import DEFAULTS
-from services.common.worker.session import RELEASES_MAX, RouterSession
+from services.worker.session import RELEASES_MAX, RouterSession
 
 PRINTS = Fingerprint("m", "d", "bf16", "bf16", 16, 1, "e", "1", "c")
 ALONE = Registration("w", Role.PREFILL, PRINTS, Capacity(1_000, 160, 8, 8_192, 1_000))

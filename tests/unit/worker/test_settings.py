@@ -5,9 +5,9 @@ import pytest
 from services.common.domain import Role
 from services.common.errors import BadSetting, ModelMissing
 from services.common.settings import load
-from services.common.worker import EngineArguments, WorkerSettings
-from services.common.worker.factory import create_engine
 from services.decode.settings import Settings
+from services.worker import EngineArguments, WorkerSettings
+from services.worker.factory import create_engine
 
 
 def loaded(**flags: str | list[str]) -> Settings:

@@ -17,8 +17,8 @@ from services.common.domain import (
 )
 from services.common.domain.logprobs import logprobs
 from services.common.domain.tokens import tokens
-from services.common.worker.jobs import JobTable
-from services.common.worker.sharing import share
+from services.worker.jobs import JobTable
+from services.worker.sharing import share
 
 
 def offer(stream: int, handoff_id: str) -> HandoffOffered:
@@ -103,7 +103,7 @@ def test_the_end_of_a_session_ends_what_it_had_and_no_more() -> None:
 
 
 def test_stream_numbers_go_round_without_meeting_a_live_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("services.common.worker.jobs.STREAMS_MAX", 4)
+    monkeypatch.setattr("services.worker.jobs.STREAMS_MAX", 4)
     jobs = JobTable[str]()
     held = jobs.open("a", 1)
     for wire_stream in range(2, 20):

@@ -196,7 +196,7 @@ async def test_a_gateway_killed_between_answer_and_flush_loses_and_repeats_nothi
     model_directory: Path, tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Redis takes no writes while the answers end, so that none of them can have been counted."""
-    monkeypatch.setattr("services.gateway.metering.meter.ABANDONED_S", 0.1)
+    monkeypatch.setattr("services.gateway.accounts.metering.meter.ABANDONED_S", 0.1)
     keys, directory = keys_of(tmp_path), tmp_path / "usage"
     own = {"tenants": str(keys.file), "usage_dir": str(directory)}
     redis = RedisClient(redis_url, timeout_s=5.0, connections_max=1)

@@ -73,7 +73,7 @@ async def running(directory: Path, file: Path, **settings: Any) -> AsyncIterator
 
 @pytest.fixture
 async def edge(model_directory: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Edge]:
-    monkeypatch.setattr("services.gateway.routing.live.INTERVAL_S", 0.02)
+    monkeypatch.setattr("services.gateway.models.routing.live.INTERVAL_S", 0.02)
     async with running(model_directory, file) as opened:
         yield opened
 

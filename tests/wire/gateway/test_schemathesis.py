@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
-from services.gateway.openapi.operations import OPERATIONS
+from services.gateway.rest.openapi.operations import OPERATIONS
 from tests.wire.gateway.conftest import Edge
 from tests.wire.gateway.threaded import threaded_edge
 

@@ -9,7 +9,7 @@ import pytest
 from pdmesh.inference.v1 import inference_pb2, inference_pb2_grpc
 from services.common.errors import MeshError, SlowReader
 from services.common.rpc import RpcServer, abort_with, error_from_rpc
-from services.gateway.inference.sending import send
+from services.gateway.grpc.sending import send
 
 
 class Flood:

@@ -14,9 +14,9 @@ from services.cli.access import Access
 from services.cli.main import main
 from services.common.credentials import KeyRecord, TlsSettings, new_key
 from services.common.errors import BadSetting
+from services.gateway.http.tls import Tls
 from services.gateway.main import serve
 from services.gateway.settings import Settings
-from services.gateway.tls import Tls
 from tests.certificates import Authority, Pair
 from tests.wire.gateway.fake_router import FakeRouter, running_router
 from tests.wire.gateway.raw_http import RawClient, get, post

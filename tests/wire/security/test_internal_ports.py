@@ -14,13 +14,13 @@ from services.cli.operator.client import OperatorClient
 from services.common.credentials import MeshSettings, Security
 from services.common.errors import RegistrationRefused, RouterUnavailable, Unauthenticated
 from services.common.rpc import error_from_rpc, open_channel
-from services.common.worker import EngineArguments, WorkerSettings
 from services.decode.main import serve as serve_decode
 from services.decode.settings import Settings as DecodeSettings
 from services.gateway.main import serve as serve_gateway
 from services.gateway.settings import Settings as GatewaySettings
 from services.router.main import serve as serve_router
 from services.router.settings import Settings as RouterSettings
+from services.worker import EngineArguments, WorkerSettings
 from tests.certificates import Authority
 from tests.wire.gateway.conftest import become_ready
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from services.common.worker import EngineArguments, WorkerSettings
+from services.worker import EngineArguments, WorkerSettings
 from tests.wire.worker.fake_router import WAIT_S, FakeRouter, fake_router
 
 INSTANT = ("profile=instant", "block-size=4", "kv-blocks=256", "max-model-len=512", "max-num-seqs=64")

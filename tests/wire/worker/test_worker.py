@@ -12,11 +12,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from pdmesh.fleet.v1 import fleet_pb2
 from services.common.domain import FailureKind, FinishReason, HandoffReleased, JobKind, Role, Want
-from services.common.engine.sim import expected_tokens
 from services.common.errors import EngineStartFailed, EngineUnhealthy, PortInUse, RegistrationRefused
 from services.common.limits import DEFAULTS
 from services.common.rpc.convert import job_to_wire
 from services.common.rpc.lane import open_stream
+from services.worker.engine.sim import expected_tokens
 from tests.wire.worker.conftest import StartWorker
 from tests.wire.worker.fake_router import REFUSAL, FakeRouter, WorkerSession, adoption_of, fake_router, job
 
@@ -314,7 +314,7 @@ async def test_a_worker_that_leaves_while_it_finds_a_router_does_not_register_th
                     await may_attach.wait()
                 yield call
 
-        monkeypatch.setattr("services.common.worker.attachment.open_stream", held_open)
+        monkeypatch.setattr("services.worker.attachment.open_stream", held_open)
         worker = start([router.address, late.address])
         session = await router.attached()
         await found.wait()
@@ -337,7 +337,7 @@ async def test_a_dead_engine_ends_the_process(router: FakeRouter, start: StartWo
 async def test_a_worker_whose_engine_dies_says_which_jobs_it_had(
     router: FakeRouter, start: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.common.worker.process.LAST_WORD_S", 1.0)
+    monkeypatch.setattr("services.worker.process.LAST_WORD_S", 1.0)
     worker = start([router.address], "deadly-token=2005")
     session = await router.attached()
     session.send(job(1))
@@ -352,7 +352,7 @@ async def test_a_worker_whose_engine_dies_says_which_jobs_it_had(
 async def test_an_engine_that_fails_its_check_never_serves(
     router: FakeRouter, start: StartWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.common.engine.sim.engine.CHECK_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("services.worker.engine.sim.engine.CHECK_TIMEOUT_S", 0.05)
     worker = start([router.address], "hang=true")
     with pytest.raises(EngineStartFailed, match="first check"):
         await worker.is_ready()

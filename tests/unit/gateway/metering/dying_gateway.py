@@ -11,8 +11,8 @@ import sys
 from prometheus_client import CollectorRegistry
 
 from services.common.store.ledger import RedisLedger
-from services.gateway.metering import open_metering
-from services.gateway.parts import Use
+from services.gateway.accounts.metering import open_metering
+from services.gateway.call.parts import Use
 
 
 def die() -> None:

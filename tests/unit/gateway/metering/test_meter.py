@@ -12,9 +12,9 @@ from prometheus_client import CollectorRegistry
 
 from services.common.errors import BadSetting
 from services.common.store.usage import UsageEntry
-from services.gateway.metering import book, open_metering
-from services.gateway.metering.usage_log import UsageLog, usage_directory
-from services.gateway.parts import Use
+from services.gateway.accounts.metering import book, open_metering
+from services.gateway.accounts.metering.usage_log import UsageLog, usage_directory
+from services.gateway.call.parts import Use
 from tests.redis_server import redis_server, running_redis
 from tests.unit.gateway.metering.dying_gateway import use
 
@@ -202,7 +202,7 @@ async def test_a_disk_that_is_full_is_said_once_and_use_goes_on_in_memory(
 ) -> None:
     with running_redis() as store:
         gateway = Gateway(store, tmp_path)
-        monkeypatch.setattr("services.gateway.metering.usage_log.SIZE_BYTES_MAX", 0)
+        monkeypatch.setattr("services.gateway.accounts.metering.usage_log.SIZE_BYTES_MAX", 0)
         for number in range(3):
             gateway.meter.record(use(number))
         assert len(caplog.records) == 1

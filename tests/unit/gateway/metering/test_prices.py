@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.common.errors import BadSetting
-from services.gateway.metering.prices import Prices
+from services.gateway.accounts.metering.prices import Prices
 
 PRICES = Prices(["chat=2/0.5/8", "a=b=1/1/1/3.5", "*=1/1/1"])
 

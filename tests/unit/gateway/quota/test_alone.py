@@ -7,10 +7,10 @@ from prometheus_client import CollectorRegistry
 
 from services.common.clock import ManualClock
 from services.common.errors import QuotaExceeded, RequestOverQuota
-from services.gateway.quota import OverLimit, Quotas, Reservation
-from services.gateway.quota.accounts import Accounts
-from services.gateway.quota.headers import duration
-from services.gateway.quota.metrics import QuotaMetrics
+from services.gateway.accounts.quota import OverLimit, Quotas, Reservation
+from services.gateway.accounts.quota.accounts import Accounts
+from services.gateway.accounts.quota.headers import duration
+from services.gateway.accounts.quota.metrics import QuotaMetrics
 from services.gateway.tenants import ANONYMOUS, Caller, TenantQuota
 
 

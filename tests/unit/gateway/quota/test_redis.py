@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry
 
 from services.common.clock import MonotonicClock
 from services.common.errors import QuotaExceeded
-from services.gateway.quota import Quotas
-from services.gateway.quota.opening import open_quotas
+from services.gateway.accounts.quota import Quotas
+from services.gateway.accounts.quota.opening import open_quotas
 from services.gateway.tenants import Caller, TenantQuota
 from tests.bench.quota import measure
 from tests.redis_server import redis_server, running_redis

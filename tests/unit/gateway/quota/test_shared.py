@@ -14,10 +14,10 @@ from prometheus_client import CollectorRegistry
 from services.common.clock import ManualClock
 from services.common.errors import QuotaExceeded, QuotaUnknown, RequestOverQuota
 from services.common.store.budgets import Budgets
-from services.gateway.quota import Quotas, Reservation
-from services.gateway.quota.accounts import Accounts
-from services.gateway.quota.metrics import QuotaMetrics
-from services.gateway.quota.reconciler import Reconciler
+from services.gateway.accounts.quota import Quotas, Reservation
+from services.gateway.accounts.quota.accounts import Accounts
+from services.gateway.accounts.quota.metrics import QuotaMetrics
+from services.gateway.accounts.quota.reconciler import Reconciler
 from services.gateway.tenants import Caller, TenantQuota
 from tests.unit.gateway.quota.model_budgets import ModelBudgets
 

@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from services.common.domain import Sampling
-from services.gateway.call import Call
-from services.gateway.models import Listed
-from services.gateway.openai.generation import ChatPrompt, Generation, Prompt, TextPrompt, TokenPrompt
+from services.gateway.call.call import Call
+from services.gateway.call.generation import ChatPrompt, Generation, Prompt, TextPrompt, TokenPrompt
+from services.gateway.models.served import Listed
 from services.gateway.tenants import Caller
 
 

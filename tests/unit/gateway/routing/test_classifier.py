@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from services.common.errors import BadSetting
-from services.gateway.openai.generation import Generation, Prompt
-from services.gateway.routing.classifier import Points, Verdict, load_classifier
-from services.gateway.routing.entry import AutoEntry
+from services.gateway.call.generation import Generation, Prompt
+from services.gateway.models.routing.classifier import Points, Verdict, load_classifier
+from services.gateway.models.routing.entry import AutoEntry
 from tests.unit.gateway.routing.asking import asks, chat, ids, text
 
 ENTRY = AutoEntry(small="s", large="l")

@@ -3,7 +3,7 @@
 import pytest
 
 from services.common.errors import BadSetting
-from services.gateway.routing.read import read_names
+from services.gateway.models.routing.read import read_names
 
 WHOLE = b"""
 [aliases]

@@ -5,9 +5,9 @@ from collections import Counter
 import pytest
 
 from services.common.errors import ModelNotFound
-from services.gateway.parts import Route
-from services.gateway.routing.read import read_names
-from services.gateway.routing.routes import Routes
+from services.gateway.call.parts import Route
+from services.gateway.models.routing.read import read_names
+from services.gateway.models.routing.routes import Routes
 from tests.unit.gateway.routing.asking import Fleet, asks, call, chat
 
 FLEET = Fleet({"chat-v1": 1_000, "chat-v2": 800, "tiny": 200}, {"chat-v1": ("legal-2026", "poems")})

@@ -1,0 +1,166 @@
+"""Books what tenants use, and has the store count it."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from services.common.clock import until_beat_s
+from services.common.errors import StoreUnavailable
+from services.common.store.usage import Ledger, UsageEntry
+from services.gateway.accounts.metering.book import Book
+from services.gateway.accounts.metering.metrics import MeteringMetrics
+from services.gateway.accounts.metering.prices import Prices
+from services.gateway.accounts.metering.usage_log import UsageLog
+from services.gateway.call.parts import Use
+
+FLUSH_S = 0.5
+"""How often the store is told what was booked, all of it in one message."""
+ENTRIES_PER_FLUSH_MAX = 512
+"""More go in the next message, which follows at once."""
+UNBOOKED_MAX = 10_000
+"""More than these between two messages are booked as they come."""
+ABANDONED_S = 5.0
+"""How often this gateway looks for what dead ones have left."""
+LOG_AGE_S_MAX = 29 * 86_400
+"""An older log may have been counted, and the store have forgotten that: it stays for a person to judge."""
+
+_log = logging.getLogger(__name__)
+
+
+class Meter:
+    """Booking does not wait for anything: it is written to this host's disk, and counted within a second."""
+
+    def __init__(
+        self,
+        log_id: str,
+        ledger: Ledger,
+        book: Book,
+        directory: Path | None,
+        prices: Prices,
+        metrics: MeteringMetrics,
+        now_s: Callable[[], float],
+    ) -> None:
+        """`now_s` gives seconds since 1970; `directory` is where other gateways' logs may be found."""
+        self._log_id = log_id
+        self._ledger = ledger
+        self._book = book
+        self._directory = directory
+        self._prices = prices
+        self._metrics = metrics
+        self._now_s = now_s
+        self._is_away = False
+        self._flushing = asyncio.Lock()
+        self._unbooked: list[tuple[Use, float]] = []
+        """With the time of each."""
+        metrics.watch(lambda: len(book) + len(self._unbooked))
+        metrics.store_up.set(1)
+
+    def record(self, use: Use) -> None:
+        """Book one request's use; where there is no file to write it to, when it is counted, with others."""
+        if self._directory is None and len(self._unbooked) < UNBOOKED_MAX:
+            self._unbooked.append((use, self._now_s()))
+        else:
+            self._book.add(self._entry(use, self._now_s()))
+
+    async def run(self) -> None:
+        """Have the store count it, until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._flush_often())
+            if self._directory is not None:
+                tasks.create_task(self._adopt_often(self._directory))
+
+    async def flush(self) -> bool:
+        """Have the store count all that is booked; False when it is away."""
+        async with self._flushing:
+            for use, at_s in self._unbooked:
+                self._book.add(self._entry(use, at_s))
+            self._unbooked.clear()
+            while entries := self._book.first(ENTRIES_PER_FLUSH_MAX):
+                if not await self._count(self._log_id, entries):
+                    return False
+                self._book.counted(entries)
+        return True
+
+    def today(self) -> date:
+        """The day, in UTC."""
+        return _day(self._now_s())
+
+    async def adopt(self, directory: Path) -> None:
+        """Have the store count what dead gateways have left in their files."""
+        for log in UsageLog.abandoned(directory):
+            if self._now_s() - log.path.stat().st_mtime > LOG_AGE_S_MAX:
+                log.close()
+            elif await self._adopt_one(log):
+                log.remove()
+            else:
+                log.close()
+                return
+
+    async def close(self) -> None:
+        """Count what is left if the store answers, else leave it on disk."""
+        await self.flush()
+        self._book.close()
+        await self._ledger.close()
+
+    async def _flush_often(self) -> None:
+        while True:
+            await asyncio.sleep(until_beat_s(FLUSH_S))
+            await self.flush()
+
+    async def _adopt_often(self, directory: Path) -> None:
+        while True:
+            await self.adopt(directory)
+            await asyncio.sleep(ABANDONED_S)
+
+    async def _adopt_one(self, log: UsageLog) -> bool:
+        entries = await asyncio.to_thread(lambda: list(log.entries()))
+        for begin in range(0, len(entries), ENTRIES_PER_FLUSH_MAX):
+            if not await self._count(log.id, entries[begin : begin + ENTRIES_PER_FLUSH_MAX]):
+                return False
+        if entries:
+            self._metrics.adopted.inc(len(entries))
+            _log.warning("usage: %d requests of a gateway that has died are counted", len(entries))
+        return True
+
+    async def _count(self, log_id: str, entries: Sequence[UsageEntry]) -> bool:
+        try:
+            counted = await self._ledger.add(log_id, entries)
+        except StoreUnavailable as error:
+            self._note_away(error)
+            return False
+        self._metrics.counted.inc(counted)
+        self._metrics.repeated.inc(len(entries) - counted)
+        if self._is_away:
+            self._is_away = False
+            self._metrics.store_up.set(1)
+            _log.warning("usage: the store answers again")
+        return True
+
+    def _note_away(self, error: StoreUnavailable) -> None:
+        if not self._is_away:
+            self._is_away = True
+            self._metrics.store_up.set(0)
+            _log.error("usage: %s; it waits on this host", error.message)
+
+    def _entry(self, use: Use, at_s: float) -> UsageEntry:
+        kv_token_ms = round(use.kv_seconds * 1000.0)
+        tokens = (use.prompt_tokens, use.cached_tokens, use.generated_tokens)
+        return UsageEntry(
+            number=self._book.next_number,
+            day=_day(at_s).isoformat(),
+            tenant=use.tenant,
+            model=use.model,
+            name=use.name,
+            prompt_tokens=use.prompt_tokens,
+            cached_tokens=use.cached_tokens,
+            generated_tokens=use.generated_tokens,
+            kv_token_ms=kv_token_ms,
+            cost_nano=self._prices.of(use.model, use.base_model).cost_nano(*tokens, kv_token_ms),
+        )
+
+
+def _day(at_s: float) -> date:
+    """In UTC."""
+    return datetime.fromtimestamp(at_s, UTC).date()

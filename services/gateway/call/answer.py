@@ -1,0 +1,207 @@
+"""One call's answer: all its choices, and what it took."""
+
+from array import array
+from collections.abc import Callable, Sequence
+from operator import attrgetter
+
+from services.common.clock import Clock
+from services.common.errors import MeshError
+from services.gateway.accounts.metering.kv_seconds import kv_seconds
+from services.gateway.call.call import BOOKED_AS, Call
+from services.gateway.call.choice import Choice
+from services.gateway.call.parts import Meter, Reservation, Route, Use
+from services.gateway.call.transcripts import Transcript
+from services.gateway.call.writers import Ending, Piece, Usage, Writer
+from services.gateway.http import Template
+from services.gateway.links.streams import Placement
+from services.gateway.metrics import Metrics
+from services.gateway.rest.openai.format import receipts_json
+
+_generated_tokens = attrgetter("generated_tokens")
+_reasoning_tokens = attrgetter("reasoning_tokens")
+_cached_tokens = attrgetter("receipt.cached_tokens")
+
+
+class Answer:
+    """Brings the choices together: the answer ends with its last one, and fails with the first that fails.
+
+    However it ends, quota is settled and use is booked exactly once.
+    """
+
+    def __init__(
+        self,
+        call: Call,
+        route: Route,
+        prompts: "Sequence[array[int]]",
+        writer: Writer,
+        reservation: Reservation,
+        meter: Meter,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> None:
+        self.write: Callable[[int, Piece], None] = writer.write
+        """The writer's own method, for it is called once per token."""
+        self._call = call
+        self._route = route
+        self._prompt_tokens = sum(map(len, prompts))
+        self._writer = writer
+        self._reservation = reservation
+        self._meter = meter
+        self._metrics = metrics
+        self._clock = clock
+        self._choices: list[Choice] = []
+        self._on_began: dict[int, Callable[[], None]] = {}
+        self._is_over = False
+        self._first_ms = 0.0
+
+    def add_choice(self, transcript: Transcript) -> Choice:
+        """The next choice; all are added before the first is submitted."""
+        choice = Choice(len(self._choices), transcript, self)
+        self._choices.append(choice)
+        return choice
+
+    def after_first_token(self, choice: Choice, then: Callable[[], None]) -> None:
+        """Call `then` once a choice has its first token, or ended without any."""
+        self._on_began[choice.number] = then
+
+    def generated_tokens(self, number: int) -> int:
+        """Tokens that a choice has so far."""
+        return self._choices[number].generated_tokens
+
+    # What the choices say.
+
+    def placed(self, choice: Choice, placement: Placement) -> None:
+        """Tell where the first choice runs."""
+        if choice.number == 0:
+            self._writer.on_placed(placement)
+
+    def template(self, number: int) -> Template | None:
+        """What writes a choice's text from now on, if nothing but text is to be written."""
+        return self._writer.template(number)
+
+    def began(self, choice: Choice) -> None:
+        """Note the first token of all, and let those go that waited for this choice's."""
+        if not self._first_ms:
+            self._first_ms = self._clock.now_ms()
+            self._metrics.ttft_seconds.observe((self._first_ms - self._call.received_ms) / 1000.0)
+        self._release_waiting(choice)
+
+    def ended(self, choice: Choice) -> None:
+        """Write a choice's end, and the answer's with the last."""
+        if self._is_over:
+            return
+        self._writer.end_choice(choice.number, choice.finish_reason, choice.stop_reason)
+        self._release_waiting(choice)
+        if all(choice.finish_reason for choice in self._choices):
+            self._finish()
+
+    def failed(self, choice: Choice, error: MeshError) -> None:
+        """Half an answer is none: end the other choices too."""
+        self.fail(error)
+
+    # The end.
+
+    def fail(self, error: MeshError) -> None:
+        """End with an error."""
+        if not self._is_over:
+            self._close()
+            self._abandon()
+            self._writer.fail(error)
+
+    def on_gone(self, _: MeshError) -> None:
+        """Nobody reads any more."""
+        if not self._is_over:
+            self._close()
+            self._abandon()
+
+    def take_back(self) -> None:
+        """The call was refused after all: nothing of it is to be left, and nobody hears of it."""
+        self._is_over = True
+        self._reservation.settle(0)
+        self._abandon()
+
+    def _release_waiting(self, choice: Choice) -> None:
+        if self._on_began and (then := self._on_began.pop(choice.number, None)) is not None:
+            then()
+
+    def _abandon(self) -> None:
+        self._on_began.clear()
+        for choice in self._choices:
+            choice.abandon()
+
+    def _finish(self) -> None:
+        generated = self._close(name=str(self._call.notes.get(BOOKED_AS, "")))
+        receipts = [choice.receipt for choice in self._choices]
+        extra: dict[str, object] = {}
+        if self._call.generation.includes_receipt:
+            extra["pdmesh"] = receipts_json(receipts, self._route.reason)
+        if self._call.retrieval is not None:
+            extra["retrieval"] = self._call.retrieval.as_json()
+        self._call.notes["finish_reason"] = self._choices[0].finish_reason
+        self._writer.finish(Ending(self._usage(generated), receipts, extra))
+
+    def _usage(self, generated: int) -> Usage:
+        return Usage(
+            prompt_tokens=self._prompt_tokens,
+            completion_tokens=generated,
+            cached_tokens=self._cached_tokens(),
+            reasoning_tokens=sum(map(_reasoning_tokens, self._choices)),
+        )
+
+    def _cached_tokens(self) -> int:
+        """Each prompt counts once, as its first choice found it."""
+        found: int = sum(map(_cached_tokens, self._choices[:: self._call.generation.n]))
+        return found
+
+    def _close(self, name: str = "") -> int:
+        """Nothing follows: settle, book, and say to the log line and the metrics what the answer took.
+
+        `name` is under what a whole answer is booked; half of one counts whenever it is generated. Returns
+        how many tokens were generated.
+        """
+        self._is_over = True
+        generated: int = sum(map(_generated_tokens, self._choices))
+        self._reservation.settle(self._prompt_tokens + generated if self._first_ms else 0)
+        self._book(generated, name)
+        notes = self._call.notes
+        notes["prompt_tokens"] = self._prompt_tokens
+        notes["generated_tokens"] = generated
+        self._metrics.prompt_tokens.inc(self._prompt_tokens)
+        self._metrics.generated_tokens.inc(generated)
+        if self._first_ms:
+            notes["ttft_ms"] = round(self._first_ms - self._call.received_ms, 3)
+            self._observe_gap(generated)
+        if self._choices and self._choices[0].receipt.request_id:
+            notes["receipt"] = self._choices[0].receipt
+        return generated
+
+    def _book(self, generated: int, name: str) -> None:
+        if not self._first_ms:
+            return
+        self._meter.record(
+            Use(
+                request_id=self._call.request_id,
+                tenant=self._call.caller.tenant,
+                model=self._route.booked_name,
+                base_model=self._route.model,
+                prompt_tokens=self._prompt_tokens,
+                cached_tokens=self._cached_tokens(),
+                generated_tokens=generated,
+                kv_seconds=sum(map(self._kv_seconds, self._choices)),
+                name=name,
+            )
+        )
+
+    def _kv_seconds(self, choice: Choice) -> float:
+        """By the receipt; where it did not come, by the time since the first token here."""
+        if choice.receipt.request_id:
+            return kv_seconds(choice.receipt)
+        held_ms = self._clock.now_ms() - self._first_ms if choice.generated_tokens else 0.0
+        prompt_tokens = self._prompt_tokens // len(self._call.generation.prompts)
+        return (prompt_tokens + choice.generated_tokens / 2) * held_ms / 1000.0
+
+    def _observe_gap(self, generated: int) -> None:
+        per_choice = generated / len(self._choices)
+        if per_choice > 1:
+            gap_ms = (self._clock.now_ms() - self._first_ms) / (per_choice - 1)
+            self._metrics.tpot_seconds.observe(gap_ms / 1000.0)

@@ -1,0 +1,44 @@
+"""One call as the pipeline takes it, whatever edge it came through."""
+
+from dataclasses import field
+
+from services.common.domain import ServiceClass
+from services.common.domain.record import record
+from services.gateway.call.generation import Generation
+from services.gateway.retrieval.report import RetrievalReport
+from services.gateway.tenants import ANONYMOUS, Caller
+
+BOOKED_AS = "booked_as"
+"""The note that names a request with an idempotency key: whole answers of one name are booked once."""
+
+
+@record
+class Call:
+    """Who asks for what, and under which conditions. REST and gRPC both make one of these."""
+
+    request_id: str
+    generation: Generation
+    received_ms: float
+    """When its last byte came, by the gateway's clock."""
+    caller: Caller = ANONYMOUS
+    session_key: str = ""
+    """Names the conversation; empty where the caller does not say."""
+    deadline_ms: int | None = None
+    """Milliseconds that the caller gives it; `None` is no deadline."""
+    service_class: ServiceClass = ServiceClass.STANDARD
+    priority: int = 0
+    """Among requests of the same class: lower runs first."""
+    retrieval: RetrievalReport | None = None
+    """What became of looking passages up, once that is done for a call that asks."""
+    notes: dict[str, object] = field(default_factory=dict)
+    """What the call's log line is to say; whoever finds something out adds it."""
+
+
+def class_of(caller: Caller, asked: ServiceClass | None) -> ServiceClass:
+    """The class that a caller gets: what it asks for, but none better than its tenant's own.
+
+    A gateway without tenants gives what is asked for.
+    """
+    if asked is None:
+        return caller.service_class
+    return asked if caller.is_anonymous else max(asked, caller.service_class)

@@ -1,0 +1,190 @@
+"""Everything between a parsed call and its streams at the router; REST and gRPC share it."""
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from operator import attrgetter
+from typing import Any
+
+from services.common.clock import Clock
+from services.common.domain import Sampling
+from services.common.errors import MeshError
+from services.gateway.accounts.quota.fit import fit_quota
+from services.gateway.call.answer import Answer
+from services.gateway.call.call import Call
+from services.gateway.call.generation import check_thinking, check_vocabulary, fit_max_tokens
+from services.gateway.call.max_tokens import cap_headers, capped
+from services.gateway.call.parts import (
+    ByName,
+    Meter,
+    ModelRoutes,
+    Quotas,
+    Retriever,
+    Route,
+    Unlimited,
+    Unmetered,
+    WithoutRetrieval,
+)
+from services.gateway.call.submission import Prepared, Submission, prepare
+from services.gateway.call.writers import Opening, Writer
+from services.gateway.links.streams import Streams
+from services.gateway.metrics import Metrics
+from services.gateway.models.served import Models, ServedModel
+from services.gateway.rest.openai.embeddings import no_text
+
+INLINE_BODY_BYTES_MAX = 4_096
+"""Prompts of longer calls are rendered in a thread. So much text takes about 1.5 ms, as many empty messages
+as fit in it about 3, and handing over about 0.2."""
+
+_max_tokens = attrgetter("max_tokens")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a gateway has besides models; the defaults are those of one that has nothing."""
+
+    routes: ModelRoutes = field(default_factory=ByName)
+    retriever: Retriever = field(default_factory=WithoutRetrieval)
+    quotas: Quotas = field(default_factory=Unlimited)
+    meter: Meter = field(default_factory=Unmetered)
+
+
+class Pipeline:
+    """Route, retrieve, render, reserve, submit; the answer comes through the writer."""
+
+    def __init__(
+        self,
+        streams: Streams,
+        models: Models,
+        threads: ThreadPoolExecutor,
+        metrics: Metrics,
+        clock: Clock,
+        parts: Parts,
+        *,
+        chat_max_tokens_default: int = 0,
+    ) -> None:
+        self._streams = streams
+        self._models = models
+        self._threads = threads
+        self._metrics = metrics
+        self._clock = clock
+        self._parts = parts
+        self._chat_max_tokens_default = chat_max_tokens_default
+
+    def start(self, call: Call, writer: Writer) -> Coroutine[Any, Any, None] | None:
+        """Have a call answered: at once, or by the coroutine returned where something must be waited for.
+
+        Raises a `MeshError` for a call that is refused, here or from the coroutine; the writer then knows of
+        nothing.
+        """
+        call.notes["model"] = call.generation.model[:200]
+        route = self._parts.routes.resolve(call)
+        model = self._models.find(route.model)
+        if model.embedding_model is not None:
+            raise no_text(call.generation.model)
+        check_thinking(call.generation, is_limited=model.limits_thinking)
+        check_vocabulary(call.generation, model.renderer.vocabulary_size)
+        retrieval = self._parts.retriever.augment(call, model.renderer)
+        if retrieval is not None:
+            return self._start_later(retrieval, route, model, writer)
+        if call.generation.size_bytes > INLINE_BODY_BYTES_MAX:
+            return self._render_later(call, route, model, writer)
+        return self._admit(call, route, model, writer, prepare(call, model))
+
+    def model_of(self, call: Call) -> ServedModel:
+        """The model that would answer a call; raises `ModelNotFound`, `NoWorkers` or `RouterUnavailable`."""
+        return self._models.find(self._parts.routes.resolve(call).model)
+
+    async def _start_later(
+        self, retrieval: Coroutine[Any, Any, Call], route: Route, model: ServedModel, writer: Writer
+    ) -> None:
+        await self._render_later(await retrieval, route, model, writer)
+
+    async def _render_later(self, call: Call, route: Route, model: ServedModel, writer: Writer) -> None:
+        loop = asyncio.get_running_loop()
+        prepared = await loop.run_in_executor(self._threads, prepare, call, model)
+        if writer.is_open and (admitting := self._admit(call, route, model, writer, prepared)) is not None:
+            await admitting
+
+    def _admit(
+        self, call: Call, route: Route, model: ServedModel, writer: Writer, prepared: Prepared
+    ) -> Coroutine[Any, Any, None] | None:
+        """Submit it now, or by the coroutine returned, which first has the quota asked for."""
+        prompts = prepared.prompts
+        lengths = list(map(len, prompts))
+        samplings = [
+            _limited(prepared.sampling, self._max_tokens(call, model, nth, lengths))
+            for nth in range(len(prompts))
+        ]
+        tokens = sum(lengths) + call.generation.n * sum(map(_max_tokens, samplings))
+        borrowing = self._parts.quotas.borrow(call.caller, tokens)
+        if borrowing is None:
+            self._submit(call, route, model, writer, prepared, samplings, tokens)
+            return None
+        submit = partial(self._submit, call, route, model, writer, prepared, samplings, tokens)
+        return self._submit_later(borrowing, submit, writer)
+
+    async def _submit_later(
+        self, borrowing: Coroutine[Any, Any, None], submit: Callable[[], None], writer: Writer
+    ) -> None:
+        await borrowing
+        if writer.is_open:
+            submit()
+
+    def _submit(
+        self,
+        call: Call,
+        route: Route,
+        model: ServedModel,
+        writer: Writer,
+        prepared: Prepared,
+        samplings: Sequence[Sampling],
+        tokens: int,
+    ) -> None:
+        prompts = prepared.prompts
+        reservation = self._parts.quotas.reserve(call.caller, tokens)
+        answer = Answer(
+            call, route, prompts, writer, reservation, self._parts.meter, self._metrics, self._clock
+        )
+        opening = Opening(
+            model=route.served_name,
+            created_s=int(time.time()),
+            prompts=prompts,
+            headers=(
+                *reservation.headers,
+                *route.headers,
+                *((("x-pdmesh-retrieval", call.retrieval.status),) if call.retrieval else ()),
+                *cap_headers(call.generation, call.caller, max(map(_max_tokens, samplings))),
+            ),
+            generated_tokens=answer.generated_tokens,
+            cancel=answer.on_gone,
+        )
+        try:
+            submission = Submission(self._streams, call, route, model, prepared.reading, answer, self._clock)
+            submission.submit(prompts, samplings)
+        except MeshError:
+            answer.take_back()
+            raise
+        writer.open(opening)
+
+    def _max_tokens(self, call: Call, model: ServedModel, nth: int, lengths: Sequence[int]) -> int:
+        """How many tokens each choice of the n-th prompt may have; `lengths` are those of all prompts."""
+        generation = fitting = call.generation
+        is_open = not (generation.sampling.max_tokens or generation.max_tokens_default)
+        if is_open and self._chat_max_tokens_default:
+            fitting = dataclasses.replace(generation, max_tokens_default=self._chat_max_tokens_default)
+        fitted = fit_max_tokens(capped(fitting, call.caller), lengths[nth], model.model_len)
+        return fit_quota(fitted, generation, call.caller, lengths)
+
+
+def _limited(sampling: Sampling, max_tokens: int) -> Sampling:
+    """The sampling with so many tokens at most; mostly it says so already."""
+    return (
+        sampling
+        if sampling.max_tokens == max_tokens
+        else dataclasses.replace(sampling, max_tokens=max_tokens)
+    )

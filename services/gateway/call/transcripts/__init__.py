@@ -1,0 +1,15 @@
+"""Transcripts: one choice's tokens made into what its caller reads."""
+
+from services.gateway.call.transcripts.detailed import DetailedTranscript, SilentTranscript
+from services.gateway.call.transcripts.interface import Transcript
+from services.gateway.call.transcripts.parsed import ParsedTranscript
+from services.gateway.call.transcripts.plain import BareTranscript, PlainTranscript
+
+__all__ = [
+    "BareTranscript",
+    "DetailedTranscript",
+    "ParsedTranscript",
+    "PlainTranscript",
+    "SilentTranscript",
+    "Transcript",
+]

@@ -1,0 +1,1 @@
+"""The gateway's links to the routers, and the streams of requests on them."""

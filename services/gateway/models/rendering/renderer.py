@@ -1,0 +1,77 @@
+"""A model's text side in one place: prompts in, detokenizers out."""
+
+from array import array
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from services.common.domain.tokens import tokens
+from services.common.errors import InvalidField
+from services.gateway.models.rendering.chat_template import ChatTemplate
+from services.gateway.models.rendering.detokenizer import Decoding, Detokenizer
+from services.gateway.models.rendering.model_files import ModelFiles
+
+
+class Renderer:
+    """Makes token ids of prompts. Thread-safe: long prompts are rendered off the event loop."""
+
+    def __init__(self, files: ModelFiles) -> None:
+        self.vocabulary_size = files.vocabulary_size
+        self.eos_ids = files.eos_ids
+        self._tokenizer = files.tokenizer
+        self._template = (
+            ChatTemplate(files.chat_template, files.named_tokens) if files.chat_template else None
+        )
+        self._decoding = Decoding(files)
+
+    def chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        variables: Mapping[str, Any],
+        *,
+        continues_last: bool = False,
+    ) -> "array[int]":
+        """The prompt of a conversation. The template writes special tokens itself, so none are added."""
+        if self._template is None:
+            raise InvalidField("this model has no chat template; use /v1/completions", field="messages")
+        text = self._template.render(messages, variables, continues_last=continues_last)
+        return self._encode(text, add_special_tokens=False)
+
+    def text(self, prompt: str, *, add_special_tokens: bool = True) -> "array[int]":
+        """The prompt of a plain text, begun as the tokenizer begins one."""
+        return self._encode(prompt, add_special_tokens=add_special_tokens)
+
+    def words(self, texts: Iterable[str]) -> tuple[tuple[int, ...], ...]:
+        """Each text's token ids, at the beginning of a line and, where they differ, within one."""
+        found: dict[tuple[int, ...], None] = {}
+        for text in texts:
+            plain = tuple(self._encode(text.lstrip(), add_special_tokens=False))
+            inner = tuple(self._encode(" " + text.lstrip(), add_special_tokens=False))
+            found[plain] = None
+            if len(inner) == len(plain) and inner[:1] != plain[:1]:
+                found[inner] = None
+        found.pop((), None)
+        return tuple(found)
+
+    def open_detokenizer(
+        self, prompt: "array[int] | None" = None, *, shows_special: bool = False
+    ) -> Detokenizer:
+        """A detokenizer for one answer. Some vocabularies' first token needs the prompt before it."""
+        return self._decoding.open(prompt, shows_special=shows_special)
+
+    def shown(self, prompt: "array[int]") -> str:
+        """A prompt as its text."""
+        detokenizer = self._decoding.open()
+        return detokenizer.push(prompt) + detokenizer.finish()
+
+    def token(self, token_id: int) -> tuple[str, bytes]:
+        """One token's text and bytes; several tokens may make one character, shown as U+FFFD then."""
+        return self._decoding.token(token_id)
+
+    def names(self, ids: Iterable[int]) -> list[str]:
+        """Tokens as the vocabulary writes them; empty for numbers that it has no token for."""
+        return [self._tokenizer.id_to_token(token_id) or "" for token_id in ids]
+
+    def _encode(self, text: str, *, add_special_tokens: bool) -> "array[int]":
+        # `encode` would hold the interpreter lock throughout; the batch call lets other threads run.
+        encoded = self._tokenizer.encode_batch_fast([text], add_special_tokens=add_special_tokens)
+        return tokens(encoded[0].ids)

@@ -1,5 +1,0 @@
-"""The description of the REST API, made from what the API itself is made from."""
-
-from services.gateway.openapi.document import document
-
-__all__ = ["document"]

@@ -1,0 +1,188 @@
+"""The REST API: which URL does what, and the one log line of each request."""
+
+import functools
+from collections.abc import Coroutine
+from typing import Any
+
+import msgspec
+from prometheus_client import generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+from services.common.clock import Clock
+from services.common.errors import ModelNotFound, NotAllowed, NoWorkers, RouterUnavailable
+from services.common.limits import Limits
+from services.common.version import VERSION
+from services.gateway.accounts.metering.report import UsageReport
+from services.gateway.call.parts import Authenticator, Everybody
+from services.gateway.call.request_id import check_request_id, new_request_id
+from services.gateway.call.request_log import log_request
+from services.gateway.http import Exchange, HttpResponse, Routes
+from services.gateway.idempotency import Idempotency
+from services.gateway.metrics import Metrics
+from services.gateway.models.served import Listed, Models
+from services.gateway.rest.anthropic.body import TokenCount, parse_count, parse_messages
+from services.gateway.rest.anthropic.errors import error_response as anthropic_error
+from services.gateway.rest.anthropic.format import MessagesFormat
+from services.gateway.rest.embeddings import Embedder
+from services.gateway.rest.generate import Generator, Parse
+from services.gateway.rest.openai.chat import parse_chat
+from services.gateway.rest.openai.chat_format import ChatFormat
+from services.gateway.rest.openai.completion import parse_completion
+from services.gateway.rest.openai.completion_format import CompletionFormat
+from services.gateway.rest.openai.format import FormatType
+from services.gateway.rest.openapi import document
+from services.gateway.rest.responses.body import parse_responses
+from services.gateway.rest.responses.format import ResponsesFormat
+from services.gateway.rest.tokenizing import Tokenizing
+
+_UNLOGGED = ("/health", "/ready", "/metrics")
+_ANTHROPIC = "/v1/messages"
+_OPEN = frozenset(("/health", "/ready", "/openapi.json"))
+"""Probes have no credential, nor has who only reads how to ask."""
+
+
+class Api:
+    """Answers every request (a `Handler`)."""
+
+    def __init__(
+        self,
+        generator: Generator,
+        embedder: Embedder,
+        models: Models,
+        metrics: Metrics,
+        limits: Limits,
+        clock: Clock,
+        authenticator: Authenticator | None = None,
+        *,
+        idempotency: Idempotency,
+        tokenizing: Tokenizing,
+        usage: UsageReport | None = None,
+        metrics_for_admins: bool = False,
+    ) -> None:
+        self.is_leaving = False
+        """True once the process is to end: no longer ready."""
+        self._generator = generator
+        self._embedder = embedder
+        self._idempotency = idempotency
+        self._tokenizing = tokenizing
+        self._authenticator = authenticator or Everybody()
+        self._open = _OPEN if metrics_for_admins else _OPEN | {"/metrics"}
+        self._models = models
+        self._metrics = metrics
+        self._limits = limits
+        self._clock = clock
+        self._description = _description()
+        self.routes = Routes()
+        """Every URL."""
+        add = self.routes.add
+        add("POST", "/v1/chat/completions", lambda x: self._generate(x, parse_chat, ChatFormat))
+        add("POST", "/v1/completions", lambda x: self._generate(x, parse_completion, CompletionFormat))
+        add("POST", "/v1/responses", lambda x: self._generate(x, parse_responses, ResponsesFormat))
+        add("POST", "/v1/embeddings", self._embed)
+        add("POST", "/v1/messages", lambda x: self._generate(x, parse_messages, MessagesFormat))
+        add("POST", "/v1/messages/count_tokens", self._count_tokens)
+        add("POST", "/tokenize", tokenizing.tokenize)
+        add("POST", "/detokenize", tokenizing.detokenize)
+        add("GET", "/v1/models", self._list_models)
+        add("GET", "/v1/models/*", self._describe_model)
+        add("GET", "/openapi.json", self._describe)
+        add("GET", "/health", self._health)
+        add("GET", "/ready", self._ready)
+        add("GET", "/metrics", self._show_metrics)
+        if usage is not None:
+            add("GET", "/admin/usage", usage.answer)
+
+    def __call__(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
+        """Give the request its id, see to its log line, and let its route answer."""
+        exchange.on_end = self._ended
+        if exchange.request.path.startswith(_ANTHROPIC):
+            exchange.error_response = anthropic_error
+        request_id = exchange.request.headers.get("x-request-id", "")
+        exchange.notes["request_id"] = new_request_id()  # what a refused one is logged as, too
+        if request_id:
+            check_request_id(request_id, self._limits.request_id_chars_max, "x-request-id")
+            exchange.notes["request_id"] = request_id
+        exchange.headers = (("x-request-id", str(exchange.notes["request_id"])),)
+        if exchange.request.path not in self._open:
+            self._identify(exchange)
+        return self.routes(exchange)
+
+    def _identify(self, exchange: Exchange) -> None:
+        exchange.caller = caller = self._authenticator.identify(exchange.request.headers)
+        if caller.tenant:
+            exchange.notes["tenant"] = caller.tenant
+
+    def _generate(
+        self, exchange: Exchange, parse: Parse, format_type: FormatType
+    ) -> Coroutine[Any, Any, None] | None:
+        def answer(exchange: Exchange) -> Coroutine[Any, Any, None] | None:
+            return self._generator.answer(exchange, exchange.caller, parse, format_type)
+
+        return self._idempotency.answer(exchange, exchange.caller.tenant, answer)
+
+    def _embed(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
+        return self._idempotency.answer(exchange, exchange.caller.tenant, self._embedder.answer)
+
+    async def _count_tokens(self, exchange: Exchange) -> None:
+        model, prompt = parse_count(exchange.request.body, self._limits)
+        _respond_json(exchange, TokenCount(await self._tokenizing.count(exchange, model, prompt)))
+
+    def _ended(self, exchange: Exchange) -> None:
+        """Count and log a request; `notes` carry what its handlers found out."""
+        request = exchange.request
+        took_ms = self._clock.now_ms() - request.received_ms
+        self._metrics.count(self.routes.pattern(request.path) or "none", exchange.status or 499, took_ms)
+        if request.path in _UNLOGGED and exchange.status == 200:
+            return
+        log_request(request.method, request.path[:200], exchange.status or 499, took_ms, exchange.notes)
+
+    def _list_models(self, exchange: Exchange) -> None:
+        listed = self._models.listing()
+        names = filter(exchange.caller.may_use, sorted(listed))
+        data = [self._model_json(name, listed[name]) for name in names]
+        _respond_json(exchange, {"object": "list", "data": data})
+
+    def _describe_model(self, exchange: Exchange) -> None:
+        name = exchange.request.path.removeprefix("/v1/models/")
+        listed = self._models.listing().get(name)
+        if listed is None or not exchange.caller.may_use(name):
+            raise ModelNotFound(f"The model {name[:200]!r} does not exist", field="model")
+        _respond_json(exchange, self._model_json(name, listed))
+
+    def _model_json(self, name: str, listed: Listed) -> dict[str, object]:
+        return {
+            "id": name,
+            "object": "model",
+            "created": self._models.created_s,
+            "owned_by": "pdmesh",
+            "max_model_len": listed.model_len,
+            **({"parent": listed.parent} if listed.parent else {}),
+        }
+
+    def _describe(self, exchange: Exchange) -> None:
+        exchange.respond(HttpResponse(200, self._description))
+
+    def _health(self, exchange: Exchange) -> None:
+        _respond_json(exchange, {"status": "ok", "version": VERSION})
+
+    def _ready(self, exchange: Exchange) -> None:
+        if self.is_leaving or not self._models.is_attached:
+            raise RouterUnavailable("no router is connected, or this gateway is leaving", retry_after_ms=1000)
+        if not self._models.served():
+            raise NoWorkers("no model is served", retry_after_ms=1000)
+        _respond_json(exchange, {"status": "ready", "models": sorted(self._models.served())})
+
+    def _show_metrics(self, exchange: Exchange) -> None:
+        if exchange.request.path not in self._open and not exchange.caller.is_admin:
+            raise NotAllowed("/metrics is for tenants with is_admin")
+        body = generate_latest(self._metrics.registry)
+        exchange.respond(HttpResponse(200, body, CONTENT_TYPE_PLAIN_0_0_4))
+
+
+@functools.cache
+def _description() -> bytes:
+    return msgspec.json.encode(document())
+
+
+def _respond_json(exchange: Exchange, value: object) -> None:
+    exchange.respond(HttpResponse(200, msgspec.json.encode(value)))

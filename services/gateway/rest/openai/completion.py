@@ -1,0 +1,69 @@
+"""POST /v1/completions: the body."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from services.common.errors import InvalidField
+from services.common.limits import Limits
+from services.gateway.call.generation import Generation, TextPrompt, TokenPrompt
+from services.gateway.rest.openai.fields import (
+    UNSUPPORTED,
+    GenerationFields,
+    common_of,
+    refuse_unsupported,
+    sampling_of,
+)
+from services.gateway.rest.openai.json_body import decode_json
+from services.gateway.rest.openai.prompts import Given, prompts_of
+from services.gateway.rest.openai.ranges import ALTERNATIVES_MAX, within
+
+MAX_TOKENS_DEFAULT = 16
+"""OpenAI's own, for this endpoint."""
+IDS_PER_BYTE = 16
+"""So many token ids are looked at in the time in which a byte of text becomes tokens, or less."""
+
+
+class CompletionBody(GenerationFields, kw_only=True):
+    """The whole body. `prompt` is a text, token ids, or a list of texts or of lists of token ids."""
+
+    prompt: Given
+    echo: bool | None = None
+    logprobs: int | None = None
+
+    suffix: Any = None
+
+
+_UNSUPPORTED = UNSUPPORTED | {"suffix": (None, "")}
+
+_decoder = msgspec.json.Decoder(CompletionBody)
+
+
+def parse_completion(body: bytes, limits: Limits) -> Generation:
+    """The call of a body; raises `InvalidField`."""
+    fields = decode_json(body, _decoder, depth_max=limits.json_depth_max)
+    refuse_unsupported(fields, _UNSUPPORTED)
+    within("logprobs", fields.logprobs, 0, ALTERNATIVES_MAX)
+    if fields.echo and fields.logprobs is not None:
+        raise InvalidField("logprobs: the prompt's are not known, so not with echo", field="logprobs")
+    common = common_of(fields, body, limits)
+    prompts = prompts_of(fields.prompt, "prompt")
+    if common["n"] * len(prompts) > limits.choices_per_request_max:
+        raise InvalidField(
+            f"prompt: at most {limits.choices_per_request_max} choices of all prompts", field="prompt"
+        )
+    common["size_bytes"] = _size_bytes(prompts, body)
+    return Generation(
+        **common,
+        prompts=prompts,
+        sampling=sampling_of(fields, fields.max_tokens, "max_tokens", fields.logprobs),
+        max_tokens_default=MAX_TOKENS_DEFAULT,
+        echoes=bool(fields.echo),
+    )
+
+
+def _size_bytes(prompts: Sequence[TextPrompt | TokenPrompt], body: bytes) -> int:
+    """About how much text there is to render; of token ids each is only looked at."""
+    ids = sum([len(prompt.ids) for prompt in prompts if isinstance(prompt, TokenPrompt)])
+    return ids // IDS_PER_BYTE if ids else len(body)

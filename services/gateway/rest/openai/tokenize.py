@@ -1,0 +1,107 @@
+"""POST /tokenize and /detokenize: the bodies, in vLLM's shapes."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+
+from services.common.domain.tokens import tokens
+from services.common.errors import InvalidField
+from services.common.limits import Limits
+from services.gateway.call.generation import Prompt, TextPrompt, TokenPrompt
+from services.gateway.rest.openai.chat import ChatBody, chat_prompt
+from services.gateway.rest.openai.fields import refuse_unsupported
+from services.gateway.rest.openai.json_body import decode_json
+from services.gateway.rest.openai.messages import Message
+from services.gateway.rest.openai.tools import Tool, tool_use_of
+
+
+class TokenizeBody(msgspec.Struct, kw_only=True):
+    """The whole body: a text or a conversation."""
+
+    model: str | None = None
+    prompt: str | None = None
+    messages: list[Message] | None = None
+    tools: list[Tool] | None = None
+    add_special_tokens: bool | None = None
+    return_token_strs: bool | None = None
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+    chat_template: Any = None
+
+
+class DetokenizeBody(msgspec.Struct, kw_only=True):
+    """The whole body."""
+
+    model: str | None = None
+    tokens: list[int]
+
+
+class Tokenized(msgspec.Struct, kw_only=True):
+    """The answer to /tokenize."""
+
+    count: int
+    max_model_len: int
+    tokens: list[int]
+    token_strs: list[str] | None
+
+
+class Detokenized(msgspec.Struct, kw_only=True):
+    """The answer to /detokenize."""
+
+    prompt: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizeAsk:
+    """What is to be made tokens of."""
+
+    model: str
+    """Empty where the caller leaves it open."""
+    prompt: Prompt
+    names_tokens: bool = False
+    """Also wants each token as the vocabulary writes it."""
+
+
+_UNSUPPORTED: dict[str, tuple[object, ...]] = {"chat_template": (None,)}
+_tokenize = msgspec.json.Decoder(TokenizeBody)
+_detokenize = msgspec.json.Decoder(DetokenizeBody)
+
+
+def parse_tokenize(body: bytes, limits: Limits) -> TokenizeAsk:
+    """What a body asks for; raises `InvalidField`."""
+    fields = decode_json(body, _tokenize, depth_max=limits.json_depth_max)
+    refuse_unsupported(fields, _UNSUPPORTED)
+    return TokenizeAsk(fields.model or "", _prompt(fields), bool(fields.return_token_strs))
+
+
+def parse_detokenize(body: bytes, limits: Limits) -> TokenizeAsk:
+    """What a body asks for; raises `InvalidField`."""
+    fields = decode_json(body, _detokenize, depth_max=limits.json_depth_max)
+    try:
+        return TokenizeAsk(fields.model or "", TokenPrompt(tokens(fields.tokens), "tokens"))
+    except (TypeError, OverflowError):
+        raise InvalidField("tokens: token ids must be integers from 0 on", field="tokens") from None
+
+
+def _prompt(fields: TokenizeBody) -> Prompt:
+    if fields.messages is None:
+        if fields.prompt is None:
+            raise InvalidField("prompt: is required, or messages", field="prompt")
+        return TextPrompt(fields.prompt, begins=fields.add_special_tokens is not False)
+    if fields.prompt is not None:
+        raise InvalidField("prompt: contradicts messages", field="prompt")
+    if fields.add_special_tokens:
+        raise InvalidField(
+            "add_special_tokens: the chat template writes them itself", field="add_special_tokens"
+        )
+    chat = ChatBody(
+        model=fields.model or "",
+        messages=fields.messages,
+        add_generation_prompt=fields.add_generation_prompt,
+        continue_final_message=fields.continue_final_message,
+        chat_template_kwargs=fields.chat_template_kwargs,
+    )
+    return chat_prompt(chat, tool_use_of(fields.tools, None, in_parallel=True))

@@ -1,0 +1,115 @@
+"""The items of a conversation, from a body's words to what chat templates take."""
+
+from typing import Any
+
+import msgspec
+
+from services.common.errors import InvalidField
+from services.gateway.rest.openai.messages import Part, arguments_of
+
+ROLES = ("user", "assistant", "system", "developer")
+_TEXTS = ("input_text", "output_text", "text", "reasoning_text", "summary_text")
+
+
+class Item(msgspec.Struct):
+    """One item of `input`; which fields it has, its type says."""
+
+    type: str | None = None
+    role: str | None = None
+    content: str | list[Part] | None = None
+    call_id: str | None = None
+    name: str | None = None
+    arguments: str | None = None
+    output: str | list[Part] | None = None
+    summary: list[Part] | None = None
+
+
+def template_messages(instructions: str | None, given: str | list[Item]) -> list[dict[str, Any]]:
+    """Messages as templates take them; raises `InvalidField` for what they cannot be."""
+    made: list[dict[str, Any]] = []
+    if instructions:
+        made.append({"role": "system", "content": instructions})
+    if isinstance(given, str):
+        return [*made, {"role": "user", "content": given}]
+    if not given:
+        raise InvalidField("input: must have at least one item", field="input")
+    conversation = _Conversation(made)
+    for index, item in enumerate(given):
+        conversation.add(item, f"input[{index}]")
+    return conversation.messages
+
+
+class _Conversation:
+    """Puts together what the assistant said, thought and called in one turn."""
+
+    def __init__(self, messages: list[dict[str, Any]]) -> None:
+        self.messages = messages
+        self._turn: dict[str, Any] | None = None
+        """The assistant's own message, while items may still be added to it."""
+
+    def add(self, item: Item, at: str) -> None:
+        """Take the next item."""
+        kind = item.type or "message"
+        if kind == "function_call":
+            self._called(item, at)
+        elif kind == "reasoning":
+            texts = _texts(item.content, f"{at}.content") or _texts(item.summary, f"{at}.summary")
+            thought = "\n".join(texts)
+            self._own().update({"reasoning": thought, "reasoning_content": thought})
+        elif kind == "message":
+            self._said(item, at)
+        elif kind == "function_call_output":
+            self._turn = None
+            text = "\n".join(_texts(item.output, f"{at}.output"))
+            call_id = _required(item.call_id, f"{at}.call_id")
+            self.messages.append({"role": "tool", "tool_call_id": call_id, "content": text})
+        else:
+            raise InvalidField(f"{at}.type: {kind[:50]!r} is not supported here", field=f"{at}.type")
+
+    def _own(self) -> dict[str, Any]:
+        if self._turn is None:
+            self._turn = {"role": "assistant", "content": ""}
+            self.messages.append(self._turn)
+        return self._turn
+
+    def _said(self, item: Item, at: str) -> None:
+        if item.role not in ROLES:
+            raise InvalidField(f"{at}.role: must be one of {', '.join(ROLES)}", field=f"{at}.role")
+        if item.content is None:
+            raise InvalidField(f"{at}.content: is required", field=f"{at}.content")
+        text = "\n".join([text for text in _texts(item.content, f"{at}.content") if text])
+        if item.role != "assistant":
+            self._turn = None
+            self.messages.append({"role": item.role, "content": text})
+            return
+        if self._own()["content"] or "tool_calls" in self._own():
+            self._turn = None
+        self._own()["content"] = text
+
+    def _called(self, item: Item, at: str) -> None:
+        function = {"name": _required(item.name, f"{at}.name"), "arguments": arguments_of(item.arguments)}
+        call_id = _required(item.call_id, f"{at}.call_id")
+        call = {"id": call_id, "type": "function", "function": function}
+        self._own().setdefault("tool_calls", []).append(call)
+
+
+def _required(value: str | None, at: str) -> str:
+    if not value:
+        raise InvalidField(f"{at}: is required", field=at)
+    return value
+
+
+def _texts(content: str | list[Part] | None, at: str) -> list[str]:
+    if content is None or isinstance(content, str):
+        return [content] if content else []
+    return [_text(part, f"{at}[{index}]") for index, part in enumerate(content)]
+
+
+def _text(part: Part, at: str) -> str:
+    if part.type == "refusal" and part.refusal is not None:
+        return part.refusal
+    if part.type not in _TEXTS:
+        raise InvalidField(f"{at}.type: {part.type[:50]!r} is not supported here", field=f"{at}.type")
+    if part.text is None:
+        raise InvalidField(f"{at}.text: is required", field=f"{at}.text")
+    return part.text

@@ -1,0 +1,1 @@
+"""The writers of the REST APIs: whole answers and server-sent events."""

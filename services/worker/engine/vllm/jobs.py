@@ -1,0 +1,184 @@
+"""Jobs in the engine: built into vLLM requests, kept while they live."""
+
+import asyncio
+import json
+import time
+from array import array
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from services.common.domain import EmbeddingAsk, EmbeddingModel, HandoffTicket, Job, JobKind
+from services.worker.engine.vllm import pooling
+from services.worker.engine.vllm.adapters import Adapter
+from services.worker.engine.vllm.sampling import extra_args, to_vllm
+
+PULL_DEADLINE = "mesh_pull_deadline"
+"""Key in a request's kv_transfer_params: `time.monotonic()` before which its pull must begin."""
+
+_TICKET_KEYS = (
+    "remote_block_ids",
+    "remote_engine_id",
+    "remote_request_id",
+    "remote_host",
+    "remote_port",
+    "remote_num_tokens",
+    "tp_size",
+    "dcp_size",
+    "pp_size",
+    "transfer_mode",
+)
+
+
+_STATE = "penalties, a seed, bad words or a structure"
+
+
+class BadTicket(ValueError):
+    """A handoff's ticket does not fit the job or this engine."""
+
+
+@dataclass(slots=True)
+class LiveJob:
+    """One job that the engine holds."""
+
+    job: Job
+    request_id: str
+    offers: bool
+    """A prefill whose KV is to be offered."""
+    text_tokens: int
+    """Prompt and delivered tokens."""
+    started: bool = False
+    """Has generated a token."""
+    pulling: bool = False
+    adopted: bool = False
+    cached_tokens: int = 0
+    replay: list[int] = field(default_factory=list)
+    """Delivered tokens that the engine has still to generate again; they are not reported."""
+    expiry: asyncio.TimerHandle | None = None
+
+    def settle(self) -> None:
+        """Stop the ticket's clock."""
+        if self.expiry is not None:
+            self.expiry.cancel()
+            self.expiry = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestBuilder:
+    """Makes vLLM requests with vLLM's own input processor."""
+
+    inputs: Any
+    block_size_tokens: int
+    max_model_len_tokens: int
+    can_replay: bool
+    adapters: Mapping[str, Adapter]
+    embedding_model: EmbeddingModel | None = None
+
+    def build(self, job: Job, request_id: str) -> tuple[LiveJob, Any]:
+        """The job's entry and its EngineCoreRequest.
+
+        Raises `BadTicket`, or ValueError with one line for what vLLM refuses.
+        """
+        from vllm.exceptions import VLLMClientError
+
+        if (job.embedding is None) != (self.embedding_model is None):
+            raise ValueError("a model generates or gives vectors, and not the other")
+        try:
+            if job.embedding is not None:
+                return self._build_embedding(job, job.embedding, request_id)
+            return self._build(job, request_id)
+        except VLLMClientError as error:
+            raise ValueError(error.args[0].splitlines()[0]) from error
+
+    def _build(self, job: Job, request_id: str) -> tuple[LiveJob, Any]:
+        text = job.prompt + job.delivered
+        self._check_tokens(job)
+        replays = self._replays(job)
+        offers = self._offers(job, len(text))
+        connector_params = self._connector_params(job.handoff, len(text)) if job.kind is JobKind.ADOPT else {}
+        params = to_vllm(
+            job.sampling,
+            delivered_tokens=0 if replays else len(job.delivered),
+            one_token=job.kind is JobKind.PREFILL,
+            extra_args=extra_args(job, offers=offers, replays=replays, connector_params=connector_params),
+        )
+        request = self._request(job, request_id, job.prompt if replays else text, params, "generate")
+        live = LiveJob(job=job, request_id=request_id, offers=offers, text_tokens=len(text))
+        live.replay = job.delivered.tolist() if replays else []
+        return live, request
+
+    def _build_embedding(self, job: Job, ask: EmbeddingAsk, request_id: str) -> tuple[LiveJob, Any]:
+        request = self._request(job, request_id, job.prompt, pooling.to_vllm(ask), pooling.TASK)
+        return LiveJob(job=job, request_id=request_id, offers=False, text_tokens=len(job.prompt)), request
+
+    def _request(self, job: Job, request_id: str, ids: "array[int]", params: Any, task: str) -> Any:
+        """vLLM's EngineCoreRequest."""
+        prompt = {"type": "token", "prompt_token_ids": ids.tolist(), "cache_salt": job.cache_salt or None}
+        return self.inputs.process_inputs(
+            request_id,
+            prompt,
+            params,
+            supported_tasks=(task,),
+            lora_request=self._adapter(job.lora),
+            priority=job.priority,
+        )
+
+    def _adapter(self, name: str) -> Any:
+        if name and name not in self.adapters:
+            raise ValueError(f"there is no adapter {name!r} here")
+        return self.adapters[name].request() if name else None
+
+    def _check_tokens(self, job: Job) -> None:
+        """Raise ValueError for a token beyond the vocabulary, which would end the engine process."""
+        words = job.sampling.bad_words
+        if any(not word for word in words):
+            raise ValueError("a bad word has no tokens")
+        vocabulary = self.inputs.model_config.get_vocab_size()
+        beyond = max((max(word) for word in words), default=0)
+        if beyond >= vocabulary:
+            raise ValueError(f"bad word's token {beyond} is beyond the {vocabulary} known ones")
+
+    def _replays(self, job: Job) -> bool:
+        """Whether delivered tokens must be generated again; raises ValueError where that cannot be."""
+        if job.sampling.continues_exactly or not job.delivered:
+            return False
+        if not self.can_replay:
+            raise ValueError(f"this engine cannot go on after delivered tokens with {_STATE}")
+        if job.kind is JobKind.PREFILL:
+            raise ValueError(f"a prefill cannot follow delivered tokens with {_STATE}")
+        if job.kind is JobKind.ADOPT and len(job.delivered) > 1:
+            raise BadTicket(f"with {_STATE}, only the prompt's KV can be adopted")
+        if job.tokens_left < 1:
+            raise ValueError("all tokens are delivered")
+        # A token beyond the vocabulary would end the engine process.
+        if max(job.delivered) >= (vocabulary := self.inputs.model_config.get_vocab_size()):
+            raise ValueError(f"delivered token {max(job.delivered)} is beyond the {vocabulary} known ones")
+        return True
+
+    def _offers(self, job: Job, text_tokens: int) -> bool:
+        """Whether anything is left to generate after a prefill's token."""
+        room = text_tokens + 1 < self.max_model_len_tokens
+        return job.kind is JobKind.PREFILL and job.tokens_left > 1 and room
+
+    def _connector_params(self, ticket: HandoffTicket | None, text_tokens: int) -> dict[str, Any]:
+        if ticket is None:
+            raise BadTicket("an ADOPT job without a ticket")
+        if ticket.kv_tokens != text_tokens - 1:
+            raise BadTicket(f"the ticket covers {ticket.kv_tokens} tokens, the job needs {text_tokens - 1}")
+        if ticket.expires_in_ms <= 0:
+            raise BadTicket("the ticket has expired")
+        params = _parse_params(ticket.connector_params)
+        blocks = -(-ticket.kv_tokens // self.block_size_tokens)
+        # vLLM's decode side dies on a block list of another length.
+        if max((len(group) for group in params["remote_block_ids"]), default=0) != blocks:
+            raise BadTicket(f"the ticket does not name the {blocks} blocks of {ticket.kv_tokens} tokens")
+        deadline = time.monotonic() + ticket.expires_in_ms / 1_000
+        return params | {"do_remote_prefill": True, "do_remote_decode": False, PULL_DEADLINE: deadline}
+
+
+def _parse_params(encoded: bytes) -> dict[str, Any]:
+    try:
+        given = json.loads(encoded)
+        return {key: given[key] for key in _TICKET_KEYS}
+    except (ValueError, KeyError, TypeError) as error:
+        raise BadTicket(f"the ticket's connector parameters are not NIXL's: {error!r}") from error

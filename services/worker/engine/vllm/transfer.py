@@ -1,0 +1,161 @@
+"""The worker's side of the handoff: moves KV over NIXL, keeps leases and deadlines."""
+
+import contextlib
+import logging
+import socket
+import time
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorTransferResults
+from vllm.distributed.kv_transfer.kv_connector.v1.nixl.metadata import NixlConnectorMetadata, ReqMeta
+from vllm.distributed.kv_transfer.kv_connector.v1.nixl.pull_worker import NixlPullConnectorWorker
+
+from services.worker.engine.vllm.news import EXPIRED, PULLED, HandoffNews
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+    from vllm.v1.kv_cache_interface import KVCacheConfig
+
+_log = logging.getLogger("vllm.mesh.transfer")
+
+PROGRESS_INTERVAL_US = 1_000
+"""Sleep of NIXL's progress thread between two looks at the network; 0, NIXL's own choice, burns a core."""
+
+CONNECT_TIMEOUT_S = 1.0
+"""For the first contact with a prefill worker."""
+
+MARGIN_MS = "mesh_margin_ms"
+"""Key in the connector's extra configuration: how long a pull may take past its deadline to begin."""
+
+
+class HandoffWorker(NixlPullConnectorWorker):  # type: ignore[misc]
+    """Stock pulls, with deadlines, explicit release and news of each request."""
+
+    def __init__(self, vllm_config: "VllmConfig", engine_id: str, kv_cache_config: "KVCacheConfig") -> None:
+        with paced_progress_thread():
+            super().__init__(vllm_config, engine_id, kv_cache_config)
+        self.xfer_stats = HandoffNews()
+        self._margin_s = self.kv_transfer_config.get_from_extra_config(MARGIN_MS, 5_000) / 1_000
+        self._released: set[str] = set()
+        self._pull_deadline: dict[str, float] = {}
+        self._moved: dict[str, tuple[int, float]] = {}
+
+    @property
+    def kv_block_size_bytes(self) -> int:
+        """Bytes of one KV block over all layers of this rank."""
+        return int(sum(self.block_len_per_layer) * self._physical_blocks_per_logical_kv_block)
+
+    @property
+    def is_receiving(self) -> bool:
+        """Whether a pull is being set up or under way."""
+        return bool(self._recving_metadata)
+
+    def release(self, request_ids: Iterable[str]) -> None:
+        """Free offered KV at the next step. Requests that are not offered are ignored."""
+        self._released.update(self._reqs_to_process.intersection(request_ids))
+
+    def _reap_expired_send_leases(self, done_sending: set[str]) -> None:
+        settled_before = set(done_sending)
+        super()._reap_expired_send_leases(done_sending)
+        for request_id in done_sending - settled_before:
+            self.xfer_stats.note(EXPIRED, request_id)
+        self._released -= done_sending
+        for request_id in self._released & self._reqs_to_send.keys():
+            self._forget_offer(request_id)
+            done_sending.add(request_id)
+
+    def _forget_offer(self, request_id: str) -> None:
+        self._released.discard(request_id)
+        self._reqs_to_process.discard(request_id)
+        del self._reqs_to_send[request_id]
+        self.consumer_notification_counts_by_req.pop(request_id, None)
+        self.expected_consumer_notifications_by_req.pop(request_id, None)
+
+    def start_load_kv(self, metadata: NixlConnectorMetadata) -> None:
+        """Begin this step's pulls."""
+        now = time.monotonic()
+        for request_id, seconds_left in metadata.pull_seconds_left.items():
+            self._pull_deadline[request_id] = now + seconds_left
+        super().start_load_kv(metadata)
+        # Pulls that only notify are never polled for.
+        for request_id in metadata.pull_seconds_left.keys() - self._recving_metadata.keys():
+            del self._pull_deadline[request_id]
+
+    def _log_failure(self, failure_type: str, req_id: str | None, *args: Any, **context: Any) -> None:
+        """One line for a failed transfer: the job goes on elsewhere, a peer that is gone needs no trace."""
+        peer = context.get("dst_engine_id") or context.get("remote_engine_id") or "a peer"
+        reason = context.get("error") or context.get("xfer_state") or ""
+        _log.warning("KV of request %s from %s: %s %s", req_id, peer, failure_type, reason)
+
+    def _nixl_handshake(self, host: str, port: int, *args: Any, **kwargs: Any) -> Any:
+        """Shake hands, once it is known that somebody listens: the stock handshake waits five seconds."""
+        socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S).close()
+        return super()._nixl_handshake(host, port, *args, **kwargs)
+
+    def _read_blocks_for_req(self, req_id: str, meta: ReqMeta) -> None:
+        """Read, unless the deadline has passed: the remote blocks may hold another prompt by now."""
+        if meta.awaiting_kvs and time.monotonic() > self._pull_deadline.get(req_id, float("inf")):
+            self._handle_failed_transfer(req_id, None, self._recv_failures, record_failed_transfer=False)
+            return
+        super()._read_blocks_for_req(req_id, meta)
+
+    def get_transfer_results(self) -> KVConnectorTransferResults:
+        """What has ended on this rank since the last step."""
+        results = super().get_transfer_results()
+        for request_id in results.finished_recving:
+            self._pull_deadline.pop(request_id, None)
+            self._moved.pop(request_id, None)
+        return results
+
+    def _pop_done_transfers(self, transfers: dict[str, list[Any]]) -> tuple[set[str], set[str]]:
+        done: set[str] = set()
+        failed: set[str] = set()
+        for request_id in list(transfers):
+            one = {request_id: transfers.pop(request_id)}
+            now_done, now_failed = self._poll_one(request_id, one)
+            transfers |= one
+            done |= now_done
+            failed |= now_failed
+        return done, failed
+
+    def _poll_one(self, request_id: str, handles: dict[str, list[Any]]) -> tuple[set[str], set[str]]:
+        """Poll one request's transfers, adding up what they moved; a pull that ends too late has failed."""
+        counters = self.xfer_stats.data
+        seen = len(counters["bytes_transferred"])
+        done, failed = super()._pop_done_transfers(handles)
+        size_bytes, seconds = self._moved.pop(request_id, (0, 0.0))
+        size_bytes += sum(counters["bytes_transferred"][seen:])
+        seconds = max([seconds, *counters["transfer_duration"][seen:]])
+        if not done:
+            self._moved[request_id] = (size_bytes, seconds)
+            return done, failed
+        deadline = self._pull_deadline.get(request_id, float("inf"))
+        if time.monotonic() > deadline + self._margin_s:
+            failed.add(request_id)
+        if not failed and request_id not in self._recv_failures:
+            self.xfer_stats.note(PULLED, [request_id, size_bytes, seconds])
+        return done, failed
+
+
+@contextlib.contextmanager
+def paced_progress_thread() -> Iterator[None]:
+    """Let NIXL agents created within sleep between two looks at the network.
+
+    NIXL's Python binding writes 0 into its configuration and offers no parameter, hence the stand-in class.
+    """
+    from nixl import _bindings
+
+    stock = _bindings.nixlAgentConfig
+
+    class PacedConfig(stock):  # type: ignore[misc, valid-type]
+        """An agent's configuration whose progress delay is ours."""
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            super().__setattr__(name, PROGRESS_INTERVAL_US if name == "pthrDelay" else value)
+
+    _bindings.nixlAgentConfig = PacedConfig
+    try:
+        yield
+    finally:
+        _bindings.nixlAgentConfig = stock
