@@ -24,10 +24,13 @@ MAKEFILE = "demo: setup ## start\n\t@true\n"
         (GATEWAY, "import grpc.aio"),
         (GATEWAY, "import uvloop"),
         (GATEWAY, "from services.router.core import RouterCore"),
+        (GATEWAY, "from services.worker.engine import Engine"),
+        ("services/router/new.py", "from services.worker.shell import Shell"),
+        ("services/worker/new.py", "from services.decode.main import serve"),
         (GATEWAY, "from tests.tidy import source"),
-        ("services/common/rpc/new.py", "from services.gateway.api import Api"),
+        ("services/common/rpc/new.py", "from services.gateway.rest.api import Api"),
         ("services/cli/new.py", "from services.decode.main import serve"),
-        ("pdmesh/client/new.py", "from services.gateway.call import Call"),
+        ("pdmesh/client/new.py", "from services.gateway.call.call import Call"),
         (GATEWAY, "from pdmesh.client import Client"),
     ],
 )
@@ -45,10 +48,11 @@ def test_an_import_in_the_wrong_direction_is_found(path: str, text: str) -> None
         ),
         (
             GATEWAY,
-            "import msgspec\nfrom services.common.rpc import Link\nfrom services.gateway.api import Api",
+            "import msgspec\nfrom services.common.rpc import Link\nfrom services.gateway.rest.api import Api",
         ),
         ("services/common/rpc/new.py", "import grpc.aio\nfrom services.common.domain import Job"),
-        ("services/common/engine/vllm/new.py", "import torch\nimport vllm"),
+        ("services/worker/engine/vllm/new.py", "import torch\nimport vllm"),
+        ("services/prefill/new.py", "from services.worker.shell import Shell"),
     ],
 )
 def test_an_import_in_the_right_direction_is_none(path: str, text: str) -> None:
