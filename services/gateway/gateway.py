@@ -24,6 +24,7 @@ from services.gateway.http.tls import Tls
 from services.gateway.idempotency import Idempotency
 from services.gateway.links.routers import Inner, Routers
 from services.gateway.metrics import Metrics
+from services.gateway.models.metrics import TokenizerMetrics
 from services.gateway.models.routing import ModelsFile, Routes
 from services.gateway.models.served import Models, load_kit
 from services.gateway.rest.api import Api
@@ -59,6 +60,7 @@ class Gateway:
         self._session = self._make_session(inner)
         kit = load_kit(settings.model, settings.tool_call_parser, settings.reasoning_parser)
         self._models = Models(self._session, kit, settings.served_model_name)
+        TokenizerMetrics(self._models.encoders, registry)
         self._tls = Tls(settings.tls)
 
     async def open(self, stack: AsyncExitStack) -> None:

@@ -93,6 +93,9 @@ class Limits:
     """The file of aliases, versions and adapters; refused past it."""
     tokenizers_max: int = 16
     """Models with a tokenizer of their own at one gateway; the models file is refused past it."""
+    tokenizer_cache_size_bytes_max: int = 16 * 1024 * 1024
+    """Texts between control tokens whose ids a tokenizer keeps, since conversations repeat them; past it the
+    oldest go."""
     idempotency_key_chars_max: int = 255
     """Length of an idempotency key; 400 past it."""
     idempotency_ttl_ms: int = 300_000

@@ -9,7 +9,7 @@ from services.common.domain.record import record
 from services.common.errors import ModelNotFound, NoWorkers, RouterUnavailable
 from services.gateway.links.routers import RETRY_AFTER_MS, Routers
 from services.gateway.models.parsing import NoParsing, Parsing, load_parsing
-from services.gateway.models.rendering import ModelFiles, Renderer, model_directory
+from services.gateway.models.rendering import Encoder, ModelFiles, Renderer, model_directory
 
 NO_PARSING = NoParsing()
 
@@ -76,6 +76,11 @@ class Models:
     def is_attached(self) -> bool:
         """Whether a router is connected."""
         return self._session.is_attached
+
+    def encoders(self) -> Mapping[str, Encoder]:
+        """What encodes prompts, by model; `*` is every model without a tokenizer of its own."""
+        kits = {self._own_name or "*": self._kit, **self.kits}
+        return {name: kit.renderer.encoder for name, kit in kits.items()}
 
     def served(self) -> Mapping[str, int]:
         """The length in tokens of each model, by name."""

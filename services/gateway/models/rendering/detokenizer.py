@@ -93,7 +93,7 @@ class PieceTable:
     def __init__(self, tokenizer: Tokenizer, hidden: frozenset[int]) -> None:
         self.pieces = _Pieces()
         self.texts = _Texts()
-        byte_of, vocabulary = _byte_of_character(), tokenizer.get_vocab(with_added_tokens=True)
+        byte_of, vocabulary = byte_of_character(), tokenizer.get_vocab(with_added_tokens=True)
         self.json_texts: list[bytes | None] = [None] * (max(vocabulary.values(), default=-1) + 1)
         """By token id, the text as a JSON string; None where there is none, or no whole characters."""
         for token, token_id in vocabulary.items():
@@ -107,7 +107,7 @@ class PieceTable:
 _to_json = msgspec.json.encode
 
 
-def _byte_of_character() -> dict[str, int]:
+def byte_of_character() -> dict[str, int]:
     """Byte-level BPE's alphabet: printable Latin-1 stands for itself, the other bytes for U+0100 onwards."""
     printable = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     others = [byte for byte in range(256) if byte not in set(printable)]

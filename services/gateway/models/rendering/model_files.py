@@ -17,6 +17,7 @@ _NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token"
 class ModelFiles:
     """The parts of a Hugging Face model directory that make text; no weights."""
 
+    directory: Path
     tokenizer: Tokenizer
     decoder_type: str
     """The type of the tokenizer's decoder, "ByteLevel" for most; empty for none."""
@@ -50,6 +51,7 @@ class ModelFiles:
         config = _read_json(directory / "config.json")
         named = _named_tokens(settings)
         return cls(
+            directory=directory,
             tokenizer=tokenizer,
             decoder_type=(json.loads(tokenizer_text).get("decoder") or {}).get("type", ""),
             special_ids=frozenset(i for i, t in tokenizer.get_added_tokens_decoder().items() if t.special),

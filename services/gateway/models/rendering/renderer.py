@@ -4,19 +4,27 @@ from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from services.common.domain.tokens import tokens
 from services.common.errors import InvalidField
+from services.common.limits import DEFAULTS
 from services.gateway.models.rendering.chat_template import ChatTemplate
 from services.gateway.models.rendering.detokenizer import Decoding, Detokenizer
+from services.gateway.models.rendering.encoder import open_encoder
 from services.gateway.models.rendering.model_files import ModelFiles
 
 
 class Renderer:
-    """Makes token ids of prompts. Thread-safe: long prompts are rendered off the event loop."""
+    """Makes token ids of prompts. Thread-safe: long prompts are rendered off the event loop.
 
-    def __init__(self, files: ModelFiles) -> None:
+    `cache_bytes` bounds the texts whose ids are kept because conversations repeat them; 0 keeps none.
+    """
+
+    def __init__(
+        self, files: ModelFiles, *, cache_bytes: int = DEFAULTS.tokenizer_cache_size_bytes_max
+    ) -> None:
         self.vocabulary_size = files.vocabulary_size
         self.eos_ids = files.eos_ids
+        self.encoder = open_encoder(files.tokenizer, str(files.directory), cache_bytes=cache_bytes)
+        self._encode = self.encoder.encode
         self._tokenizer = files.tokenizer
         self._template = (
             ChatTemplate(files.chat_template, files.named_tokens) if files.chat_template else None
@@ -34,18 +42,18 @@ class Renderer:
         if self._template is None:
             raise InvalidField("this model has no chat template; use /v1/completions", field="messages")
         text = self._template.render(messages, variables, continues_last=continues_last)
-        return self._encode(text, add_special_tokens=False)
+        return self._encode(text, adds_special=False)
 
     def text(self, prompt: str, *, add_special_tokens: bool = True) -> "array[int]":
         """The prompt of a plain text, begun as the tokenizer begins one."""
-        return self._encode(prompt, add_special_tokens=add_special_tokens)
+        return self._encode(prompt, adds_special=add_special_tokens)
 
     def words(self, texts: Iterable[str]) -> tuple[tuple[int, ...], ...]:
         """Each text's token ids, at the beginning of a line and, where they differ, within one."""
         found: dict[tuple[int, ...], None] = {}
         for text in texts:
-            plain = tuple(self._encode(text.lstrip(), add_special_tokens=False))
-            inner = tuple(self._encode(" " + text.lstrip(), add_special_tokens=False))
+            plain = tuple(self._encode(text.lstrip(), adds_special=False))
+            inner = tuple(self._encode(" " + text.lstrip(), adds_special=False))
             found[plain] = None
             if len(inner) == len(plain) and inner[:1] != plain[:1]:
                 found[inner] = None
@@ -70,8 +78,3 @@ class Renderer:
     def names(self, ids: Iterable[int]) -> list[str]:
         """Tokens as the vocabulary writes them; empty for numbers that it has no token for."""
         return [self._tokenizer.id_to_token(token_id) or "" for token_id in ids]
-
-    def _encode(self, text: str, *, add_special_tokens: bool) -> "array[int]":
-        # `encode` would hold the interpreter lock throughout; the batch call lets other threads run.
-        encoded = self._tokenizer.encode_batch_fast([text], add_special_tokens=add_special_tokens)
-        return tokens(encoded[0].ids)
