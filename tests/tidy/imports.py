@@ -17,6 +17,17 @@ COMPOSED = {
 }
 """A package that is built on others, and which: they know nothing of it."""
 
+ROOMS = {
+    "services/gateway/call": ("rest", "grpc", "http"),
+    "services/gateway/links": ("rest", "grpc", "http", "call"),
+    "services/gateway/models": ("rest", "grpc", "http"),
+    "services/gateway/tenants": ("rest", "grpc", "http"),
+    "services/gateway/accounts/quota": ("rest", "grpc", "http"),
+    "services/gateway/retrieval": ("rest", "grpc", "http"),
+    "services/gateway/http": ("rest", "grpc", "call", "links", "models", "accounts", "idempotency"),
+}
+"""A room of the gateway: the rooms that it knows nothing of."""
+
 CONFINED = {
     "grpc": (
         CLIENT,
@@ -100,7 +111,20 @@ def _forbidden(source: Source, module: str) -> str:
         return "services do not know their clients"
     if other := _other_service(source, module):
         return f"a service imports services.common, and others only where it is built on them ({other})"
+    if room := _other_room(source, module):
+        return f"this room knows nothing of {room}"
     return _beyond_standard_library(source, module)
+
+
+def _other_room(source: Source, module: str) -> str:
+    for room, others in ROOMS.items():
+        house = room.split("/")[1]
+        if not source.is_below(room):
+            continue
+        for other in others:
+            if f"{module}.".startswith(f"services.{house}.{other}."):
+                return other
+    return ""
 
 
 def _is_common(module: str) -> bool:

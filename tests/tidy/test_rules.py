@@ -30,6 +30,9 @@ MAKEFILE = "demo: setup ## start\n\t@true\n"
         (GATEWAY, "from tests.tidy import source"),
         ("services/common/rpc/new.py", "from services.gateway.rest.api import Api"),
         ("services/cli/new.py", "from services.decode.main import serve"),
+        ("services/gateway/call/new.py", "from services.gateway.http import Exchange"),
+        ("services/gateway/accounts/quota/new.py", "from services.gateway.rest.openai import chat"),
+        ("services/gateway/http/new.py", "from services.gateway.call.call import Call"),
         ("pdmesh/client/new.py", "from services.gateway.call.call import Call"),
         (GATEWAY, "from pdmesh.client import Client"),
     ],
@@ -53,6 +56,7 @@ def test_an_import_in_the_wrong_direction_is_found(path: str, text: str) -> None
         ("services/common/rpc/new.py", "import grpc.aio\nfrom services.common.domain import Job"),
         ("services/worker/engine/vllm/new.py", "import torch\nimport vllm"),
         ("services/prefill/new.py", "from services.worker.shell import Shell"),
+        ("services/gateway/rest/new.py", "from services.gateway.http import Exchange"),
     ],
 )
 def test_an_import_in_the_right_direction_is_none(path: str, text: str) -> None:

@@ -10,12 +10,11 @@ from services.gateway.accounts.metering.kv_seconds import kv_seconds
 from services.gateway.call.call import BOOKED_AS, Call
 from services.gateway.call.choice import Choice
 from services.gateway.call.parts import Meter, Reservation, Route, Use
+from services.gateway.call.receipt import receipts_json
 from services.gateway.call.transcripts import Transcript
-from services.gateway.call.writers import Ending, Piece, Usage, Writer
-from services.gateway.http import Template
+from services.gateway.call.writers import Ending, Piece, Template, Usage, Writer
 from services.gateway.links.streams import Placement
 from services.gateway.metrics import Metrics
-from services.gateway.rest.openai.format import receipts_json
 
 _generated_tokens = attrgetter("generated_tokens")
 _reasoning_tokens = attrgetter("reasoning_tokens")

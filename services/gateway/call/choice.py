@@ -8,8 +8,7 @@ from services.common.domain import FinishReason, Receipt, TokenLogprobs
 from services.common.domain.tokens import tokens
 from services.common.errors import Cancelled, MeshError
 from services.gateway.call.transcripts import BareTranscript, Transcript
-from services.gateway.call.writers import Piece
-from services.gateway.http import Template
+from services.gateway.call.writers import Piece, Template
 from services.gateway.links.streams import Placement
 
 RESUMED_AT_ONCE_TOKENS = 8

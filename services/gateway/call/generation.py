@@ -130,6 +130,13 @@ class Generation:
     """About how long the prompts are together; long ones are rendered off the event loop."""
 
 
+def no_text(model: str) -> InvalidField:
+    """The refusal of a generation by a model that gives vectors."""
+    return InvalidField(
+        f"model: {model[:200]!r} gives embeddings and generates no text; ask /v1/embeddings", field="model"
+    )
+
+
 def check_vocabulary(generation: Generation, vocabulary_size: int) -> None:
     """Raise `InvalidField` for sampling parameters and delivered tokens outside the vocabulary."""
     sampling, delivered = generation.sampling, generation.delivered

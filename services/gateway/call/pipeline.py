@@ -16,7 +16,7 @@ from services.common.errors import MeshError
 from services.gateway.accounts.quota.fit import fit_quota
 from services.gateway.call.answer import Answer
 from services.gateway.call.call import Call
-from services.gateway.call.generation import check_thinking, check_vocabulary, fit_max_tokens
+from services.gateway.call.generation import check_thinking, check_vocabulary, fit_max_tokens, no_text
 from services.gateway.call.max_tokens import cap_headers, capped
 from services.gateway.call.parts import (
     ByName,
@@ -34,7 +34,6 @@ from services.gateway.call.writers import Opening, Writer
 from services.gateway.links.streams import Streams
 from services.gateway.metrics import Metrics
 from services.gateway.models.served import Models, ServedModel
-from services.gateway.rest.openai.embeddings import no_text
 
 INLINE_BODY_BYTES_MAX = 4_096
 """Prompts of longer calls are rendered in a thread. So much text takes about 1.5 ms, as many empty messages

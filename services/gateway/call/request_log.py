@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from services.common.domain import Receipt
 from services.common.errors import MeshError
-from services.gateway.rest.openai.format import receipt_json
+from services.gateway.call.receipt import receipt_json
 
 _log = logging.getLogger("pdmesh.request")
 

@@ -14,6 +14,7 @@ from services.gateway.accounts.metering.kv_seconds import kv_seconds
 from services.gateway.call.call import BOOKED_AS, Call
 from services.gateway.call.parts import Route, Use
 from services.gateway.call.pipeline import INLINE_BODY_BYTES_MAX, Parts
+from services.gateway.call.receipt import receipts_json
 from services.gateway.call.renamed import renamed
 from services.gateway.call.vectors import Vectors
 from services.gateway.call.writers.interface import Header
@@ -29,7 +30,6 @@ from services.gateway.rest.openai.embeddings import (
     no_vectors,
     parse_embeddings,
 )
-from services.gateway.rest.openai.format import receipts_json
 
 Prompts = Sequence["array[int]"]
 

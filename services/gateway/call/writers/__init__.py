@@ -1,6 +1,6 @@
-"""Where answers go: what the pipeline says to a writer, and the writers of the REST API."""
+"""What the pipeline says to the writer of an answer: pieces, and how it begins and ends."""
 
-from services.gateway.call.writers.interface import Ending, Opening, Usage, Writer
+from services.gateway.call.writers.interface import Ending, Opening, Template, Usage, Writer
 from services.gateway.call.writers.piece import Piece, TokenLikelihood, ToolCallDelta
 
-__all__ = ["Ending", "Opening", "Piece", "TokenLikelihood", "ToolCallDelta", "Usage", "Writer"]
+__all__ = ["Ending", "Opening", "Piece", "Template", "TokenLikelihood", "ToolCallDelta", "Usage", "Writer"]

@@ -8,7 +8,6 @@ from services.common.domain import Receipt
 from services.common.domain.record import record
 from services.common.errors import MeshError
 from services.gateway.call.writers.piece import Piece
-from services.gateway.http import Template
 from services.gateway.links.streams import Placement
 
 Header = tuple[str, str]
@@ -52,6 +51,15 @@ class Ending:
     """One for each choice; an empty one where the router was lost before its word."""
     extra: dict[str, Any]
     """Fields beside the API's own, ready for JSON."""
+
+
+class Template(Protocol):
+    """Writes parts of one answer that differ in their text alone. Called once per token."""
+
+    def write(self, middle: bytes) -> bool:
+        """Send a part around this text, a JSON string. Returns False, and sends nothing, while the client is
+        behind or when it is gone.
+        """
 
 
 class Writer(Protocol):

@@ -95,13 +95,6 @@ def no_vectors(model: str) -> MeshError:
     return InvalidField(f"model: {model[:200]!r} generates text and gives no embeddings", field="model")
 
 
-def no_text(model: str) -> MeshError:
-    """The refusal of a model that gives vectors to whoever wants text of it."""
-    return InvalidField(
-        f"model: {model[:200]!r} gives embeddings and generates no text; ask /v1/embeddings", field="model"
-    )
-
-
 def embedding_json(number: int, vector: "array[float]", *, as_base64: bool) -> bytes:
     """One entry of the answer's `data`."""
     shown = b64encode(floats_to_bytes(vector)).decode() if as_base64 else vector.tolist()
