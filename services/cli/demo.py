@@ -18,6 +18,7 @@ from services.cli.up import Mesh, check_model
 from services.cli.up_settings import UpSettings
 from services.common.errors import MeshError
 from services.common.settings import StrictParser, setting
+from services.common.telemetry import dropped_notice, relay_output
 
 DEMO_MODEL = "models/demo"
 """The model whose answer to the default question can be judged."""
@@ -62,6 +63,7 @@ def run(arguments: Sequence[str]) -> int:
     parser = StrictParser(prog="pdmesh demo", description="Start a small mesh and ask it one question.")
     settings, _ = configuration.read(parser, DemoSettings, "demo", arguments)
     check_model(settings.model)
+    relay_output(dropped_notice)
     with startup_unwrapped():
         return asyncio.run(Demo(settings).run())
 

@@ -19,7 +19,9 @@ SILENCE_S = 10.0
 class Output:
     """Writes to standard output; processes' lines go to one file each when `log_dir` is given."""
 
-    def __init__(self, clock: Clock, log_dir: Path | None = None, stream: TextIO = sys.stdout) -> None:
+    def __init__(self, clock: Clock, log_dir: Path | None = None, stream: TextIO | None = None) -> None:
+        """Standard output is the one at this moment, where no other stream is given."""
+        stream = stream or sys.stdout
         self._clock = clock
         self._started_ms = clock.now_ms()
         self._log_dir = log_dir

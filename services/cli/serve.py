@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import make_dataclass, replace
+from functools import partial
 from typing import Any
 
 from services.cli import configuration
@@ -109,9 +110,11 @@ def with_process(settings_class: type[Any]) -> type[Any]:
 def run_process(service: str, settings: Any, ready_fd: int) -> int:
     """Everything a process does around its service: logs, event loop, signals, presence."""
     import uvloop
+    from prometheus_client import REGISTRY
 
-    from services.common.telemetry import configure_logging
+    from services.common.telemetry import OutputCollector, configure_logging, dropped_line, relay_output
 
+    REGISTRY.register(OutputCollector(relay_output(partial(dropped_line, service))))
     configure_logging(service, settings.process.log_level)
     sys.setswitchinterval(THREAD_SWITCH_S)
     with startup_unwrapped():

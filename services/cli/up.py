@@ -23,6 +23,7 @@ from services.cli.worker_specs import WorkerSpecs
 from services.common.clock import MonotonicClock
 from services.common.errors import ModelMissing
 from services.common.settings import StrictParser
+from services.common.telemetry import dropped_notice, relay_output
 
 DESCRIPTION = """\
 Start router, gateway and workers on this host and keep them running. Engine arguments
@@ -36,6 +37,7 @@ ROUTER_TIMEOUT_MS = 5_000
 def run(arguments: Sequence[str]) -> int:
     """Start the mesh and supervise it; 0 after a drain, raises `Startup` when it cannot be kept up."""
     settings = parse(arguments)
+    relay_output(dropped_notice)
     with startup_unwrapped():
         asyncio.run(Mesh(settings).run())
     return 0

@@ -106,6 +106,9 @@ class Limits:
     """All answers that one gateway keeps, here and in Redis each; past it the oldest ones go early."""
     idempotency_keys_max: int = 50_000
     """Idempotency keys that one gateway remembers; past it the oldest go early."""
+    output_waiting_bytes_max: int = 1024 * 1024
+    """Output of a process whose reader does not read, each of standard output and error; past it lines are
+    dropped, and counted."""
     shutdown_grace_ms: int = 20_000
     """Time to finish what is in flight after SIGTERM."""
     scaling_watches_max: int = 256

@@ -1,6 +1,14 @@
 """What a process tells of itself: JSON log lines on standard output, and Prometheus metrics."""
 
-from services.common.telemetry.logs import configure_logging
-from services.common.telemetry.metrics import serve_metrics
+from services.common.telemetry.logs import configure_logging, dropped_line, dropped_notice
+from services.common.telemetry.metrics import OutputCollector, serve_metrics
+from services.common.telemetry.relay import relay_output
 
-__all__ = ["configure_logging", "serve_metrics"]
+__all__ = [
+    "OutputCollector",
+    "configure_logging",
+    "dropped_line",
+    "dropped_notice",
+    "relay_output",
+    "serve_metrics",
+]

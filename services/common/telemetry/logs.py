@@ -43,3 +43,14 @@ def configure_logging(service: str, level: str = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+
+
+def dropped_notice(lines: int) -> str:
+    """What is said of lines that could not be written."""
+    return f"{lines} lines of output were dropped here, since nothing read them"
+
+
+def dropped_line(service: str, lines: int) -> str:
+    """The same as a line of the log."""
+    record = logging.LogRecord("pdmesh.output", logging.WARNING, "", 0, dropped_notice(lines), (), None)
+    return JsonFormatter(service).format(record)

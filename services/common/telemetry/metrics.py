@@ -1,11 +1,33 @@
 """Prometheus metrics over HTTP."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from services.common.errors import PortInUse
+from services.common.telemetry.waiting_output import WaitingOutput
+
+
+class OutputCollector(Collector):
+    """What a process could not say."""
+
+    def __init__(self, waiting: Mapping[str, WaitingOutput]) -> None:
+        """`waiting` is what `relay_output` returns."""
+        self._waiting = waiting
+
+    def collect(self) -> Iterator[CounterMetricFamily]:
+        """One total for each stream."""
+        family = CounterMetricFamily(
+            "pdmesh_output_lines_dropped",
+            "Lines that were not written since nothing read standard output or error",
+            labels=["stream"],
+        )
+        for name, waiting in self._waiting.items():
+            family.add_metric([name], waiting.lines_dropped)
+        yield family
 
 
 @contextmanager
