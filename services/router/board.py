@@ -49,6 +49,11 @@ class Board:
         self._seen = RoutersSeen()
         self._is_alone = self._is_away = False
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the store does not answer at the moment."""
+        return self._is_away
+
     def notes(self) -> Sequence[RouterNote]:
         """Every router's note, this one's first and fresh, the others' about half a second old."""
         return (self._own(), *self._others)

@@ -28,9 +28,10 @@ from services.router.core import CoreConfig, RouterCore
 from services.router.core.placement import Policies
 from services.router.core.timing import Timing
 from services.router.gateways import GatewayServicer
+from services.router.gauges import StateCollector
 from services.router.keda import KedaServicer
 from services.router.lease import Lease
-from services.router.metrics import Metrics, StateCollector
+from services.router.metrics import Metrics
 from services.router.notes import RouterNote, note_of
 from services.router.operators import OperatorServicer
 from services.router.poison import PoisonLog
@@ -93,14 +94,15 @@ class Router:
         core = RouterCore(self._config, Policies.of(self._config, timing))
         self.shell = Shell(core, clock, Metrics(registry), PoisonLog(settings.quarantine_dir))
         self._id = settings.router_id or f"router-{socket.gethostname()}-{os.getpid()}"
-        registry.register(StateCollector(core.state, core.scaling, clock.now_ms))
+        self._board: Board | None = None
+        registry.register(StateCollector(core.state, core.scaling, clock.now_ms, self._store_is_away))
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:
         """Serve while the block runs, and then drain; gives where gateways and workers find it."""
         settings, shell = self._settings, self.shell
         store = await connect(settings.store)
-        board = self._board(store)
+        board = self._board = self._make_board(store)
         server = _server(shell, board, self._id, settings, self._config.limits, self._clock)
         try:
             port = await server.start(settings.host, settings.port)
@@ -121,7 +123,10 @@ class Router:
             await server.stop(grace_ms=0)
             await store.close()
 
-    def _board(self, store: Store) -> Board:
+    def _store_is_away(self) -> bool:
+        return self._board is not None and self._board.is_away
+
+    def _make_board(self, store: Store) -> Board:
         core, run = self.shell.core, f"{self._id}/{secrets.token_hex(8)}"
 
         def note() -> RouterNote:

@@ -8,7 +8,6 @@ from typing import Any, TypeAlias
 import grpc.aio
 
 from pdmesh.operator.v1 import operator_pb2, operator_pb2_grpc
-from pdmesh.types.v1 import types_pb2
 from services.common.clock import Clock
 from services.common.domain import Request, Role, Sampling
 from services.common.domain.tokens import from_bytes
@@ -17,7 +16,6 @@ from services.common.limits import Limits
 from services.common.rpc import abort_with
 from services.common.rpc.convert import wire_enum
 from services.router.board import Board
-from services.router.core.breaker import Breaker
 from services.router.core.events import (
     Activate,
     Drain,
@@ -29,14 +27,13 @@ from services.router.core.events import (
     Undrain,
 )
 from services.router.core.explain import Explanation
-from services.router.core.fleet import Pool, Worker
 from services.router.core.pairs import Pair
-from services.router.core.scaling.scaling import Scaling
+from services.router.fleet_view import TierView, WorkerView, breaker_state, view_of
 from services.router.notes import RouterNote
 from services.router.scaling import describe, watch
 from services.router.shell import Shell
+from services.router.verdict import Finding, findings
 
-_TIERS = (types_pb2.ROLE_PREFILL, types_pb2.ROLE_DECODE)
 PAIRS_DESCRIBED_MAX = 10_000
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -51,23 +48,25 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
     async def DescribeFleet(  # noqa: N802 - the names are the protocol's
         self, _request: operator_pb2.DescribeFleetRequest, _context: Context
     ) -> operator_pb2.DescribeFleetResponse:
-        """The fleet as this router sees it."""
-        state, now_ms = self._shell.core.state, self._clock.now_ms()
+        """The fleet as this router sees it, and what is wrong with it."""
+        core, now_ms = self._shell.core, self._clock.now_ms()
+        view = view_of(core.state, core.scaling, now_ms, store_is_away=self._board.is_away)
         return operator_pb2.DescribeFleetResponse(
             router_id=self._router_id,
-            workers=[_worker_status(w, now_ms) for w in state.fleet.workers.values()],
-            tiers=[
-                _tier_status(p, role, self._shell.core.scaling)
-                for p in state.fleet.pools.values()
-                for role in _TIERS
-            ],
-            stranded_block_seconds=state.ledger.stranded_block_seconds(now_ms),
-            open_handoffs=len(state.ledger),
-            open_requests=len(state.flights),
-            quarantined_prompts=len(state.quarantine),
-            expired_handoffs=state.ledger.expired,
-            unreleased_handoffs=state.ledger.unreleased(now_ms),
+            workers=[_worker_status(worker) for worker in view.workers],
+            tiers=[_tier_status(tier) for model in view.models for tier in model.tiers],
+            stranded_block_seconds=view.handoffs.stranded_block_seconds,
+            open_handoffs=view.handoffs.open,
+            open_requests=view.open_requests,
+            quarantined_prompts=view.quarantined_prompts,
+            expired_handoffs=view.handoffs.expired,
+            unreleased_handoffs=view.handoffs.unreleased,
             routers=[_router_status(note) for note in self._board.notes()],
+            findings=[_finding(finding) for finding in findings(view)],
+            outcomes=[
+                operator_pb2.ModelOutcomes(model=model.model, requests=model.outcomes)
+                for model in view.models
+            ],
         )
 
     async def DescribePairs(  # noqa: N802
@@ -175,29 +174,29 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
             await abort_with(context, error)
 
 
-def worker_state(worker: Worker, now_ms: float) -> str:
-    """A worker's state in one word."""
-    if worker.flips_to is not None:
-        return "flipping"
-    if worker.is_serving and worker.breaker.is_open(now_ms):
-        return "suspended"
-    return worker.state.name.lower()
+def _finding(finding: Finding) -> operator_pb2.Finding:
+    return operator_pb2.Finding(
+        kind=finding.kind,
+        severity=wire_enum(finding.severity),
+        model=finding.model,
+        text=finding.text,
+        remedy=finding.remedy,
+    )
 
 
-def _worker_status(worker: Worker, now_ms: float) -> operator_pb2.WorkerStatus:
-    gives = worker.registration.embedding_model
+def _worker_status(worker: WorkerView) -> operator_pb2.WorkerStatus:
     return operator_pb2.WorkerStatus(
         worker_id=worker.worker_id,
-        model=worker.registration.fingerprint.model,
+        model=worker.model,
         role=wire_enum(worker.role),
-        state=worker_state(worker, now_ms),
-        running_requests=len(worker.jobs),
-        kv_blocks_total=worker.capacity.kv_blocks,
-        kv_blocks_reserved=worker.blocks_taken,
-        queued_prefill_tokens=worker.prefill_tokens_taken,
-        step_ms=worker.load.step_ms,
-        address=worker.registration.address,
-        embedding_dimensions=0 if gives is None else gives.dimensions,
+        state=worker.state,
+        running_requests=worker.running_requests,
+        kv_blocks_total=worker.kv_blocks,
+        kv_blocks_reserved=worker.kv_blocks_taken,
+        queued_prefill_tokens=worker.prefill_tokens,
+        step_ms=worker.step_ms,
+        address=worker.address,
+        embedding_dimensions=worker.embedding_dimensions,
     )
 
 
@@ -216,16 +215,20 @@ def _router_status(note: RouterNote) -> operator_pb2.RouterStatus:
 _QUEUE = ("model", "requests", "tokens", "oldest_wait_ms", "wait_ms_max")
 
 
-def _tier_status(pool: Pool, role: types_pb2.Role, scaling: Scaling) -> operator_pb2.TierStatus:
-    requests, waiting_tokens = pool.waiting(Role(role))
-    told = operator_pb2.TierStatus(
-        model=pool.model, role=role, queued_requests=requests, queued_tokens=waiting_tokens
+def _tier_status(tier: TierView) -> operator_pb2.TierStatus:
+    return operator_pb2.TierStatus(
+        model=tier.model,
+        role=wire_enum(tier.role),
+        queued_requests=tier.queued_requests,
+        queued_tokens=tier.queued_tokens,
+        desired_workers=tier.desired_workers,
+        desired_spares=tier.desired_spares,
+        serving_workers=len(tier.serving),
+        oldest_wait_ms=tier.oldest_wait_ms,
+        engine_tokens=tier.engine_tokens,
+        tokens_per_s=tier.tokens_per_s,
+        prefill_wait_ms=tier.prefill_wait_ms,
     )
-    watched = scaling.tiers.get((pool.model, Role(role)))
-    if watched is not None and watched.decision is not None:
-        told.desired_workers, told.desired_spares = watched.decision.desired, watched.decision.spares
-        told.serving_workers = watched.signal.serving
-    return told
 
 
 def _pair_status(pair: Pair, now_ms: float) -> operator_pb2.PairStatus:
@@ -242,14 +245,8 @@ def _pair_status(pair: Pair, now_ms: float) -> operator_pb2.PairStatus:
         transfer_gb_per_s=pair.transfer_gb_per_s.value,
         canary=pair.canary.name.lower(),
         canary_age_s=age_s,
-        breaker=_breaker_state(pair.breaker, now_ms),
+        breaker=breaker_state(pair.breaker, now_ms),
     )
-
-
-def _breaker_state(breaker: Breaker, now_ms: float) -> str:
-    if breaker.is_open(now_ms):
-        return "open"
-    return "half_open" if breaker.is_half_open(now_ms) else "closed"
 
 
 def _dry_run(explanation: Explanation) -> operator_pb2.DryRunResponse:

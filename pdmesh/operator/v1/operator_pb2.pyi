@@ -1,5 +1,6 @@
 from pdmesh.types.v1 import types_pb2 as _types_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from collections.abc import Iterable as _Iterable, Mapping as _Mapping
@@ -7,12 +8,23 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class Severity(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    SEVERITY_UNSPECIFIED: _ClassVar[Severity]
+    SEVERITY_NOTE: _ClassVar[Severity]
+    SEVERITY_WARNING: _ClassVar[Severity]
+    SEVERITY_CRITICAL: _ClassVar[Severity]
+SEVERITY_UNSPECIFIED: Severity
+SEVERITY_NOTE: Severity
+SEVERITY_WARNING: Severity
+SEVERITY_CRITICAL: Severity
+
 class DescribeFleetRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class DescribeFleetResponse(_message.Message):
-    __slots__ = ("router_id", "workers", "tiers", "stranded_block_seconds", "open_handoffs", "open_requests", "quarantined_prompts", "expired_handoffs", "routers", "unreleased_handoffs")
+    __slots__ = ("router_id", "workers", "tiers", "stranded_block_seconds", "open_handoffs", "open_requests", "quarantined_prompts", "expired_handoffs", "routers", "unreleased_handoffs", "findings", "outcomes")
     ROUTER_ID_FIELD_NUMBER: _ClassVar[int]
     WORKERS_FIELD_NUMBER: _ClassVar[int]
     TIERS_FIELD_NUMBER: _ClassVar[int]
@@ -23,6 +35,8 @@ class DescribeFleetResponse(_message.Message):
     EXPIRED_HANDOFFS_FIELD_NUMBER: _ClassVar[int]
     ROUTERS_FIELD_NUMBER: _ClassVar[int]
     UNRELEASED_HANDOFFS_FIELD_NUMBER: _ClassVar[int]
+    FINDINGS_FIELD_NUMBER: _ClassVar[int]
+    OUTCOMES_FIELD_NUMBER: _ClassVar[int]
     router_id: str
     workers: _containers.RepeatedCompositeFieldContainer[WorkerStatus]
     tiers: _containers.RepeatedCompositeFieldContainer[TierStatus]
@@ -33,7 +47,38 @@ class DescribeFleetResponse(_message.Message):
     expired_handoffs: int
     routers: _containers.RepeatedCompositeFieldContainer[RouterStatus]
     unreleased_handoffs: int
-    def __init__(self, router_id: _Optional[str] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., tiers: _Optional[_Iterable[_Union[TierStatus, _Mapping]]] = ..., stranded_block_seconds: _Optional[float] = ..., open_handoffs: _Optional[int] = ..., open_requests: _Optional[int] = ..., quarantined_prompts: _Optional[int] = ..., expired_handoffs: _Optional[int] = ..., routers: _Optional[_Iterable[_Union[RouterStatus, _Mapping]]] = ..., unreleased_handoffs: _Optional[int] = ...) -> None: ...
+    findings: _containers.RepeatedCompositeFieldContainer[Finding]
+    outcomes: _containers.RepeatedCompositeFieldContainer[ModelOutcomes]
+    def __init__(self, router_id: _Optional[str] = ..., workers: _Optional[_Iterable[_Union[WorkerStatus, _Mapping]]] = ..., tiers: _Optional[_Iterable[_Union[TierStatus, _Mapping]]] = ..., stranded_block_seconds: _Optional[float] = ..., open_handoffs: _Optional[int] = ..., open_requests: _Optional[int] = ..., quarantined_prompts: _Optional[int] = ..., expired_handoffs: _Optional[int] = ..., routers: _Optional[_Iterable[_Union[RouterStatus, _Mapping]]] = ..., unreleased_handoffs: _Optional[int] = ..., findings: _Optional[_Iterable[_Union[Finding, _Mapping]]] = ..., outcomes: _Optional[_Iterable[_Union[ModelOutcomes, _Mapping]]] = ...) -> None: ...
+
+class Finding(_message.Message):
+    __slots__ = ("kind", "severity", "model", "text", "remedy")
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SEVERITY_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    REMEDY_FIELD_NUMBER: _ClassVar[int]
+    kind: str
+    severity: Severity
+    model: str
+    text: str
+    remedy: str
+    def __init__(self, kind: _Optional[str] = ..., severity: _Optional[_Union[Severity, str]] = ..., model: _Optional[str] = ..., text: _Optional[str] = ..., remedy: _Optional[str] = ...) -> None: ...
+
+class ModelOutcomes(_message.Message):
+    __slots__ = ("model", "requests")
+    class RequestsEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    requests: _containers.ScalarMap[str, int]
+    def __init__(self, model: _Optional[str] = ..., requests: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class RouterStatus(_message.Message):
     __slots__ = ("router_id", "open_requests", "queues")
@@ -88,7 +133,7 @@ class WorkerStatus(_message.Message):
     def __init__(self, worker_id: _Optional[str] = ..., model: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., state: _Optional[str] = ..., running_requests: _Optional[int] = ..., kv_blocks_total: _Optional[int] = ..., kv_blocks_reserved: _Optional[int] = ..., queued_prefill_tokens: _Optional[int] = ..., step_ms: _Optional[float] = ..., address: _Optional[str] = ..., embedding_dimensions: _Optional[int] = ...) -> None: ...
 
 class TierStatus(_message.Message):
-    __slots__ = ("model", "role", "queued_requests", "queued_tokens", "desired_workers", "desired_spares", "serving_workers")
+    __slots__ = ("model", "role", "queued_requests", "queued_tokens", "desired_workers", "desired_spares", "serving_workers", "oldest_wait_ms", "engine_tokens", "tokens_per_s", "prefill_wait_ms")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     QUEUED_REQUESTS_FIELD_NUMBER: _ClassVar[int]
@@ -96,6 +141,10 @@ class TierStatus(_message.Message):
     DESIRED_WORKERS_FIELD_NUMBER: _ClassVar[int]
     DESIRED_SPARES_FIELD_NUMBER: _ClassVar[int]
     SERVING_WORKERS_FIELD_NUMBER: _ClassVar[int]
+    OLDEST_WAIT_MS_FIELD_NUMBER: _ClassVar[int]
+    ENGINE_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    TOKENS_PER_S_FIELD_NUMBER: _ClassVar[int]
+    PREFILL_WAIT_MS_FIELD_NUMBER: _ClassVar[int]
     model: str
     role: _types_pb2.Role
     queued_requests: int
@@ -103,7 +152,11 @@ class TierStatus(_message.Message):
     desired_workers: int
     desired_spares: int
     serving_workers: int
-    def __init__(self, model: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., queued_requests: _Optional[int] = ..., queued_tokens: _Optional[int] = ..., desired_workers: _Optional[int] = ..., desired_spares: _Optional[int] = ..., serving_workers: _Optional[int] = ...) -> None: ...
+    oldest_wait_ms: float
+    engine_tokens: int
+    tokens_per_s: float
+    prefill_wait_ms: float
+    def __init__(self, model: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., queued_requests: _Optional[int] = ..., queued_tokens: _Optional[int] = ..., desired_workers: _Optional[int] = ..., desired_spares: _Optional[int] = ..., serving_workers: _Optional[int] = ..., oldest_wait_ms: _Optional[float] = ..., engine_tokens: _Optional[int] = ..., tokens_per_s: _Optional[float] = ..., prefill_wait_ms: _Optional[float] = ...) -> None: ...
 
 class DescribePairsRequest(_message.Message):
     __slots__ = ()

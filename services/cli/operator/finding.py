@@ -1,7 +1,9 @@
-"""What the doctor has to say of one thing."""
+"""What operators are told of one thing."""
 
 from dataclasses import dataclass
 from enum import Enum
+
+from pdmesh.operator.v1 import operator_pb2 as wire
 
 
 class Verdict(Enum):
@@ -23,6 +25,12 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.verdict.value:<6} {self.text}" + (f": {self.remedy}" if self.remedy else "")
+
+
+def found(told: wire.Finding) -> Finding:
+    """A finding of the router's verdict."""
+    verdict = Verdict.NOTE if told.severity == wire.SEVERITY_NOTE else Verdict.WRONG
+    return Finding(verdict, f"{told.model}: {told.text}" if told.model else told.text, told.remedy)
 
 
 def well(text: str) -> Finding:

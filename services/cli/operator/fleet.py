@@ -5,9 +5,9 @@ import json
 import sys
 
 from pdmesh.operator.v1 import operator_pb2 as wire
-from services.cli.operator.bottleneck import advice
 from services.cli.operator.client import OperatorClient
 from services.cli.operator.command import Command, Options, argument
+from services.cli.operator.finding import found
 from services.cli.operator.plain import plain
 from services.cli.table import table
 from services.common.domain import Role
@@ -18,7 +18,10 @@ WORKER_HEAD = (
     *("worker", "model", "role", "state", "running"),
     *("KV blocks", "of", "prefill tokens queued", "step ms"),
 )
-TIER_HEAD = ("tier", "model", "requests queued", "tokens queued", "serve", "wanted", "spares wanted")
+TIER_HEAD = (
+    *("tier", "model", "queued", "oldest s", "tokens queued", "in engines", "wait s"),
+    *("serve", "wanted", "spares"),
+)
 ROUTER_HEAD = ("router", "in flight", "tier", "model", "requests queued", "tokens queued", "oldest s", "of s")
 
 
@@ -37,7 +40,8 @@ def lines(fleet: wire.DescribeFleetResponse) -> list[str]:
     workers = [_worker_row(w) for w in sorted(fleet.workers, key=lambda w: (w.model, w.role, w.worker_id))]
     tiers = [
         (
-            *(Role(t.role).name.lower(), t.model, t.queued_requests, t.queued_tokens),
+            *(Role(t.role).name.lower(), t.model, t.queued_requests, round(t.oldest_wait_ms / 1e3, 1)),
+            *(t.queued_tokens, t.engine_tokens, round(t.prefill_wait_ms / 1e3, 1)),
             *(t.serving_workers, t.desired_workers, t.desired_spares),
         )
         for t in sorted(fleet.tiers, key=lambda t: (t.model, t.role))
@@ -48,6 +52,17 @@ def lines(fleet: wire.DescribeFleetResponse) -> list[str]:
         *([*table(ROUTER_HEAD, _router_rows(fleet)), ""] if len(fleet.routers) > 1 else []),
         *advice(fleet),
         f"{fleet.open_requests} requests in flight; {handoffs(fleet)}",
+    ]
+
+
+def advice(fleet: wire.DescribeFleetResponse) -> list[str]:
+    """The router's verdict, most urgent first: what is wrong, and what helps."""
+    told = [found(finding) for finding in fleet.findings]
+    unwell = {finding.model for finding in fleet.findings}
+    models = sorted({worker.model for worker in fleet.workers} - unwell)
+    return [
+        *(f"{finding.text}: {finding.remedy}" for finding in told),
+        *(f"{model}: nothing waits" for model in models),
     ]
 
 

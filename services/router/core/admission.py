@@ -4,6 +4,7 @@ Each check is small, pure and named; the first that objects decides. What was ad
 that is submitted again, or comes with tokens already delivered) passes all but the hard bound.
 """
 
+import math
 from random import Random
 from typing import Protocol
 
@@ -78,12 +79,14 @@ class ProjectedMemory:
         rate = pool.freed_blocks.per_ms(ask.now_ms)
         if pool.freed_blocks.is_measured(ask.now_ms):
             wait_ms = excess / rate
+            message = f"KV room would come in {wait_ms:.0f} ms, {self._wait_ms_max} ms are allowed"
         else:
-            wait_ms = float("inf") if excess > self._unmeasured_factor * pool.decode_blocks else 0.0
+            wait_ms = math.inf if excess > self._unmeasured_factor * pool.decode_blocks else 0.0
+            message = f"{excess} KV blocks more are asked for than the {pool.decode_blocks} there are"
         if wait_ms <= self._wait_ms_max:
             return None
         retry_after_ms = pool.freed_blocks.retry_after_ms(excess, ask.now_ms)
-        return KvMemoryFull(f"KV room would come in {wait_ms:.0f} ms", retry_after_ms=retry_after_ms)
+        return KvMemoryFull(message, retry_after_ms=retry_after_ms)
 
     def _demand_blocks(self, ask: Ask) -> int:
         pool, prefill, decode = ask.pool, ask.pool.prefill_queue, ask.pool.decode_queue

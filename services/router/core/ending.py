@@ -8,6 +8,7 @@ from services.router.core.actions import AbortJob, EndStream, ReleaseHandoff
 from services.router.core.fleet import Seat
 from services.router.core.flight import Flight, Phase
 from services.router.core.handoffs import HandoffState
+from services.router.core.outcomes import ANSWERED, CANCELLED
 from services.router.core.state import CANARY_GATEWAY, State
 
 
@@ -26,28 +27,32 @@ class Ending:
         is_answer = reason in (FinishReason.STOP, FinishReason.LENGTH) and not flight.avoided_workers
         if is_answer and not flight.request.delivered and flight.request.embedding is None:
             self._state.policies.finished(flight.receipt)
-        self._say(flight, reason, None, vector)
+        self._say(flight, reason, None, now_ms, vector)
 
     def fail(self, flight: Flight, error: MeshError, now_ms: float) -> None:
         """End with an error."""
         self._close(flight, now_ms)
-        self._say(flight, FinishReason.ERROR, error)
+        self._say(flight, FinishReason.ERROR, error, now_ms)
 
     def vanish(self, flight: Flight, now_ms: float) -> None:
         """End with nobody left to tell."""
         self._close(flight, now_ms)
+        flight.pool.outcomes.count(CANCELLED, now_ms)
 
     def _say(
         self,
         flight: Flight,
         reason: FinishReason,
         error: MeshError | None,
+        now_ms: float,
         vector: "array[float] | None" = None,
     ) -> None:
         if flight.gateway == CANARY_GATEWAY:
             self._state.canaries_ended.append((flight, reason))
-        else:
-            self._state.do(EndStream(flight.gateway, flight.stream, reason, flight.receipt, error, vector))
+            return
+        outcome = CANCELLED if reason is FinishReason.CANCELLED else ANSWERED
+        flight.pool.outcomes.count(outcome if error is None else error.reason, now_ms)
+        self._state.do(EndStream(flight.gateway, flight.stream, reason, flight.receipt, error, vector))
 
     def _close(self, flight: Flight, now_ms: float) -> None:
         flight.stop_decoding(now_ms)

@@ -9,6 +9,7 @@ from services.router.core.breaker import Breaker
 from services.router.core.config import CoreConfig
 from services.router.core.fairness import FairShares
 from services.router.core.flight import Flight
+from services.router.core.outcomes import RecentOutcomes
 from services.router.core.queues import WaitQueue
 from services.router.core.rates import Mean, Rate
 
@@ -166,6 +167,7 @@ class Pool:
     """KV blocks of decode workers."""
     first_token_ms: Mean = field(default_factory=Mean)
     """From placement to first token."""
+    outcomes: RecentOutcomes = field(default_factory=RecentOutcomes)
     changes: int = 0
     """Counts changes of who works for the pool, and as what."""
     decode_blocks: int = 0

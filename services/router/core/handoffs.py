@@ -77,9 +77,13 @@ class HandoffLedger:
             self.release(session, handoff.handoff_id, expired=False)
         return lost
 
+    def overdue(self, now_ms: float) -> list[Handoff]:
+        """Handoffs that are over and not released: the prefill worker holds KV for no request."""
+        return [h for h in list(self._open.values()) if now_ms - h.over_ms > RELEASE_MS_MAX]
+
     def unreleased(self, now_ms: float) -> int:
-        """Handoffs that are over, and whose release is overdue: the prefill worker holds KV for nobody."""
-        return sum(now_ms - h.over_ms > RELEASE_MS_MAX for h in list(self._open.values()))
+        """How many are overdue."""
+        return len(self.overdue(now_ms))
 
     def stranded_block_seconds(self, now_ms: float) -> float:
         """KV blocks held by open offers x their age in seconds; zero at rest."""

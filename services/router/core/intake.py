@@ -51,7 +51,7 @@ class Intake:
         request = self._versioned(request)
         receipt = Receipt(request.request_id, prompt_tokens=len(request.prompt), model=request.model)
         if (fault := self._fault(request, len(streams))) is not None:
-            self._state.do(EndStream(gateway, stream, FinishReason.ERROR, receipt, fault))
+            self._refuse(gateway, stream, receipt, fault, now_ms)
             return
         if len(request.delivered) >= request.sampling.max_tokens:
             receipt.generated_tokens = len(request.delivered)
@@ -60,11 +60,17 @@ class Intake:
         pool = self._state.fleet.pools[request.model]
         flight = Flight(gateway, stream, request, pool, receipt, request.delivered[:], now_ms)
         if (objection := self._objection(flight, now_ms)) is not None:
-            self._state.do(EndStream(gateway, stream, FinishReason.ERROR, receipt, objection))
+            self._refuse(gateway, stream, receipt, objection, now_ms)
             return
         streams.add(stream)
         self._state.retry_budget.request_admitted()
         self._admit(flight, now_ms)
+
+    def _refuse(self, gateway: int, stream: int, receipt: Receipt, error: MeshError, now_ms: float) -> None:
+        pool = self._state.fleet.pools.get(receipt.model)
+        if pool is not None:
+            pool.outcomes.count(error.reason, now_ms)
+        self._state.do(EndStream(gateway, stream, FinishReason.ERROR, receipt, error))
 
     def _versioned(self, request: Request) -> Request:
         caller = request.session_key or request.tenant or request.request_id

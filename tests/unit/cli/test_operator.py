@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from pdmesh.operator.v1 import operator_pb2 as wire
-from services.cli.operator.bottleneck import advice
-from services.cli.operator.doctor import of_fleet, of_handoffs
+from services.cli.operator.doctor import of_fleet
 from services.cli.operator.dry_run import told
 from services.cli.operator.finding import Verdict
-from services.cli.operator.fleet import lines
+from services.cli.operator.fleet import advice, lines
 from services.cli.operator.pairs import finding_of
 from services.cli.operator.plain import plain
 from services.cli.operator.settings import ROUTER, OperatorSettings
@@ -46,36 +45,34 @@ def fleet(
             for name, role, state in workers
         ],
         tiers=[
-            wire.TierStatus(model="m", role=wire_enum(role), queued_requests=count, queued_tokens=count * 9)
+            wire.TierStatus(
+                model="m",
+                role=wire_enum(role),
+                queued_requests=count,
+                queued_tokens=count * 9,
+                serving_workers=sum(of_tier is role and state == "serving" for _, of_tier, state in workers),
+            )
             for role, count in queued
         ],
         **fields,
     )
 
 
-@pytest.mark.parametrize(
-    ("described", "said"),
-    [
-        (fleet(), "no worker is attached: start one with `pdmesh serve decode`"),
-        (fleet(*BOTH_TIERS), "m: nothing waits"),
-        (fleet(BOTH_TIERS[0], dimensions=8), "m: nothing waits"),
-        (fleet(("p", Role.PREFILL, "standby"), dimensions=8), "no prefill worker serves, so nothing does"),
-        (
-            fleet(*BOTH_TIERS, decode=3),
-            "m: decode is the bottleneck, 3 requests (27 tokens) wait for it: start another decode worker",
-        ),
-        (fleet(*BOTH_TIERS, prefill=3, decode=1), "m: prefill is the bottleneck, 3 requests"),
-        (fleet(*BOTH_TIERS, ("s", Role.DECODE, "standby"), decode=3), "`pdmesh activate s`"),
-        (fleet(*BOTH_TIERS, ("s", Role.BOTH, "draining"), prefill=3), "`pdmesh undrain s`"),
-        (fleet(*BOTH_TIERS, ("s", Role.DECODE, "suspended"), decode=3), "`pdmesh doctor` tells more"),
-        (fleet(*BOTH_TIERS, decode=3, running=0), "or `pdmesh role p both`"),
-        (fleet(("p", Role.PREFILL, "serving")), "m: no decode worker serves, so nothing does"),
-        (fleet(*BOTH_TIERS[:1], ("s", Role.DECODE, "standby")), "nothing does: `pdmesh activate s`"),
-    ],
-)
-def test_the_bottleneck_is_named_with_what_helps(described: wire.DescribeFleetResponse, said: str) -> None:
-    (line,) = advice(described)
-    assert said in line
+def finding(severity: wire.Severity = wire.SEVERITY_WARNING, **fields: str) -> wire.Finding:
+    made = {"kind": "decode_starved", "model": "m", "text": "decode waits", "remedy": "start another"}
+    return wire.Finding(severity=severity, **{**made, **fields})
+
+
+def unwell(*told: wire.Finding) -> wire.DescribeFleetResponse:
+    described = fleet(*BOTH_TIERS)
+    described.findings.extend(told)
+    return described
+
+
+def test_the_fleet_shows_the_router_s_findings_with_what_helps() -> None:
+    assert advice(fleet(*BOTH_TIERS)) == ["m: nothing waits"]
+    assert advice(unwell(finding())) == ["m: decode waits: start another"]
+    assert advice(unwell(finding(model=""))) == ["decode waits: start another", "m: nothing waits"]
 
 
 def test_the_fleet_is_two_tables_and_a_summary() -> None:
@@ -134,28 +131,26 @@ def test_a_pair_is_one_finding(status: wire.PairStatus, verdict: Verdict, said: 
     assert bool(finding.remedy) == (verdict is Verdict.WRONG)
 
 
-def verdicts(described: wire.DescribeFleetResponse) -> set[Verdict]:
-    return {finding.verdict for finding in (*of_fleet(described), *of_handoffs(described))}
-
-
 @pytest.mark.parametrize(
     ("described", "verdict"),
     [
         (fleet(*BOTH_TIERS), Verdict.WELL),
         (fleet(*BOTH_TIERS, open_handoffs=1, open_requests=1), Verdict.WELL),
         (fleet(("d", Role.DECODE, "serving")), Verdict.NOTE),
-        (fleet(), Verdict.WRONG),
-        (fleet(("p", Role.PREFILL, "serving")), Verdict.WRONG),
-        (fleet(*BOTH_TIERS, ("s", Role.DECODE, "suspended")), Verdict.WRONG),
-        (fleet(*BOTH_TIERS, quarantined_prompts=1), Verdict.WRONG),
-        (fleet(*BOTH_TIERS, open_handoffs=1), Verdict.WELL),
-        (fleet(*BOTH_TIERS, open_handoffs=1, open_requests=1, unreleased_handoffs=1), Verdict.WRONG),
-        (fleet(*BOTH_TIERS, expired_handoffs=1), Verdict.WRONG),
+        (unwell(finding(wire.SEVERITY_NOTE)), Verdict.NOTE),
+        (unwell(finding()), Verdict.WRONG),
+        (unwell(finding(wire.SEVERITY_NOTE), finding(wire.SEVERITY_CRITICAL)), Verdict.WRONG),
+        (unwell(finding(kind="handoffs_unreleased")), Verdict.WRONG),
     ],
 )
 def test_the_worst_finding_of_a_fleet(described: wire.DescribeFleetResponse, verdict: Verdict) -> None:
-    worst = max(verdicts(described), key=list(Verdict).index)
+    worst = max((each.verdict for each in of_fleet(described)), key=list(Verdict).index)
     assert worst is verdict
+
+
+def test_a_pair_is_told_once_by_its_own_line() -> None:
+    told = [each.text for each in of_fleet(unwell(finding(kind="pair_held")))]
+    assert not any("decode waits" in text for text in told)
 
 
 @pytest.mark.parametrize(
@@ -189,9 +184,7 @@ def test_the_router_is_found_by_flag_then_file_then_default(tmp_path: Path) -> N
             OperatorSettings(ready_file=str(file)).address()
 
 
-def test_a_pooling_model_lacks_no_decode_worker() -> None:
-    (found,) = of_fleet(fleet(BOTH_TIERS[0], dimensions=8))
-    assert found.verdict is Verdict.WELL
+def test_a_pooling_model_gives_vectors() -> None:
+    found, handoffs = of_fleet(fleet(BOTH_TIERS[0], dimensions=8))
+    assert (found.verdict, handoffs.verdict) == (Verdict.WELL, Verdict.WELL)
     assert "1 workers give vectors of 8 numbers" in str(found)
-    (idle,) = of_fleet(fleet(("p", Role.PREFILL, "standby"), dimensions=8))
-    assert idle.verdict is Verdict.WRONG

@@ -60,7 +60,10 @@ def test_before_anything_is_measured_a_multiple_of_the_fleet_is_accepted(pool):
     fill(pool, 240)
     assert check.refusal(ask(pool)) is None
     fill(pool, 20)
-    assert isinstance(check.refusal(ask(pool)), KvMemoryFull)
+    refusal = check.refusal(ask(pool))
+    assert isinstance(refusal, KvMemoryFull)
+    assert "KV blocks more are asked for than the" in refusal.message
+    assert "inf" not in refusal.message
 
 
 def test_a_pool_without_workers_waits_for_them(pool):
