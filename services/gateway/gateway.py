@@ -28,12 +28,14 @@ from services.gateway.models.metrics import TokenizerMetrics
 from services.gateway.models.routing import ModelsFile, Routes
 from services.gateway.models.served import Models, load_kit
 from services.gateway.rest.api import Api
+from services.gateway.rest.cors import Cors
 from services.gateway.rest.embeddings import Embedder
 from services.gateway.rest.generate import Generator
 from services.gateway.rest.openai.errors import error_response
 from services.gateway.rest.tokenizing import Tokenizing
 from services.gateway.retrieval.retrieval import open_retrieval
 from services.gateway.settings import Settings
+from services.gateway.shared_room import SharedRoom
 from services.gateway.tenants.tenancy import Tenancy
 
 RENDER_THREADS = 2
@@ -62,6 +64,7 @@ class Gateway:
         self._models = Models(self._session, kit, settings.served_model_name)
         TokenizerMetrics(self._models.encoders, registry)
         self._tls = Tls(settings.tls)
+        self._bodies = SharedRoom(limits.bodies_size_bytes_max)
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Make the parts; the stack closes them in reverse. Raises a `Startup` error."""
@@ -101,7 +104,9 @@ class Gateway:
             chat_max_tokens_default=self._settings.chat_max_tokens_default,
         )
         self._api = self._make_api(pipeline, parts)
-        server = HttpServer(self._api, error_response, limits=limits, clock=clock)
+        server = HttpServer(
+            self._api, error_response, limits=limits, clock=clock, admit=self._api.admit, room=self._bodies
+        )
         self._server = await stack.enter_async_context(server)
         self._inference = self._make_inference(pipeline)
         stack.push_async_callback(self._inference.drain, 0)
@@ -111,6 +116,7 @@ class Gateway:
             paused=lambda: self._server.paused_count,
             attached=lambda: float(self._session.is_attached),
             kept_bytes=lambda: self._idempotency.held_bytes,
+            bodies_bytes=lambda: self._bodies.held_bytes,
         )
 
     async def listen(self) -> dict[str, str]:
@@ -181,6 +187,7 @@ class Gateway:
             idempotency=self._idempotency,
             tokenizing=Tokenizing(pipeline, models, self._threads, limits),
             usage=self._accounting.report,
+            cors=Cors(self._settings.cors_origin),
             metrics_for_admins=self._settings.metrics_for_admins,
         )
 

@@ -59,6 +59,11 @@ class Metrics:
         self._kept_bytes = Gauge(
             "pdmesh_gateway_idempotency_kept_bytes", "Answers kept for idempotency keys", registry=registry
         )
+        self._bodies_bytes = Gauge(
+            "pdmesh_gateway_bodies_bytes",
+            "Request bodies that have come and that nothing has been made of yet",
+            registry=registry,
+        )
         self._open_streams = Gauge(
             "pdmesh_gateway_open_streams", "Requests in flight at the router", registry=registry
         )
@@ -78,6 +83,7 @@ class Metrics:
         paused: Callable[[], float],
         attached: Callable[[], float],
         kept_bytes: Callable[[], float],
+        bodies_bytes: Callable[[], float],
     ) -> None:
         """Read the gauges of what others count when scraped."""
         self._open_streams.set_function(streams)
@@ -85,6 +91,7 @@ class Metrics:
         self._paused_clients.set_function(paused)
         self._router_attached.set_function(attached)
         self._kept_bytes.set_function(kept_bytes)
+        self._bodies_bytes.set_function(bodies_bytes)
 
     def count(self, route: str, status: int, took_ms: float) -> None:
         """Count one request. Routes come from the routing table, so the labels are bounded."""

@@ -64,6 +64,11 @@ class Settings:
         "", "file of tenants, TOML or YAML, or `redis`: in --store; none: everybody is anonymous"
     )
     jwt: JwtSettings = group(JwtSettings, "jwt_")
+    cors_origin: tuple[str, ...] = setting(
+        (),
+        "web pages that may ask from their visitors' browsers, by origin, as in https://chat.example.org; "
+        "* is every page; none: no page may; repeatable",
+    )
     metrics_for_admins: bool = setting(False, "show /metrics of the REST API to tenants with is_admin only")
     tls: TlsSettings = group(TlsSettings, "tls_")
     mesh: MeshSettings = group(MeshSettings, "mesh_")

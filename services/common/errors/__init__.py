@@ -10,6 +10,9 @@
     │   ├── HeadersTooLarge      431
     │   ├── RequestTooSlow       408
     │   ├── MalformedHttp        400
+    │   ├── HttpVersionUnsupported 505  neither 1.0 nor 1.1
+    │   ├── UnsupportedCoding    501  a Transfer-Encoding other than chunked
+    │   ├── UnsupportedMediaType 415  an encoded body, or a browser's that is not declared as JSON
     │   ├── ModelNotFound        404
     │   ├── RouteNotFound        404
     │   ├── MethodNotAllowed     405
@@ -36,6 +39,8 @@
     │   ├── IdempotencyUnavailable 503  its store does not answer, and it may not be done without
     │   ├── KeysUnavailable      503  of a token's signature, being fetched
     │   ├── RetrievalFailed      503  passages were required and could not be looked up
+    │   ├── BodiesFull           503  request bodies held at the gateway
+    │   ├── RenderingFull        503  prompts in rendering at the gateway
     │   └── TooManyConnections   503
     ├── Ended                    taken, and ended without an answer
     │   ├── DeadlinePassed       504
@@ -63,6 +68,7 @@ from services.common.errors.tree import (
     AnswerNotKept,
     AnswerTooLarge,
     BadSetting,
+    BodiesFull,
     BodyTooLarge,
     Cancelled,
     Code,
@@ -75,6 +81,7 @@ from services.common.errors.tree import (
     EngineStartFailed,
     EngineUnhealthy,
     HeadersTooLarge,
+    HttpVersionUnsupported,
     IdempotencyKeyReused,
     IdempotencyUnavailable,
     Internal,
@@ -102,6 +109,7 @@ from services.common.errors.tree import (
     QuotaUnknown,
     Refused,
     RegistrationRefused,
+    RenderingFull,
     RequestOverQuota,
     RequestTooSlow,
     RetriesExhausted,
@@ -115,6 +123,8 @@ from services.common.errors.tree import (
     TooManyConnections,
     TooManyStreams,
     Unauthenticated,
+    UnsupportedCoding,
+    UnsupportedMediaType,
     UsageUnavailable,
     WorkerNotFound,
     by_reason,
@@ -125,6 +135,7 @@ __all__ = [
     "AnswerNotKept",
     "AnswerTooLarge",
     "BadSetting",
+    "BodiesFull",
     "BodyTooLarge",
     "Cancelled",
     "Code",
@@ -137,6 +148,7 @@ __all__ = [
     "EngineStartFailed",
     "EngineUnhealthy",
     "HeadersTooLarge",
+    "HttpVersionUnsupported",
     "IdempotencyKeyReused",
     "IdempotencyUnavailable",
     "Internal",
@@ -164,6 +176,7 @@ __all__ = [
     "QuotaUnknown",
     "Refused",
     "RegistrationRefused",
+    "RenderingFull",
     "RequestOverQuota",
     "RequestTooSlow",
     "RetriesExhausted",
@@ -177,6 +190,8 @@ __all__ = [
     "TooManyConnections",
     "TooManyStreams",
     "Unauthenticated",
+    "UnsupportedCoding",
+    "UnsupportedMediaType",
     "UsageUnavailable",
     "WorkerNotFound",
     "by_reason",

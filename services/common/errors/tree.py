@@ -103,6 +103,29 @@ class MalformedHttp(Invalid):
     reason = "malformed_http"
 
 
+class HttpVersionUnsupported(Invalid):
+    """A version of HTTP other than 1.0 and 1.1."""
+
+    reason = "http_version_unsupported"
+    code = Code.UNIMPLEMENTED
+    http_status = 505
+
+
+class UnsupportedCoding(Invalid):
+    """A Transfer-Encoding other than chunked."""
+
+    reason = "unsupported_transfer_coding"
+    code = Code.UNIMPLEMENTED
+    http_status = 501
+
+
+class UnsupportedMediaType(Invalid):
+    """The HTTP body is encoded, or comes from a browser and is not declared as JSON."""
+
+    reason = "unsupported_media_type"
+    http_status = 415
+
+
 class ModelNotFound(Invalid):
     """No such model."""
 
@@ -296,6 +319,18 @@ class TooManyConnections(Refused):
     """The gateway's connections or streams are at their bound."""
 
     reason = "too_many_connections"
+
+
+class BodiesFull(Refused):
+    """All request bodies that a gateway holds are at their bound, or this tenant's share of them is."""
+
+    reason = "bodies_full"
+
+
+class RenderingFull(Refused):
+    """All prompts that a gateway renders are at their bound, or this tenant's share of them is."""
+
+    reason = "rendering_full"
 
 
 class Ended(MeshError):

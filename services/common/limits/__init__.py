@@ -9,8 +9,12 @@ class Limits:
 
     body_size_bytes_max: int = 8 * 1024 * 1024
     """HTTP request body; 413 past it, without reading on."""
+    bodies_size_bytes_max: int = 256 * 1024 * 1024
+    """Request bodies that one gateway holds, altogether; 503 past it, for whoever holds most of it first."""
+    unread_body_size_bytes_max: int = 4_096
+    """Body of a request that needs none, such as a GET; 413 past it."""
     header_size_bytes_max: int = 32 * 1024
-    """HTTP request line and headers together; 431 past it."""
+    """HTTP request line and headers together, and chunk extensions and trailers together; 431 past it."""
     json_depth_max: int = 64
     """Nesting of a JSON body; 400 past it."""
     request_head_ms_max: int = 10_000

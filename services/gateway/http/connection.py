@@ -9,9 +9,11 @@ from typing import Protocol, cast
 from services.common.clock import Clock
 from services.common.errors import Cancelled, MeshError, RequestTooSlow, SlowReader, TooManyConnections
 from services.common.limits import Limits
+from services.gateway.http.admission import Admit
 from services.gateway.http.exchange import Exchange
 from services.gateway.http.message import HttpRequest, HttpResponse, encode_head
 from services.gateway.http.parser import RequestParser
+from services.gateway.shared_room import SharedRoom
 
 WRITE_BUFFER_BYTES = 64 * 1024
 """What a transport holds for a client before it says that the client is behind."""
@@ -24,6 +26,8 @@ class Owner(Protocol):
 
     limits: Limits
     clock: Clock
+    room: SharedRoom
+    admit: Admit
     date: str
     is_draining: bool
 
@@ -67,7 +71,9 @@ class Connection(asyncio.Protocol):
         self._limits = owner.limits
         self._clock = owner.clock
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
-        self._parser = RequestParser(owner.limits, owner.clock, self._take, self._let_continue)
+        self._parser = RequestParser(
+            owner.limits, owner.clock, owner.room, owner.admit, self._take, self._let_continue
+        )
         self._backlog: deque[HttpRequest] = deque()
         self._exchange: Exchange | None = None
         self._refusal: MeshError | None = None
@@ -128,7 +134,7 @@ class Connection(asyncio.Protocol):
         """Tell whoever is answering; forget everything."""
         self._owner.closed(self)
         self._parser.close()
-        self._backlog.clear()
+        self._drop_backlog()
         self._lose(Cancelled("the client closed the connection"))
 
     def pause_writing(self) -> None:
@@ -153,8 +159,11 @@ class Connection(asyncio.Protocol):
         """Go on with the next request, or close once everything is sent."""
         self._exchange = None
         if closes:
-            self._backlog.clear()
-            self._close()
+            self._drop_backlog()
+            if self._refusal is None:
+                self._close()
+            else:
+                self._linger()
             return
         self._note_phase()
         self._serve_next()
@@ -197,7 +206,13 @@ class Connection(asyncio.Protocol):
             self._closing_since_ms = self._clock.now_ms()
         self._transport.close()
 
+    def _drop_backlog(self) -> None:
+        while self._backlog:
+            self._backlog.popleft().release()
+
     def _take(self, request: HttpRequest) -> None:
+        if request.refusal is not None and not request.keep_alive:
+            self._refusal = request.refusal  # its body is on its way, and nobody will read it
         self._backlog.append(request)
         self._serve_next()
 
@@ -236,14 +251,10 @@ class Connection(asyncio.Protocol):
             self._transport.resume_reading()
 
     def _refuse(self, refusal: MeshError) -> None:
-        """Answer out of turn and close, reading on for a while only to throw it away.
-
-        Closing with unread input would reset the connection, and the client might never see the answer.
-        """
+        """Answer out of turn and close."""
         self._refusal = refusal
         if self._phase is Phase.LINGER or self._transport.is_closing():
             return
-        self._enter(Phase.LINGER)
         response = self._owner.error_response(refusal)
         headers = [
             ("content-type", response.content_type),
@@ -253,6 +264,14 @@ class Connection(asyncio.Protocol):
             *response.headers,
         ]
         self._transport.write(encode_head(response.status, headers) + response.body)
+        self._linger()
+
+    def _linger(self) -> None:
+        """Close after the last answer, reading on for a while only to throw it away.
+
+        Closing with unread input would reset the connection, and the client might never see the answer.
+        """
+        self._enter(Phase.LINGER)
         if self._transport.can_write_eof():  # TLS cannot close one direction alone
             self._transport.write_eof()
 

@@ -5,7 +5,6 @@ from typing import Protocol
 
 from services.common.errors import MeshError
 from services.gateway.http.message import Header, HttpRequest, HttpResponse, encode_head
-from services.gateway.tenants import ANONYMOUS
 
 
 class Client(Protocol):
@@ -77,8 +76,8 @@ class Exchange:
         self.on_gone: Callable[[MeshError], None] = _ignore_gone
         self.on_writable: Callable[[], None] = _ignore_writable
         self.on_end: Callable[[Exchange], None] = _ignore_end
-        self.caller = ANONYMOUS
-        """Who sent the request; everybody is anonymous until identified."""
+        self.caller = request.caller
+        """Who sent the request."""
         self.error_response: Callable[[MeshError], HttpResponse] | None = None
         """An error in the words of the API that was called, where they are not the server's own."""
         self.headers: tuple[Header, ...] = ()
@@ -156,6 +155,7 @@ class Exchange:
         """Take notice that the client is gone; called by the connection."""
         if self.is_open:
             self.is_open = False
+            self.request.release()
             self.notes["error"] = why
             self.on_gone(why)
             self.on_end(self)
@@ -176,6 +176,7 @@ class Exchange:
 
     def _end(self) -> None:
         self.is_open = False
+        self.request.release()
         self.on_end(self)
         self._connection.exchange_ended(closes=self._closes or self._connection.is_draining)
 

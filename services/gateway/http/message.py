@@ -1,9 +1,13 @@
 """Requests and responses as handlers see them, and the bytes of a response's head."""
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from services.common.domain.record import record
+from services.common.errors import MeshError
+from services.gateway.shared_room import Holding
+from services.gateway.tenants import ANONYMOUS, Caller
 
 JSON = "application/json"
 
@@ -13,9 +17,10 @@ _STATUS_LINES = {s.value: f"HTTP/1.1 {s.value} {s.phrase}\r\n".encode("ascii") f
 _NO_LINE_BREAKS = {ord("\r"): " ", ord("\n"): " ", 0: " "}
 
 
-@record
+@dataclass(slots=True)
 class HttpRequest:
-    """One whole request. Header names are lower case; a repeated header's values are joined by commas."""
+    """One request, whole once it is handled. Header names are lower case; a repeated header's values are
+    joined by commas."""
 
     method: str
     path: str
@@ -29,6 +34,18 @@ class HttpRequest:
     """When the last byte came, by the server's clock."""
     query: str = ""
     """What follows the path's question mark, as it came."""
+    caller: Caller = ANONYMOUS
+    """Who sent it, by its head."""
+    refusal: MeshError | None = None
+    """Why it is to be refused, where its head has decided that already; it has no body then."""
+    holding: Holding | None = None
+    """What its body takes of the memory that all bodies share."""
+
+    def release(self) -> None:
+        """Let go of the body: the request is over, or somebody has made something else of it."""
+        self.body = b""
+        if self.holding is not None:
+            self.holding.release()
 
 
 @record

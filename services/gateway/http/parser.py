@@ -7,9 +7,13 @@ from urllib.parse import unquote
 import httptools
 
 from services.common.clock import Clock
-from services.common.errors import BodyTooLarge, HeadersTooLarge, Invalid, MalformedHttp
+from services.common.errors import HeadersTooLarge, MalformedHttp, MeshError
 from services.common.limits import Limits
+from services.gateway.http.admission import Admission, Admit
+from services.gateway.http.body_buffer import BodyBuffer
+from services.gateway.http.head_rules import check_head, must_close
 from services.gateway.http.message import HttpRequest
+from services.gateway.shared_room import SharedRoom
 
 _OFFERS = ("upgrade", "http2-settings")
 """Headers, and words of `Connection`, by which a client offers to go on in another protocol."""
@@ -18,42 +22,52 @@ _OFFERS = ("upgrade", "http2-settings")
 class RequestParser:
     """One connection's parser. Its `on_*` methods are called by httptools.
 
-    `take` gets each whole request; `expects_continue` is called when a client waits for leave to send a body.
+    `admit` decides by each request's head, `take` gets each whole request, and `expects_continue` is called
+    when a client waits for leave to send a body. A request whose head is refused is handed over at once, and
+    nothing is read after it if it has a body.
     """
 
     def __init__(
         self,
         limits: Limits,
         clock: Clock,
+        room: SharedRoom,
+        admit: Admit,
         take: Callable[[HttpRequest], None],
         expects_continue: Callable[[], None],
     ) -> None:
         self._limits = limits
         self._head_size_max = limits.header_size_bytes_max
         self._clock = clock
+        self._room = room
+        self._admit = admit
         self._take = take
         self._expects_continue = expects_continue
         self._http = httptools.HttpRequestParser(self)
-        self._refusal: Invalid | None = None
+        self._refusal: MeshError | None = None
         self._requests_in_feed = 0
+        self._body: BodyBuffer | None = None
         self.in_head = False
         self.in_body = False
         self._start_message()
 
     def feed(self, data: bytes) -> None:
-        """Parse on; raises `Invalid` for what the server does not take; feed nothing after that."""
+        """Parse on; raises a `MeshError` for what the server does not take; feed nothing after that."""
         self._requests_in_feed = 0
-        was_in_trailers = self._is_in_trailers
+        body, had_bytes = self._body, len(self._body or ())
         unparsed = data
         while unparsed:
             unparsed = self._parse(unparsed)
-        # A read that ends one request and begins the next says little about either.
-        is_all_head = self.in_head or (was_in_trailers and self._is_in_trailers)
-        if is_all_head and self._requests_in_feed == 0:
+        if self._requests_in_feed:  # a read that ends one request and begins the next says little of either
+            return
+        if self.in_head:
             self._count_unfinished(len(data))
+        elif body is not None and body is self._body:
+            self._count_framing(body, len(data) - (len(body) - had_bytes))
 
     def close(self) -> None:
-        """Let go of the callbacks, which hold the connection."""
+        """Let go of the callbacks, which hold the connection, and of a body that will not be whole."""
+        self._drop_body()
         del self._http
 
     def _parse(self, data: bytes) -> bytes:
@@ -83,21 +97,28 @@ class RequestParser:
         tokens = (token.strip() for token in self._headers.pop("connection", "").split(","))
         left = [token for token in tokens if token.lower() not in _OFFERS]
         fields = [(name, value) for name, value in self._headers.items() if name not in _OFFERS]
+        hosts = [("host", self._headers["host"])] * (self._host_count - 1)
         lines = [
-            f"{name}: {value}".encode("latin-1") for name, value in [*fields, ("connection", ",".join(left))]
+            f"{name}: {value}".encode("latin-1")
+            for name, value in [*fields, *hosts, ("connection", ",".join(left))]
         ]
         return b"\r\n".join([b"%b %b HTTP/%b" % (method, self._target, version), *lines, b"", b""])
 
     def _start_message(self) -> None:
         self._target = b""
         self._headers: dict[str, str] = {}
+        self._host_count = 0
         self._head_size = 0
         self._unfinished_size = 0
-        self._is_in_trailers = False
-        self._chunks: list[bytes] = []
-        self._body_size = 0
+        self._head: HttpRequest | None = None
+        self._body = None
 
-    def _refuse(self, refusal: Invalid) -> NoReturn:
+    def _drop_body(self) -> None:
+        if self._body is not None:
+            self._body.holding.release()
+
+    def _refuse(self, refusal: MeshError) -> NoReturn:
+        self._drop_body()
         self._refusal = refusal
         raise refusal
 
@@ -106,6 +127,13 @@ class RequestParser:
         self._unfinished_size += size
         if self._unfinished_size > self._head_size_max:
             self._refuse_head()
+
+    def _count_framing(self, body: BodyBuffer, size: int) -> None:
+        """Count what a read had beside the body's bytes: extensions and trailers are seen by nobody else."""
+        try:
+            body.count_framing(size)
+        except MeshError as refusal:
+            self._refuse(refusal)
 
     def _refuse_head(self) -> NoReturn:
         self._refuse(HeadersTooLarge(f"the request's headers are over {self._head_size_max} bytes"))
@@ -130,61 +158,89 @@ class RequestParser:
         if self.in_body:
             return
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        if key == "host":
+            self._host_count += 1
         present = self._headers.get(key)
         self._headers[key] = text if present is None else f"{present}, {text}"
 
     def on_headers_complete(self) -> None:
-        """Refuse a head without a host and a body that is declared too large; let a waiting client send."""
+        """Refuse what the head decides already; let a waiting client send."""
         if self._http.should_upgrade():
             return
         self.in_head = False
         self.in_body = True
-        if "host" not in self._headers and self._http.get_http_version() == "1.1":
-            self._refuse(MalformedHttp("HTTP/1.1 needs a Host header"))
         self._unfinished_size = 0
-        self._check_declared(self._headers.get("content-length", "").lstrip("0"))
-        if "expect" in self._headers and self._headers["expect"].lower() == "100-continue":
-            self._expects_continue()
+        try:
+            check_head(self._http.get_http_version(), self._headers, self._host_count)
+        except MeshError as refusal:
+            self._refuse(refusal)
+        self._head = head = self._request()
+        try:
+            admission = self._admit(head)
+        except MeshError as refusal:
+            self._turn_away(head, refusal)
+            return
+        head.caller = admission.caller
+        self._open_body(admission)
 
     def on_chunk_header(self) -> None:
-        """Take notice that a chunk's size is known: after the last one's, trailers may come."""
-        self._is_in_trailers = True
+        """Take notice that a chunk's size is known."""
+        if self._body is not None:
+            self._body.count_chunk()
 
     def on_body(self, part: bytes) -> None:
         """Take a part of the body."""
-        self._is_in_trailers = False
-        self._body_size += len(part)
-        if self._body_size > self._limits.body_size_bytes_max:
-            self._refuse_body()
-        self._chunks.append(part)
+        if self._body is None:  # of a head that was refused
+            return
+        try:
+            self._body.add(part)
+        except MeshError as refusal:
+            self._refuse(refusal)
 
     def on_message_complete(self) -> None:
         """Hand over the request."""
-        if self._http.should_upgrade():
-            return  # only the head of it; it comes again
+        if self._http.should_upgrade() or self._head is None:
+            return  # only the head of it, which comes again
         self.in_body = False
         self._requests_in_feed += 1
         if self._requests_in_feed > self._limits.pipelined_requests_max:
             self._refuse(MalformedHttp("too many pipelined requests"))
-        request = self._request()
+        request = self._head
+        request.received_ms = self._clock.now_ms()
+        version = self._http.get_http_version()
+        request.keep_alive = self._http.should_keep_alive() and not must_close(version, self._headers)
+        if self._body is not None:
+            request.body, request.holding = self._body.take(), self._body.holding
         self._start_message()
         self._take(request)
 
-    def _check_declared(self, digits: str) -> None:
-        size_max = self._limits.body_size_bytes_max
-        if len(digits) > len(str(size_max)) or int(digits or "0") > size_max:
-            self._refuse_body()
+    def _open_body(self, admission: Admission) -> None:
+        holding = self._room.open(admission.caller.tenant)
+        self._body = BodyBuffer(holding, admission.body_size_bytes_max, self._head_size_max)
+        try:
+            self._body.check_declared(self._headers.get("content-length", "").lstrip("0"))
+        except MeshError as refusal:
+            self._refuse(refusal)
+        if self._headers.get("expect", "").lower() == "100-continue":
+            self._expects_continue()
 
-    def _refuse_body(self) -> None:
-        self._refuse(BodyTooLarge(f"the body is over {self._limits.body_size_bytes_max} bytes"))
+    def _turn_away(self, head: HttpRequest, refusal: MeshError) -> None:
+        """Hand over a refused head: at once, and as the last, if a body comes behind it."""
+        head.refusal = refusal
+        length = self._headers.get("content-length", "").lstrip("0")
+        if length or "transfer-encoding" in self._headers:
+            head.keep_alive = False
+            self._take(head)
+            self._refuse(refusal)
 
     def _request(self) -> HttpRequest:
+        """The request as its head tells it."""
         return HttpRequest(
             method=self._http.get_method().decode("latin-1"),
             path=self._path(),
             headers=self._headers,
-            body=b"".join(self._chunks),
-            keep_alive=self._http.should_keep_alive(),
+            body=b"",
+            keep_alive=True,
             chunks_allowed=self._http.get_http_version() != "1.0",
             received_ms=self._clock.now_ms(),
             query=self._query(),

@@ -5,6 +5,7 @@ from typing import Any
 
 from services.common.errors import MethodNotAllowed, RouteNotFound
 from services.gateway.http.exchange import Exchange
+from services.gateway.http.message import HttpRequest
 
 Handler = Callable[[Exchange], Coroutine[Any, Any, None] | None]
 """Answers an exchange: at once, from callbacks later, or by a coroutine that the server runs."""
@@ -27,16 +28,24 @@ class Routes:
 
     def __call__(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
         """Call the route's handler; raises `RouteNotFound` or `MethodNotAllowed`."""
-        request = exchange.request
-        methods = self._exact.get(request.path) or self._below_prefix(request.path)
+        try:
+            handler = self.find(exchange.request)
+        except MethodNotAllowed:
+            allowed = ", ".join(sorted(self._methods(exchange.request.path) or ()))
+            exchange.headers = (*exchange.headers, ("allow", allowed))
+            raise
+        return handler(exchange)
+
+    def find(self, request: HttpRequest) -> Handler:
+        """The handler of a request's path and method; raises `RouteNotFound` or `MethodNotAllowed`."""
+        methods = self._methods(request.path)
         if methods is None:
             raise RouteNotFound(f"no such URL: {request.method} {request.path[:200]}")
         handler = methods.get(request.method)
         if handler is None:
             allowed = ", ".join(sorted(methods))
-            exchange.headers = (*exchange.headers, ("allow", allowed))
             raise MethodNotAllowed(f"{request.path[:200]} takes {allowed}, not {request.method}")
-        return handler(exchange)
+        return handler
 
     def listed(self) -> set[tuple[str, str]]:
         """Method and path of every route; without the HEAD that GET brings."""
@@ -48,6 +57,9 @@ class Routes:
         if path in self._exact:
             return path
         return next((prefix + "*" for prefix in self._prefixes if path.startswith(prefix)), "")
+
+    def _methods(self, path: str) -> dict[str, Handler] | None:
+        return self._exact.get(path) or self._below_prefix(path)
 
     def _below_prefix(self, path: str) -> dict[str, Handler] | None:
         return next((methods for prefix, methods in self._prefixes.items() if path.startswith(prefix)), None)

@@ -13,10 +13,12 @@ from typing import Any
 from services.common.clock import Clock, MonotonicClock, until_beat_s
 from services.common.errors import Internal, MeshError, PortInUse
 from services.common.limits import DEFAULTS, Limits
+from services.gateway.http.admission import Admission, Admit
 from services.gateway.http.connection import Connection
 from services.gateway.http.exchange import Exchange
-from services.gateway.http.message import HttpResponse
+from services.gateway.http.message import HttpRequest, HttpResponse
 from services.gateway.http.routes import Handler
+from services.gateway.shared_room import SharedRoom
 
 TICK_S = 1.0
 """How often connections are checked for having taken too long."""
@@ -39,8 +41,13 @@ class HttpServer:
         *,
         limits: Limits = DEFAULTS,
         clock: Clock | None = None,
+        admit: Admit | None = None,
+        room: SharedRoom | None = None,
     ) -> None:
+        """`admit` decides by heads; without it everybody may send a body. `room` is for all their bodies."""
         self.limits = limits
+        self.admit = admit or self._admit_all
+        self.room = room or SharedRoom(limits.bodies_size_bytes_max)
         self.clock = clock or MonotonicClock()
         self.error_response = error_response
         self.date = formatdate(usegmt=True)
@@ -142,6 +149,9 @@ class HttpServer:
         else:
             if later is not None:
                 self._tasks.create_task(self._run(exchange, later))
+
+    def _admit_all(self, _: HttpRequest) -> Admission:
+        return Admission(self.limits.body_size_bytes_max)
 
     async def _run(self, exchange: Exchange, later: Coroutine[Any, Any, None]) -> None:
         try:

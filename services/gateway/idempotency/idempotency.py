@@ -134,6 +134,7 @@ class Idempotency:
             raise _reused()
         if not held.tape.is_kept:
             raise AnswerNotKept(TOO_LARGE)
+        exchange.request.release()
         self._note(exchange, "joined" if held.tape.is_running else "replayed")
         self._open_reader(exchange, held, is_replay=True).advance()
 

@@ -9,7 +9,13 @@ from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from services.common.clock import Clock
-from services.common.errors import ModelNotFound, NotAllowed, NoWorkers, RouterUnavailable
+from services.common.errors import (
+    MethodNotAllowed,
+    ModelNotFound,
+    NotAllowed,
+    NoWorkers,
+    RouterUnavailable,
+)
 from services.common.limits import Limits
 from services.common.version import VERSION
 from services.gateway.accounts.metering.report import UsageReport
@@ -23,6 +29,8 @@ from services.gateway.models.served import Listed, Models
 from services.gateway.rest.anthropic.body import TokenCount, parse_count, parse_messages
 from services.gateway.rest.anthropic.errors import error_response as anthropic_error
 from services.gateway.rest.anthropic.format import MessagesFormat
+from services.gateway.rest.cors import Cors
+from services.gateway.rest.doorway import Doorway
 from services.gateway.rest.embeddings import Embedder
 from services.gateway.rest.generate import Generator, Parse
 from services.gateway.rest.openai.chat import parse_chat
@@ -57,6 +65,7 @@ class Api:
         idempotency: Idempotency,
         tokenizing: Tokenizing,
         usage: UsageReport | None = None,
+        cors: Cors | None = None,
         metrics_for_admins: bool = False,
     ) -> None:
         self.is_leaving = False
@@ -65,7 +74,7 @@ class Api:
         self._embedder = embedder
         self._idempotency = idempotency
         self._tokenizing = tokenizing
-        self._authenticator = authenticator or Everybody()
+        self._cors = cors or Cors(())
         self._open = _OPEN if metrics_for_admins else _OPEN | {"/metrics"}
         self._models = models
         self._metrics = metrics
@@ -91,6 +100,9 @@ class Api:
         add("GET", "/metrics", self._show_metrics)
         if usage is not None:
             add("GET", "/admin/usage", usage.answer)
+        doorway = Doorway(authenticator or Everybody(), self.routes, self._open, self._cors, limits)
+        self.admit = doorway.admit
+        """Decides by a request's head whether its body is read."""
 
     def __call__(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
         """Give the request its id, see to its log line, and let its route answer."""
@@ -102,15 +114,22 @@ class Api:
         if request_id:
             check_request_id(request_id, self._limits.request_id_chars_max, "x-request-id")
             exchange.notes["request_id"] = request_id
-        exchange.headers = (("x-request-id", str(exchange.notes["request_id"])),)
-        if exchange.request.path not in self._open:
-            self._identify(exchange)
-        return self.routes(exchange)
+        exchange.headers = (
+            ("x-request-id", str(exchange.notes["request_id"])),
+            *self._cors.headers(exchange.request.headers),
+        )
+        return self._answer(exchange)
 
-    def _identify(self, exchange: Exchange) -> None:
-        exchange.caller = caller = self._authenticator.identify(exchange.request.headers)
-        if caller.tenant:
-            exchange.notes["tenant"] = caller.tenant
+    def _answer(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
+        request = exchange.request
+        if exchange.caller.tenant:
+            exchange.notes["tenant"] = exchange.caller.tenant
+        if request.refusal is not None and not isinstance(request.refusal, MethodNotAllowed):
+            raise request.refusal
+        if self._cors.is_preflight(request):
+            exchange.respond(self._cors.preflight(request))
+            return None
+        return self.routes(exchange)
 
     def _generate(
         self, exchange: Exchange, parse: Parse, format_type: FormatType

@@ -58,6 +58,7 @@ class Embedder:
     async def answer(self, exchange: Exchange) -> None:
         """Answer with all vectors or with one error; raises a `MeshError` for the latter."""
         asked = parse_embeddings(exchange.request.body, self._limits)
+        exchange.request.release()
         call = call_of(exchange, exchange.caller, asked.generation)
         call.notes["model"] = call.generation.model[:200]
         route = self._parts.routes.resolve(call)

@@ -35,7 +35,9 @@ class Generator:
         self, exchange: Exchange, caller: Caller, parse: Parse, format_type: FormatType
     ) -> Coroutine[Any, Any, None] | None:
         """Check the body and hand the call to the pipeline."""
-        call = call_of(exchange, caller, parse(exchange.request.body, self._limits))
+        generation = parse(exchange.request.body, self._limits)
+        exchange.request.release()
+        call = call_of(exchange, caller, generation)
         return self._pipeline.start(call, self._writer(exchange, call, format_type))
 
     def _writer(self, exchange: Exchange, call: Call, format_type: FormatType) -> RestWriter:
