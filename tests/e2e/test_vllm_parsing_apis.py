@@ -11,6 +11,7 @@ from tests.e2e.test_vllm_parsing import (  # noqa: F401 - fixtures
     CALL_1,
     CALL_2,
     PARAMETERS,
+    ask,
     edge,
     thinking,
     thinking_edge,
@@ -80,6 +81,73 @@ async def test_a_demanded_tool_constrains_the_model(edge: Edge) -> None:  # noqa
     assert structured is not None
     assert structured.kind in (StructuredKind.JSON_SCHEMA, StructuredKind.STRUCTURAL_TAG)
     assert [block.type for block in answer.content] == ["tool_use"]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_a_tool_demanded_by_its_name_is_what_a_message_stops_for(edge: Edge, streamed: bool) -> None:  # noqa: F811
+    edge.router.script = edge.says(CALL_1)
+    tools = [{"name": "add", "input_schema": PARAMETERS}]
+    answer = await message(edge, streamed=streamed, tools=tools, tool_choice={"type": "tool", "name": "add"})
+    assert ([block.type for block in answer.content], answer.stop_reason) == (["tool_use"], "tool_use")
+
+
+SCHEMA = {"type": "object", "properties": {"z": {"type": "integer"}}}
+
+
+async def test_a_demanded_tool_wins_over_a_format_at_every_door(edge: Edge) -> None:  # noqa: F811
+    edge.router.script = edge.says(CALL_1)
+    function = {"name": "add", "parameters": PARAMETERS}
+    await message(
+        edge,
+        streamed=False,
+        tools=[{"name": "add", "input_schema": PARAMETERS}],
+        tool_choice={"type": "tool", "name": "add"},
+        output_config={"format": {"type": "json_schema", "schema": SCHEMA}},
+    )
+    await response(
+        edge,
+        streamed=False,
+        tools=[{"type": "function", **function}],
+        tool_choice={"type": "function", "name": "add"},
+        text={"format": {"type": "json_schema", "name": "z", "schema": SCHEMA}},
+    )
+    await ask(
+        edge,
+        tools=[{"type": "function", "function": function}],
+        tool_choice={"type": "function", "function": {"name": "add"}},
+        response_format={"type": "json_schema", "json_schema": {"name": "z", "schema": SCHEMA}},
+    )
+    assert len(edge.router.jobs) == 3
+    for job in edge.router.jobs:
+        structured = job.request.sampling.structured
+        assert structured is not None
+        assert "<tool_call>" in structured.value
+        assert '"z"' not in structured.value
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"tool_choice": "required", "structured_outputs": {"regex": "a"}}, "structured_outputs"),
+        ({"structured_outputs": {"structural_tag": "{}"}}, "structured_outputs"),
+        (
+            {"structured_outputs": {"structural_tag": '{"structures": [{}], "triggers": []}'}},
+            "structured_outputs",
+        ),
+    ],
+)
+async def test_what_vllm_refuses_is_a_400_with_the_field(
+    edge: Edge,  # noqa: F811
+    fields: dict[str, Any],
+    field: str,
+) -> None:
+    tools = [{"type": "function", "function": {"name": "add", "parameters": PARAMETERS}}]
+    asked = {"model": "tiny", "messages": [{"role": "user", "content": ASKED}], "tools": tools, **fields}
+    async with openai.AsyncOpenAI(base_url=f"{edge.url}/v1", api_key="none", max_retries=0) as client:
+        with pytest.raises(openai.BadRequestError) as caught:
+            await client.post("/chat/completions", body=asked, cast_to=object)
+    assert caught.value.param == field
+    assert edge.router.jobs == []
 
 
 @pytest.mark.parametrize("streamed", [False, True])

@@ -1,7 +1,6 @@
 """One call's answer: all its choices, and what it took."""
 
-from array import array
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from operator import attrgetter
 
 from services.common.clock import Clock
@@ -10,6 +9,7 @@ from services.gateway.accounts.metering.kv_seconds import kv_seconds
 from services.gateway.call.call import BOOKED_AS, Call
 from services.gateway.call.choice import Choice
 from services.gateway.call.parts import Meter, Reservation, Route, Use
+from services.gateway.call.prepared import Prepared
 from services.gateway.call.receipt import receipts_json
 from services.gateway.call.transcripts import Transcript
 from services.gateway.call.writers import Ending, Piece, Template, Usage, Writer
@@ -31,7 +31,7 @@ class Answer:
         self,
         call: Call,
         route: Route,
-        prompts: "Sequence[array[int]]",
+        prepared: Prepared,
         writer: Writer,
         reservation: Reservation,
         meter: Meter,
@@ -42,7 +42,8 @@ class Answer:
         """The writer's own method, for it is called once per token."""
         self._call = call
         self._route = route
-        self._prompt_tokens = sum(map(len, prompts))
+        self._prompt_tokens = sum(map(len, prepared.prompts))
+        self._extra = prepared.extra
         self._writer = writer
         self._reservation = reservation
         self._meter = meter
@@ -131,7 +132,7 @@ class Answer:
     def _finish(self) -> None:
         generated = self._close(name=str(self._call.notes.get(BOOKED_AS, "")))
         receipts = [choice.receipt for choice in self._choices]
-        extra: dict[str, object] = {}
+        extra: dict[str, object] = {**self._extra}
         if self._call.generation.includes_receipt:
             extra["pdmesh"] = receipts_json(receipts, self._route.reason)
         if self._call.retrieval is not None:

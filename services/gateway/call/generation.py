@@ -1,16 +1,21 @@
 """What an API call asks for, however it was put."""
 
 from array import array
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
 from services.common.domain import Sampling, ServiceClass
 from services.common.domain.record import record
 from services.common.errors import InvalidField, PromptTooLong
+from services.gateway.call.edits import Edit, Measure, Messages, Rendered, render_edited
 from services.gateway.call.renamed import renamed
 from services.gateway.models.rendering import Renderer
 from services.gateway.retrieval.ask import RetrievalAsk
+
+TOKENS_UNLIMITED = 2**31 - 1
+OPEN_ANSWER_SHARE = 4
+"""One over the share of the context that an answer of open length keeps when the prompt is cut to fit."""
 
 
 @record
@@ -24,11 +29,23 @@ class ChatPrompt:
     continues_last: bool = False
     """The answer goes on in the last message instead of beginning a new one."""
     field_name: str = "messages"
+    edits: Sequence[Edit] = ()
+    """Changes to make before it is rendered, in this order."""
+    report: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, object]] | None = None
+    """Fields of the answer that tell which edits were made; `None` where it does not tell."""
 
     def render(self, renderer: Renderer) -> "array[int]":
-        """The prompt's token ids."""
+        """The prompt's token ids, with every edit made that needs no limit on the prompt."""
+        return self.rendered(renderer, TOKENS_UNLIMITED).ids
+
+    def rendered(self, renderer: Renderer, room_tokens: int) -> Rendered:
+        """The prompt's token ids, which are to be `room_tokens` at most where an edit can see to it."""
+
+        def render(messages: Messages) -> "array[int]":
+            return renderer.chat(messages, self.variables, continues_last=self.continues_last)
+
         with renamed({"messages": self.field_name}):
-            return renderer.chat(self.messages, self.variables, continues_last=self.continues_last)
+            return render_edited(self.messages, self.edits, Measure(render, room_tokens))
 
 
 @record
@@ -81,6 +98,11 @@ class ToolUse:
         """Whether any may be called."""
         return bool(self.named) or self.choice != "none"
 
+    @property
+    def is_demanded(self) -> bool:
+        """Whether one must be called."""
+        return bool(self.named) or self.choice == "required"
+
 
 @record
 class Generation:
@@ -126,6 +148,8 @@ class Generation:
     """Tokens that the caller has already, by choice: the answer goes on after them, and counts them."""
     retrieval: RetrievalAsk | None = None
     """Passages to look up and put into the prompts."""
+    asked: Any = None
+    """What only the answer's own format needs to know of the body; the format's module says what it is."""
     size_bytes: int = 0
     """About how long the prompts are together; long ones are rendered off the event loop."""
 
@@ -159,6 +183,12 @@ def check_thinking(generation: Generation, *, is_limited: bool) -> None:
         raise InvalidField(
             f"{name}: the workers of this model keep no budget of reasoning tokens", field=name
         )
+
+
+def prompt_room_tokens(generation: Generation, model_len: int) -> int:
+    """Tokens that a prompt may have where it can be made to fit; an answer of open length keeps a share."""
+    answer_tokens = generation.sampling.max_tokens or model_len // OPEN_ANSWER_SHARE
+    return max(1, model_len - answer_tokens)
 
 
 def fit_max_tokens(generation: Generation, prompt_tokens: int, model_len: int) -> int:

@@ -29,7 +29,8 @@ from services.gateway.call.parts import (
     Unmetered,
     WithoutRetrieval,
 )
-from services.gateway.call.submission import Prepared, Submission, prepare
+from services.gateway.call.prepared import Prepared, prepare
+from services.gateway.call.submission import Submission
 from services.gateway.call.writers import Opening, Writer
 from services.gateway.links.streams import Streams
 from services.gateway.metrics import Metrics
@@ -147,7 +148,7 @@ class Pipeline:
         prompts = prepared.prompts
         reservation = self._parts.quotas.reserve(call.caller, tokens)
         answer = Answer(
-            call, route, prompts, writer, reservation, self._parts.meter, self._metrics, self._clock
+            call, route, prepared, writer, reservation, self._parts.meter, self._metrics, self._clock
         )
         opening = Opening(
             model=route.served_name,

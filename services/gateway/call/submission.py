@@ -8,7 +8,6 @@ from functools import partial
 
 from services.common.clock import Clock
 from services.common.domain import FinishReason, Receipt, Request, Sampling
-from services.common.domain.record import record
 from services.common.errors import MeshError
 from services.gateway.call.answer import Answer
 from services.gateway.call.call import Call
@@ -28,32 +27,6 @@ from services.gateway.models.served import ServedModel
 
 SEEDS = 2**64
 """Seeds are signed 64-bit."""
-
-
-@record
-class Prepared:
-    """A call in the model's own terms."""
-
-    prompts: "Sequence[array[int]]"
-    sampling: Sampling
-    """Complete but for its `max_tokens`."""
-    reading: Reading | None
-    """How to read the answers; `None` where they are plain text."""
-
-
-def prepare(call: Call, model: ServedModel) -> Prepared:
-    """Render the prompts, and find out how to read the answers; raises `InvalidField`.
-
-    Thread-safe: long prompts are prepared off the event loop.
-    """
-    generation, renderer = call.generation, model.renderer
-    reading = model.parsing.reading_of(generation)
-    sampling = generation.sampling
-    if generation.bad_words:
-        sampling = dataclasses.replace(sampling, bad_words=renderer.words(generation.bad_words))
-    if reading is not None and reading.structured is not None:
-        sampling = dataclasses.replace(sampling, structured=reading.structured)
-    return Prepared([prompt.render(renderer) for prompt in generation.prompts], sampling, reading)
 
 
 class Submission:

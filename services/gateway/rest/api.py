@@ -26,7 +26,7 @@ from services.gateway.http import Exchange, HttpResponse, Routes
 from services.gateway.idempotency import Idempotency
 from services.gateway.metrics import Metrics
 from services.gateway.models.served import Listed, Models
-from services.gateway.rest.anthropic.body import TokenCount, parse_count, parse_messages
+from services.gateway.rest.anthropic.body import OriginalCount, TokenCount, parse_count, parse_messages
 from services.gateway.rest.anthropic.errors import error_response as anthropic_error
 from services.gateway.rest.anthropic.format import MessagesFormat
 from services.gateway.rest.cors import Cors
@@ -144,7 +144,9 @@ class Api:
 
     async def _count_tokens(self, exchange: Exchange) -> None:
         model, prompt = parse_count(exchange.request.body, self._limits)
-        _respond_json(exchange, TokenCount(await self._tokenizing.count(exchange, model, prompt)))
+        rendered = await self._tokenizing.render(exchange, model, prompt)
+        original = OriginalCount(rendered.original_tokens) if prompt.report is not None else None
+        _respond_json(exchange, TokenCount(len(rendered.ids), original))
 
     def _ended(self, exchange: Exchange) -> None:
         """Count and log a request; `notes` carry what its handlers found out."""

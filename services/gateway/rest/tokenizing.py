@@ -11,7 +11,8 @@ from services.common.domain import Sampling
 from services.common.errors import InvalidField, NoWorkers
 from services.common.limits import Limits
 from services.gateway.call.call import Call
-from services.gateway.call.generation import Generation, Prompt
+from services.gateway.call.edits import Rendered
+from services.gateway.call.generation import ChatPrompt, Generation, Prompt
 from services.gateway.call.pipeline import Pipeline
 from services.gateway.call.request_id import new_request_id
 from services.gateway.http import Exchange, HttpResponse
@@ -52,10 +53,10 @@ class Tokenizing:
         model = self.find(exchange, ask.model, ask.prompt)
         _respond(exchange, Detokenized(prompt=await self._in_thread(text_of, ask.prompt, model.renderer)))
 
-    async def count(self, exchange: Exchange, model_name: str, prompt: Prompt) -> int:
-        """How many tokens a prompt has."""
+    async def render(self, exchange: Exchange, model_name: str, prompt: ChatPrompt) -> Rendered:
+        """A conversation's tokens, after its edits."""
         model = self.find(exchange, model_name, prompt)
-        return len(await self._in_thread(prompt.render, model.renderer))
+        return await self._in_thread(prompt.rendered, model.renderer, model.model_len)
 
     def find(self, exchange: Exchange, name: str, prompt: Prompt) -> ServedModel:
         """The model that would answer a prompt; without a name the only one. Raises as `Models.find` does."""

@@ -85,7 +85,7 @@ BAD_FIELDS = [
     ("tools[0].type", [TOOL | {"type": "custom"}]),
     ("tools[0].function.name", [{"function": {"name": ""}}]),
     ("tools[0].function.parameters", [{"function": {"name": "f", "parameters": "all"}}]),
-    ("tools", [TOOL] * 129),
+    ("tools", [TOOL] * 1025),
     ("tool_choice", "required"),
     ("tool_choice", {"type": "function", "function": {"name": "f"}}),
     ("response_format.type", {"type": "xml"}),

@@ -10,6 +10,7 @@ import pytest
 from pdmesh.router.v1 import router_pb2
 from pdmesh.types.v1 import types_pb2
 from services.common.errors import QueueFull, RetriesExhausted
+from services.gateway.rest.anthropic.clear_tool_uses import STANDS_IN
 from tests.wire.gateway.conftest import Edge, running_edge
 from tests.wire.gateway.fake_router import Job
 
@@ -138,6 +139,111 @@ async def test_what_a_body_says_is_what_runs(edge: Edge, client: anthropic.Async
     assert request.session_key == "someone"
 
 
+USES = "clear_tool_uses_20250919"
+EDITS: Any = {
+    "edits": [
+        {"type": "clear_thinking_20251015", "keep": "all"},
+        {
+            "type": USES,
+            "trigger": {"type": "tool_uses", "value": 1},
+            "keep": {"type": "tool_uses", "value": 1},
+        },
+    ]
+}
+
+
+def with_results(*results: str) -> Any:
+    """A conversation in which a tool was used again and again."""
+    messages: list[Any] = [*HELLO]
+    for number, text in enumerate(results):
+        use = {"type": "tool_use", "id": f"t{number}", "name": "look", "input": {}}
+        content = [{"type": "tool_result", "tool_use_id": f"t{number}", "content": text}]
+        messages += [{"role": "assistant", "content": [use]}, {"role": "user", "content": content}]
+    return messages
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_old_results_are_cleared_and_the_answer_tells(
+    edge: Edge, client: anthropic.AsyncAnthropic, stream: bool
+) -> None:
+    edge.router.script = edge.says("fine")
+    asked: Any = {
+        "model": "tiny",
+        "max_tokens": 9,
+        "messages": with_results("word " * 50, "new"),
+        "context_management": EDITS,
+        "betas": ["context-management-2025-06-27"],
+    }
+    if stream:
+        async with client.beta.messages.stream(**asked) as events:
+            answer = await events.get_final_message()
+    else:
+        answer = await client.beta.messages.create(**asked)
+    prompt = edge.router.jobs[0].request.prompt
+    expected = prompt_of(
+        edge, ("user", "Hello"), ("assistant", ""), ("tool", STANDS_IN), ("assistant", ""), ("tool", "new")
+    )
+    assert list(prompt) == expected
+    assert answer.context_management is not None
+    (edit,) = answer.context_management.applied_edits
+    assert (edit.type, edit.cleared_tool_uses) == (USES, 1)
+    counted = await client.beta.messages.count_tokens(
+        model="tiny", messages=asked["messages"], context_management=EDITS
+    )
+    assert counted.input_tokens == len(prompt)
+    assert counted.context_management is not None
+    original = counted.context_management.original_input_tokens
+    assert original - len(prompt) == edit.cleared_input_tokens > 0
+
+
+async def test_an_answer_without_edits_tells_that_none_was_made(
+    edge: Edge, client: anthropic.AsyncAnthropic
+) -> None:
+    edge.router.script = edge.says("fine")
+    keep: Any = {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]}
+    answer = await client.beta.messages.create(
+        model="tiny", max_tokens=9, messages=HELLO, context_management=keep
+    )
+    assert answer.context_management is not None
+    assert answer.context_management.applied_edits == []
+    plain = await client.beta.messages.create(model="tiny", max_tokens=9, messages=HELLO)
+    assert plain.context_management is None
+
+
+async def test_what_claude_code_sends(edge: Edge, client: anthropic.AsyncAnthropic) -> None:
+    edge.router.script = edge.says("Hello.")
+    cached = {"cache_control": {"type": "ephemeral"}}
+    body = {
+        "model": "tiny",
+        "max_tokens": 99,
+        "stream": True,
+        "system": [{"type": "text", "text": "Be brief.", **cached}],
+        "messages": [
+            {
+                "role": "user",
+                "content": [{"type": "text", "text": "note"}, {"type": "text", "text": "Hello"}],
+            },
+            {"role": "system", "content": [{"type": "text", "text": "# Environment", **cached}]},
+        ],
+        "tools": [{"name": "DeferredToolPlaceholder", "input_schema": {}, "defer_loading": True}],
+        "metadata": {"user_id": '{"session_id": "s"}'},
+        "thinking": {"type": "adaptive", "display": "omitted"},
+        "context_management": {"edits": [{"type": "clear_thinking_20251015", "keep": "all"}]},
+        "output_config": {"effort": "high"},
+    }
+    stream: Any = await client.post(
+        "/v1/messages?beta=true",
+        body=body,
+        cast_to=object,
+        stream=True,
+        stream_cls=anthropic.AsyncStream[anthropic.types.RawMessageStreamEvent],
+    )
+    kinds = [event.type async for event in stream]
+    assert (kinds[0], kinds[-1]) == ("message_start", "message_stop")
+    expected = prompt_of(edge, ("system", "Be brief."), ("user", "note\nHello"), ("system", "# Environment"))
+    assert list(edge.router.jobs[0].request.prompt) == expected
+
+
 async def test_tokens_are_counted(edge: Edge, client: anthropic.AsyncAnthropic) -> None:
     counted = await client.messages.count_tokens(model="tiny", messages=HELLO, system="Be brief.")
     assert counted.input_tokens == len(prompt_of(edge, ("system", "Be brief."), ("user", "Hello")))
@@ -169,6 +275,8 @@ async def test_tokens_are_counted(edge: Edge, client: anthropic.AsyncAnthropic) 
         ({"tool_choice": {"type": "tool"}}, "tool_choice.name"),
         ({"tools": [{"name": "f", "input_schema": {}}]}, "tools"),
         ({"mcp_servers": [{"name": "x"}]}, "mcp_servers"),
+        ({"context_management": {"edits": [{"type": "shorten"}]}}, "context_management.edits[0].type"),
+        ({"context_management": {"edits": "all"}}, "context_management.edits"),
     ],
 )
 async def test_a_bad_field_is_named(

@@ -15,6 +15,7 @@ from services.common.errors import BadSetting, InvalidField
 from services.gateway.call.generation import ChatPrompt, Generation, ToolUse
 from services.gateway.models.parsing.interface import AnswerReader
 from services.gateway.models.parsing.readers import StreamReader, WholeReader
+from services.gateway.models.parsing.refusal import refusal_of
 
 _PARAMETERS = {
     StructuredKind.JSON_SCHEMA: "json",
@@ -66,8 +67,8 @@ class VllmParsing:
             request = self._request(generation, tools if is_on else None)
             parser = self._open(request, variables)
             request = parser.adjust_request(request)
-        except (ValueError, TypeError, KeyError) as error:
-            raise InvalidField(f"tools: {str(error).partition(chr(10))[0]}", field="tools") from None
+        except Exception as error:  # models and parsers are vLLM's: whatever they raise is about this request
+            raise refusal_of(error) from None
         return VllmReading(self, generation, request, variables, hides_reasoning=self._has_reasoning)
 
     def open(self, request: Any, variables: dict[str, Any]) -> Any:
@@ -116,10 +117,13 @@ class VllmReading:
         self._variables = variables
 
     def open(self, prompt: Sequence[int]) -> AnswerReader:
-        """A reader for one choice of a prompt."""
-        parser = self._parsing.open(self._request, self._variables)
+        """A reader for one choice of a prompt; raises `InvalidField`."""
         kind = StreamReader if self._generation.is_stream else WholeReader
-        return kind(parser, self._request, list(prompt), self._generation.tools)
+        try:
+            parser = self._parsing.open(self._request, self._variables)
+            return kind(parser, self._request, list(prompt), self._generation.tools)
+        except Exception as error:  # as above
+            raise refusal_of(error) from None
 
 
 def _choice(tools: ToolUse) -> Any:

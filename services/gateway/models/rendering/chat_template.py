@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -10,6 +11,7 @@ import jinja2.ext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from services.common.errors import InvalidField, ModelMissing
+from services.gateway.models.rendering.plain_roles import in_plain_roles
 
 _DEFAULTS = {"tools": None, "documents": None, "add_generation_prompt": True}
 _END_MARK = "\ufdd0end\ufdd0"
@@ -41,9 +43,20 @@ class ChatTemplate:
         if not self._knows_developer:
             messages = [_as_system(message) for message in messages]
         if not continues_last:
-            return self._render(messages, variables)
+            return self._render_somehow(messages, variables)
         last = {**messages[-1], "content": f"{messages[-1]['content']}{_END_MARK} "}
-        return _cut_at_mark(self._render([*messages[:-1], last], variables))
+        return _cut_at_mark(self._render_somehow([*messages[:-1], last], variables))
+
+    def _render_somehow(self, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]) -> str:
+        """The prompt, in plainer roles where the template refuses the messages' own."""
+        try:
+            return self._render(messages, variables)
+        except InvalidField as error:
+            for plainer in in_plain_roles(messages):
+                if plainer != messages:
+                    with suppress(InvalidField):
+                        return self._render(plainer, variables)
+            raise error
 
     def _render(self, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]) -> str:
         try:

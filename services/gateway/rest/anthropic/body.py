@@ -8,8 +8,12 @@ from services.common.errors import InvalidField
 from services.common.limits import Limits
 from services.gateway.call.generation import ChatPrompt, Generation, ToolUse
 from services.gateway.call.renamed import renamed
-from services.gateway.rest.anthropic.blocks import Block, InputMessage, template_messages
-from services.gateway.rest.anthropic.tools import MessagesTool, MessagesToolChoice, tools_of
+from services.gateway.rest.anthropic.asked import Asked
+from services.gateway.rest.anthropic.block import Block
+from services.gateway.rest.anthropic.context_management import ContextManagement, applied_edits, edits_of
+from services.gateway.rest.anthropic.messages import InputMessage, template_messages
+from services.gateway.rest.anthropic.tool import MessagesTool
+from services.gateway.rest.anthropic.tools import MessagesToolChoice, tools_of
 from services.gateway.rest.openai.chat import reasoning_variables
 from services.gateway.rest.openai.fields import (
     GenerationFields,
@@ -36,6 +40,8 @@ class Thinking(msgspec.Struct):
 
     type: str
     budget_tokens: int | None = None
+    display: str | None = None
+    """"omitted" has the client carry the thoughts without showing them."""
 
 
 class OutputFormat(msgspec.Struct):
@@ -62,6 +68,7 @@ class CountBody(msgspec.Struct, kw_only=True):
     tool_choice: MessagesToolChoice | None = None
     thinking: Thinking | None = None
     output_config: OutputConfig | None = None
+    context_management: ContextManagement | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
 
@@ -79,21 +86,33 @@ class MessagesBody(CountBody, kw_only=True):
     pdmesh: MeshOptions | None = None
     retrieval: RetrievalFields | None = None
 
+    output_format: OutputFormat | None = None
+    """The older name of `output_config.format`."""
+
+    compaction: Any = None
     container: Any = None
-    context_management: Any = None
     mcp_servers: Any = None
+    thread: Any = None
 
 
-class TokenCount(msgspec.Struct):
+class OriginalCount(msgspec.Struct):
+    """What the answer to /v1/messages/count_tokens says of the prompt without edits."""
+
+    original_input_tokens: int
+
+
+class TokenCount(msgspec.Struct, omit_defaults=True):
     """The answer to /v1/messages/count_tokens."""
 
     input_tokens: int
+    context_management: OriginalCount | None = None
 
 
 _UNSUPPORTED: dict[str, tuple[object, ...]] = {
+    "compaction": (None,),
     "container": (None,),
-    "context_management": (None,),
     "mcp_servers": (None, []),
+    "thread": (None,),
 }
 _NAMES = {
     "stop": "stop_sequences",
@@ -113,15 +132,22 @@ def parse_messages(body: bytes, limits: Limits) -> Generation:
     if fields.service_tier not in TIERS:
         raise InvalidField("service_tier: must be auto or standard_only", field="service_tier")
     with renamed(_NAMES):
-        tools = tools_of(fields.tools, fields.tool_choice)
+        tools = tools_of(fields.tools or (), fields.tool_choice, fields.messages)
         shared = _shared(fields)
         return Generation(
             **common_of(shared, body, limits),
             prompts=(_prompt(fields, tools),),
-            sampling=sampling_of(shared, fields.max_tokens, "max_tokens", None),
+            sampling=sampling_of(
+                shared,
+                fields.max_tokens,
+                "max_tokens",
+                None,
+                tools=tools,
+            ),
             tools=tools,
             thinking_field=_NAMES["thinking_token_budget"],
             includes_reasoning=fields.thinking is None or fields.thinking.type != "disabled",
+            asked=Asked(omits_thinking=fields.thinking is not None and fields.thinking.display == "omitted"),
         )
 
 
@@ -129,7 +155,9 @@ def parse_count(body: bytes, limits: Limits) -> tuple[str, ChatPrompt]:
     """Model and prompt of a body whose tokens are to be counted; raises `InvalidField`."""
     fields = decode_json(body, _count, depth_max=limits.json_depth_max)
     with renamed(_NAMES):
-        return fields.model, _prompt(fields, tools_of(fields.tools, fields.tool_choice))
+        return fields.model, _prompt(
+            fields, tools_of(fields.tools or (), fields.tool_choice, fields.messages)
+        )
 
 
 def _shared(fields: MessagesBody) -> GenerationFields:
@@ -144,18 +172,22 @@ def _shared(fields: MessagesBody) -> GenerationFields:
         user=fields.metadata.user_id if fields.metadata else None,
         pdmesh=fields.pdmesh,
         retrieval=fields.retrieval,
-        response_format=_format(fields.output_config),
+        response_format=_format(fields),
         thinking_token_budget=_budget(fields.thinking),
     )
 
 
-def _format(config: OutputConfig | None) -> ResponseFormat | None:
-    if config is None or config.format is None:
+def _format(fields: MessagesBody) -> ResponseFormat | None:
+    asked, name = fields.output_format, "output_format"
+    if fields.output_config is not None and fields.output_config.format is not None:
+        asked, name = fields.output_config.format, "output_config.format"
+    if asked is None:
         return None
-    if config.format.type != "json_schema":
-        name = "output_config.format.type"
-        raise InvalidField(f"{name}: must be json_schema", field=name)
-    return ResponseFormat("json_schema", JsonSchema("answer", config.format.schema))
+    if asked.type != "json_schema":
+        raise InvalidField(f"{name}.type: must be json_schema", field=f"{name}.type")
+    if asked.schema is None:
+        raise InvalidField(f"{name}.schema: is required", field=f"{name}.schema")
+    return ResponseFormat("json_schema", JsonSchema("answer", asked.schema))
 
 
 def _prompt(fields: CountBody, tools: ToolUse | None) -> ChatPrompt:
@@ -168,7 +200,13 @@ def _prompt(fields: CountBody, tools: ToolUse | None) -> ChatPrompt:
         "tools": tools.tools if tools is not None else None,
         "add_generation_prompt": not continues_last,
     }
-    return ChatPrompt(messages, variables, continues_last)
+    return ChatPrompt(
+        messages,
+        variables,
+        continues_last,
+        edits=edits_of(fields.context_management),
+        report=applied_edits if fields.context_management is not None else None,
+    )
 
 
 def _budget(thinking: Thinking | None) -> int | None:

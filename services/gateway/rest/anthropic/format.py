@@ -1,6 +1,6 @@
 """Answers as Anthropic writes them."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import msgspec
@@ -8,9 +8,11 @@ import msgspec
 from services.common.errors import MeshError
 from services.gateway.call.call import Call
 from services.gateway.call.writers import Ending, Opening, Piece, ToolCallDelta, Usage
+from services.gateway.rest.anthropic.asked import Asked
 from services.gateway.rest.anthropic.errors import error_body
 from services.gateway.rest.openai.format import WholeChoice
-from services.gateway.rest.openai.messages import arguments_of
+from services.gateway.rest.openai.messages import arguments_of, is_object
+from services.gateway.rest.openai.packed_thought import pack
 
 _to_json = msgspec.json.encode
 _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool_use"}
@@ -19,7 +21,16 @@ _STOP_REASONS = {"stop": "end_turn", "length": "max_tokens", "tool_calls": "tool
 class MessagesFormat:
     """Messages (an `AnswerFormat`). A stream's content comes in blocks, one open at a time."""
 
-    __slots__ = ("_before_text", "_block", "_message", "_open", "_prompt_tokens")
+    __slots__ = (
+        "_before_text",
+        "_block",
+        "_calls",
+        "_message",
+        "_omits_thinking",
+        "_open",
+        "_prompt_tokens",
+        "_unshown",
+    )
 
     def __init__(self, call: Call, opening: Opening) -> None:
         self._message: dict[str, Any] = {
@@ -29,10 +40,16 @@ class MessagesFormat:
             "model": opening.model,
         }
         self._prompt_tokens = len(opening.prompts[0])
+        asked = call.generation.asked
+        self._omits_thinking = isinstance(asked, Asked) and asked.omits_thinking
+        self._unshown: list[str] = []
+        """Thoughts of the open block, which its signature is to carry."""
         self._open = ""
         """What the open block is: "text", "thinking" or a tool call's number; empty for none."""
         self._block = -1
         self._before_text = b""
+        self._calls: dict[int, list[str]] = {}
+        """The parts of the arguments of each tool call so far."""
 
     def opening(self) -> bytes:
         """The event before any content. What was cached of the prompt is known at the end only."""
@@ -47,7 +64,7 @@ class MessagesFormat:
         if piece.reasoning:
             block = {"type": "thinking", "thinking": "", "signature": ""}
             events.append(self._enter("thinking", block))
-            events.append(self._delta({"type": "thinking_delta", "thinking": piece.reasoning}))
+            events.append(self._thought(piece.reasoning))
         if piece.text:
             events.append(self._enter("text", {"type": "text", "text": ""}))
             events.append(self._delta({"type": "text_delta", "text": piece.text}))
@@ -64,7 +81,7 @@ class MessagesFormat:
 
     def closing(self, last: WholeChoice, ending: Ending) -> bytes:
         """The events that end a stream."""
-        reason, sequence = _stop(last)
+        reason, sequence = _stop(last, ["".join(parts) for parts in self._calls.values()])
         delta = {"stop_reason": reason, "stop_sequence": sequence}
         usage = _usage(ending.usage)
         said = _event("message_delta", {"delta": delta, "usage": usage, **ending.extra})
@@ -77,8 +94,9 @@ class MessagesFormat:
     def body(self, choices: Sequence[WholeChoice], ending: Ending) -> bytes:
         """A whole answer."""
         (choice,) = choices
-        reason, sequence = _stop(choice)
-        return _to_json(self._whole(_content(choice.piece), reason, sequence, ending.usage) | ending.extra)
+        reason, sequence = _stop(choice, [call.arguments for call in choice.piece.tool_calls])
+        content = _content(choice.piece, omits_thinking=self._omits_thinking)
+        return _to_json(self._whole(content, reason, sequence, ending.usage) | ending.extra)
 
     def _whole(
         self, content: list[dict[str, Any]], reason: str | None, sequence: str | None, usage: Usage
@@ -86,9 +104,16 @@ class MessagesFormat:
         ended = {"stop_reason": reason, "stop_sequence": sequence}
         return {**self._message, "content": content, **ended, "usage": _usage(usage)}
 
+    def _thought(self, text: str) -> bytes:
+        if self._omits_thinking:
+            self._unshown.append(text)
+            return b""
+        return self._delta({"type": "thinking_delta", "thinking": text})
+
     def _tool_delta(self, call: ToolCallDelta) -> bytes:
         block = {"type": "tool_use", "id": call.call_id, "name": call.name, "input": {}}
         begun = self._enter(str(call.index), block)
+        self._calls.setdefault(call.index, []).append(call.arguments)
         if not call.arguments:
             return begun
         return begun + self._delta({"type": "input_json_delta", "partial_json": call.arguments})
@@ -109,7 +134,11 @@ class MessagesFormat:
         if not self._open:
             return b""
         self._open = ""
-        return _event("content_block_stop", {"index": self._block})
+        signed = b""
+        if self._unshown:
+            signed = self._delta({"type": "signature_delta", "signature": pack("".join(self._unshown))})
+            self._unshown = []
+        return signed + _event("content_block_stop", {"index": self._block})
 
     def _delta(self, delta: dict[str, Any]) -> bytes:
         return _event("content_block_delta", {"index": self._block, "delta": delta})
@@ -119,8 +148,14 @@ def _event(kind: str, fields: dict[str, Any]) -> bytes:
     return b"event: %b\ndata: %b\n\n" % (kind.encode(), _to_json({"type": kind, **fields}))
 
 
-def _stop(choice: WholeChoice) -> tuple[str, str | None]:
-    """Reason and stop sequence."""
+def _stop(choice: WholeChoice, calls: Collection[str]) -> tuple[str, str | None]:
+    """Reason and stop sequence.
+
+    Complete tool calls (`calls` are their arguments) are to be carried out, even where the tool was demanded
+    by its name or the answer was cut after them.
+    """
+    if calls and all(map(is_object, calls)):
+        return "tool_use", None
     if choice.finish_reason == "stop" and isinstance(choice.stop_reason, str):
         return "stop_sequence", choice.stop_reason
     return _STOP_REASONS.get(choice.finish_reason, "end_turn"), None
@@ -136,10 +171,11 @@ def _usage(usage: Usage) -> dict[str, int]:
     }
 
 
-def _content(piece: Piece) -> list[dict[str, Any]]:
+def _content(piece: Piece, *, omits_thinking: bool) -> list[dict[str, Any]]:
     made: list[dict[str, Any]] = []
     if piece.reasoning:
-        made.append({"type": "thinking", "thinking": piece.reasoning, "signature": ""})
+        shown, carried = ("", pack(piece.reasoning)) if omits_thinking else (piece.reasoning, "")
+        made.append({"type": "thinking", "thinking": shown, "signature": carried})
     if piece.text:
         made.append({"type": "text", "text": piece.text})
     for call in piece.tool_calls:

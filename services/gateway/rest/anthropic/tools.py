@@ -1,23 +1,16 @@
 """Tools that a conversation may call, as Anthropic describes them."""
 
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from services.common.errors import InvalidField
 from services.gateway.call.generation import ToolUse
 from services.gateway.call.renamed import renamed
+from services.gateway.rest.anthropic.block import Block
+from services.gateway.rest.anthropic.messages import InputMessage
+from services.gateway.rest.anthropic.tool import MessagesTool, ToolChange
 from services.gateway.rest.openai.tools import FunctionTool, NamedFunction, NamedTool, Tool, tool_use_of
-
-
-class MessagesTool(msgspec.Struct):
-    """One entry of `tools`: a function of the caller's own."""
-
-    name: str
-    input_schema: dict[str, Any] | None = None
-    description: str | None = None
-    type: str | None = None
-    strict: bool | None = None
 
 
 class MessagesToolChoice(msgspec.Struct):
@@ -29,13 +22,23 @@ class MessagesToolChoice(msgspec.Struct):
 
 
 _CHOICES = {"auto": "auto", "any": "required", "none": "none"}
+_SEARCH = "tool_search_tool"
+"""Anthropic's own search for deferred tools. There is none here, so beside it nothing is deferred."""
 
 
-def tools_of(tools: list[MessagesTool] | None, choice: MessagesToolChoice | None) -> ToolUse | None:
+def tools_of(
+    tools: Sequence[MessagesTool], choice: MessagesToolChoice | None, messages: Sequence[InputMessage]
+) -> ToolUse | None:
     """Which tools may be called; `None` where there are none. Raises `InvalidField`."""
-    asked = [_tool(tool, f"tools[{index}]") for index, tool in enumerate(tools or ())]
+    offered = _Offered(tools)
+    for index, message in enumerate(messages):
+        if isinstance(message.content, list):
+            offered.follow(message.content, f"messages[{index}].content")
+    if choice is not None and choice.name:
+        offered.load(choice.name)
+    asked = [_tool(tool, at) for tool, at in offered.tools()]
     names = {
-        **{f"tools[{index}].function": f"tools[{index}]" for index in range(len(asked))},
+        **{f"tools[{index}].function": at for index, (_, at) in enumerate(offered.tools())},
         "tool_choice.function.name": "tool_choice.name",
     }
     in_parallel = choice is None or not choice.disable_parallel_tool_use
@@ -43,9 +46,63 @@ def tools_of(tools: list[MessagesTool] | None, choice: MessagesToolChoice | None
         return tool_use_of(asked, _choice(choice), in_parallel=in_parallel)
 
 
+class _Offered:
+    """The tools of a request, and those of them that the conversation has come to offer."""
+
+    def __init__(self, tools: Sequence[MessagesTool]) -> None:
+        searches = any((tool.type or "").startswith(_SEARCH) for tool in tools)
+        self._known: list[tuple[MessagesTool, str]] = []
+        self._hidden: set[str] = set()
+        for index, tool in enumerate(tools):
+            if (tool.type or "").startswith(_SEARCH):
+                continue
+            self._known.append((tool, f"tools[{index}]"))
+            if tool.defer_loading and not searches:
+                self._hidden.add(tool.name)
+
+    def tools(self) -> list[tuple[MessagesTool, str]]:
+        """Those that may be called, and where in the body they are."""
+        return [(tool, at) for tool, at in self._known if tool.name not in self._hidden]
+
+    def load(self, name: str) -> None:
+        """Offer a tool from here on."""
+        self._hidden.discard(name)
+
+    def follow(self, blocks: list[Block], at: str) -> None:
+        """Do what a message's blocks say about tools."""
+        for index, block in enumerate(blocks):
+            if block.type == "tool_addition" and block.tool is not None:
+                self._add(block.tool, f"{at}[{index}].tool")
+            elif block.type == "tool_removal" and block.tool is not None:
+                self._hidden.add(block.tool.name or "")
+            elif block.type == "tool_result":
+                for name in _references(block):
+                    self.load(name)
+
+    def _add(self, change: ToolChange, at: str) -> None:
+        if change.definition is None:
+            self.load(change.name or "")
+            return
+        defined = change.definition
+        self._known = [(tool, place) for tool, place in self._known if tool.name != defined.name]
+        self._known.append((defined, f"{at}.definition"))
+        self.load(defined.name)
+
+
+def _references(block: Block) -> Iterator[str]:
+    """Names of tools that a client's own search for tools has found."""
+    if isinstance(block.content, list):
+        for part in block.content:
+            if part.type == "tool_reference":
+                yield part.tool_name or ""
+
+
 def _tool(tool: MessagesTool, at: str) -> Tool:
     if tool.type not in (None, "custom"):
-        raise InvalidField(f"{at}.type: this server has no tools of its own", field=f"{at}.type")
+        raise InvalidField(
+            f"{at}.type: {tool.type[:50]!r} is a tool of Anthropic's own, and this server has none",
+            field=f"{at}.type",
+        )
     if tool.input_schema is None:
         raise InvalidField(f"{at}.input_schema: is required", field=f"{at}.input_schema")
     schema = {"type": "object", **tool.input_schema}

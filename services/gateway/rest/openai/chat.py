@@ -76,7 +76,13 @@ def parse_chat(body: bytes, limits: Limits) -> Generation:
     return Generation(
         **common_of(fields, body, limits),
         prompts=(chat_prompt(fields, tools),),
-        sampling=sampling_of(fields, max_tokens, max_tokens_field, _alternatives(fields)),
+        sampling=sampling_of(
+            fields,
+            max_tokens,
+            max_tokens_field,
+            _alternatives(fields),
+            tools=tools,
+        ),
         max_tokens_field=max_tokens_field,
         tools=tools,
         includes_reasoning=fields.include_reasoning is not False,

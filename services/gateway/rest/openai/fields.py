@@ -8,6 +8,7 @@ import msgspec
 from services.common.domain import Sampling, ServiceClass
 from services.common.errors import InvalidField
 from services.common.limits import Limits
+from services.gateway.call.generation import ToolUse
 from services.gateway.rest.openai.ranges import (
     DEADLINE_MS_MAX,
     SESSION_KEY_CHARS_MAX,
@@ -165,7 +166,12 @@ def _has_bool(values: tuple[object, ...]) -> bool:
 
 
 def sampling_of(
-    body: GenerationFields, max_tokens: int | None, max_tokens_field: str, logprobs: int | None
+    body: GenerationFields,
+    max_tokens: int | None,
+    max_tokens_field: str,
+    logprobs: int | None,
+    *,
+    tools: ToolUse | None = None,
 ) -> Sampling:
     """The sampling parameters; raises `InvalidField` for what is out of range."""
     check_ranges(body)
@@ -189,7 +195,7 @@ def sampling_of(
         min_tokens=min_tokens,
         logit_bias=body.logit_bias or {},
         allowed_token_ids=tuple(body.allowed_token_ids or ()),
-        structured=structured_of(body),
+        structured=structured_of(body, must_call=tools is not None and tools.is_demanded),
         logprobs=logprobs,
         thinking_tokens_max=body.thinking_token_budget,
     )

@@ -101,11 +101,20 @@ def arguments_of(arguments: str | dict[str, Any] | None) -> dict[str, Any]:
     """
     if isinstance(arguments, dict):
         return arguments
+    return _decoded(arguments or "{}") or {}
+
+
+def is_object(arguments: str) -> bool:
+    """Whether the arguments of a call are complete: none at all, or a JSON object."""
+    return _decoded(arguments or "{}") is not None
+
+
+def _decoded(arguments: str) -> dict[str, Any] | None:
     try:
-        decoded = msgspec.json.decode(arguments or "{}")
+        decoded = msgspec.json.decode(arguments)
     except (msgspec.DecodeError, RecursionError):
-        return {}
-    return decoded if isinstance(decoded, dict) else {}
+        return None
+    return decoded if isinstance(decoded, dict) else None
 
 
 def _content(message: Message, at: str) -> str:

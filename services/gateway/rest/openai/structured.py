@@ -63,15 +63,23 @@ _KINDS = {
 }
 
 
-def structured_of(body: FormatFields) -> Structured | None:
-    """The one constraint of a body; raises `InvalidField` for several, or one that cannot be."""
+def structured_of(body: FormatFields, *, must_call: bool = False) -> Structured | None:
+    """The one constraint of a body; raises `InvalidField` for several, or one that cannot be.
+
+    An answer that must call a tool (`must_call`) says nothing that a `response_format` could shape, so the
+    tool wins. A constraint by vLLM's own fields is on every token, which contradicts the call.
+    """
     if _shapes(body).count(None) == len(_SHAPES):
         return None
-    found = [*_from_response_format(body.response_format), *_from_extensions(body)]
+    formats, extensions = [*_from_response_format(body.response_format)], [*_from_extensions(body)]
+    found = formats + extensions
     if len(found) > 1:
         names = " and ".join(name for name, _ in found)
         raise InvalidField(f"{found[1][0]}: only one of {names} can be kept", field=found[1][0])
-    return found[0][1] if found else None
+    if must_call and extensions:
+        name = extensions[0][0]
+        raise InvalidField(f"{name}: contradicts a tool_choice that demands a tool call", field=name)
+    return found[0][1] if found and not must_call else None
 
 
 def _from_response_format(asked: ResponseFormat | None) -> Iterator[tuple[str, Structured]]:

@@ -7,7 +7,7 @@ import msgspec
 from services.common.errors import InvalidField
 from services.gateway.call.generation import ToolUse
 
-TOOLS_MAX = 128
+TOOLS_MAX = 1_024
 NAME_CHARS_MAX = 256
 
 

@@ -101,7 +101,11 @@ def parse_responses(body: bytes, limits: Limits) -> Generation:
             **common_of(shaped, body, limits),
             prompts=(_prompt(fields, tools),),
             sampling=sampling_of(
-                shaped, fields.max_output_tokens, "max_output_tokens", _alternatives(fields)
+                shaped,
+                fields.max_output_tokens,
+                "max_output_tokens",
+                _alternatives(fields),
+                tools=tools,
             ),
             max_tokens_field="max_output_tokens",
             tools=tools,

@@ -5,23 +5,14 @@ from typing import Any
 import msgspec
 
 from services.common.errors import InvalidField
+from services.gateway.rest.anthropic.block import Block, text_of, texts
+from services.gateway.rest.openai.packed_thought import unpack
 
 ROLES = ("user", "assistant", "system")
+CHANGES = ("tool_addition", "tool_removal")
+"""Blocks that say which tools there are from here on; they are no words of anybody."""
 _BILLING = "x-anthropic-billing-header"
 """Some clients begin their system prompt with a hash that is never the same: nothing would be cached."""
-
-
-class Block(msgspec.Struct):
-    """One block of a message's content; which fields it has, its type says."""
-
-    type: str
-    text: str | None = None
-    thinking: str | None = None
-    id: str | None = None
-    name: str | None = None
-    input: dict[str, Any] | None = None
-    tool_use_id: str | None = None
-    content: "str | list[Block] | None" = None
 
 
 class InputMessage(msgspec.Struct):
@@ -57,47 +48,54 @@ def template_messages(system: System, messages: list[InputMessage]) -> list[dict
 def _system(content: System, at: str) -> list[dict[str, Any]]:
     if not content:
         return []
-    texts = [content] if isinstance(content, str) else _texts(content, at)
-    text = "".join([text for text in texts if not text.startswith(_BILLING)])
+    said = [content] if isinstance(content, str) else _texts(content, at)
+    text = "".join([text for text in said if not text.startswith(_BILLING)])
     return [{"role": "system", "content": text}] if text else []
+
+
+def _texts(blocks: list[Block], at: str) -> list[str]:
+    """The words among blocks of a message."""
+    return [
+        text_of(block, f"{at}[{index}]") for index, block in enumerate(blocks) if block.type not in CHANGES
+    ]
 
 
 def _user(blocks: list[Block], at: str) -> list[dict[str, Any]]:
     """Results of tools are messages of their own."""
     made: list[dict[str, Any]] = []
-    texts: list[str] = []
+    said: list[str] = []
     for index, block in enumerate(blocks):
         if block.type == "tool_result":
-            made += _said(texts)
-            texts = []
+            made += _said(said)
+            said = []
             made.append(_tool_result(block, f"{at}[{index}]"))
-        else:
-            texts.append(_text(block, f"{at}[{index}]"))
-    return made + (_said(texts) or ([] if made else [{"role": "user", "content": ""}]))
+        elif block.type not in CHANGES:
+            said.append(text_of(block, f"{at}[{index}]"))
+    return made + (_said(said) or ([] if made else [{"role": "user", "content": ""}]))
 
 
-def _said(texts: list[str]) -> list[dict[str, Any]]:
-    return [{"role": "user", "content": "\n".join([text for text in texts if text])}] if texts else []
+def _said(said: list[str]) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": "\n".join([text for text in said if text])}] if said else []
 
 
 def _tool_result(block: Block, at: str) -> dict[str, Any]:
     if not block.tool_use_id:
         raise InvalidField(f"{at}.tool_use_id: is required", field=f"{at}.tool_use_id")
     content = block.content or ""
-    text = content if isinstance(content, str) else "\n".join(_texts(content, f"{at}.content"))
+    text = content if isinstance(content, str) else "\n".join(texts(content, f"{at}.content", stands_in=True))
     return {"role": "tool", "tool_call_id": block.tool_use_id, "content": text}
 
 
 def _assistant(blocks: list[Block], at: str) -> dict[str, Any]:
-    texts, reasoning, calls = [], [], []
+    said, reasoning, calls = [], [], []
     for index, block in enumerate(blocks):
         if block.type == "thinking":
-            reasoning.append(block.thinking or "")
+            reasoning.append(block.thinking or unpack(block.signature))
         elif block.type == "tool_use":
             calls.append(_tool_use(block, f"{at}[{index}]"))
         elif block.type != "redacted_thinking":
-            texts.append(_text(block, f"{at}[{index}]"))
-    made: dict[str, Any] = {"role": "assistant", "content": "\n".join([text for text in texts if text])}
+            said.append(text_of(block, f"{at}[{index}]"))
+    made: dict[str, Any] = {"role": "assistant", "content": "\n".join([text for text in said if text])}
     if calls:
         made["tool_calls"] = calls
     if thought := "".join(reasoning):
@@ -111,15 +109,3 @@ def _tool_use(block: Block, at: str) -> dict[str, Any]:
             raise InvalidField(f"{at}.{name}: is required", field=f"{at}.{name}")
     function = {"name": block.name, "arguments": block.input or {}}
     return {"id": block.id, "type": "function", "function": function}
-
-
-def _texts(blocks: list[Block], at: str) -> list[str]:
-    return [_text(block, f"{at}[{index}]") for index, block in enumerate(blocks)]
-
-
-def _text(block: Block, at: str) -> str:
-    if block.type != "text":
-        raise InvalidField(f"{at}.type: {block.type[:50]!r} is not supported here", field=f"{at}.type")
-    if block.text is None:
-        raise InvalidField(f"{at}.text: is required", field=f"{at}.text")
-    return block.text
