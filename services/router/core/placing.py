@@ -197,7 +197,7 @@ class Placing:
             return
         self._ending.drop_handoff(flight, now_ms)
         flight.path = flight.receipt.path = Path.LOCAL
-        flight.receipt.path_reason = reason
+        flight.receipt.path_reason, flight.receipt.kv_size_bytes = reason, 0
         self.start_local(flight, seat, now_ms)
 
     def start_local(self, flight: Flight, seat: Seat, now_ms: float) -> None:

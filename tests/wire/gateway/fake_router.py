@@ -64,12 +64,14 @@ class Job:
         reason: int = types_pb2.FINISH_REASON_STOP,
         error: MeshError | None = None,
         vector: "array[float] | None" = None,
+        path_reason: str = "long_prompt",
     ) -> None:
-        """Send the outcome."""
+        """Send the outcome; with another reason the text ran on the local path in the end."""
+        is_local = path_reason != "long_prompt"
         receipt = types_pb2.Receipt(
             request_id=self.request.request_id,
-            path=types_pb2.PATH_DISAGGREGATED,
-            path_reason="long_prompt",
+            path=types_pb2.PATH_LOCAL if is_local else types_pb2.PATH_DISAGGREGATED,
+            path_reason=path_reason,
             prefill_worker="prefill-1",
             decode_worker="decode-1",
             prompt_tokens=len(self.request.prompt),

@@ -23,7 +23,7 @@ _CALL_HEADERS = {
 _ANSWER_HEADERS = {
     "x-request-id": "The request's name",
     "openai-processing-ms": "Milliseconds until the answer began",
-    "x-pdmesh-path": "How the first choice runs",
+    "x-pdmesh-path": "How the first choice ran; of a stream, how it is to run, which its receipt corrects",
     "x-pdmesh-path-reason": "Why so",
     "x-pdmesh-prefill-worker": "Who built the prompt's KV cache",
     "x-pdmesh-decode-worker": "Who generates",

@@ -70,10 +70,19 @@ class RestWriter:
         self._exchange.on_gone(error)
         RestWriter.fail(self, error)
 
-    def _headers(self) -> tuple[Header, ...]:
+    def _headers(self, ending: Ending | None = None) -> tuple[Header, ...]:
+        """Those of the answer; after its end they say what happened, before it what is planned."""
         took_ms = self._clock.now_ms() - self._exchange.request.received_ms
         own = (("openai-processing-ms", f"{took_ms:.0f}"), *self._quota_headers)
-        return (*own, *_placement_headers(self._placement))
+        return (*own, *_placement_headers(_taken(ending) or self._placement))
+
+
+def _taken(ending: Ending | None) -> Placement | None:
+    """Where the first choice ran in the end; None where the router was lost before its word of it."""
+    first = next(iter(ending.receipts), None) if ending is not None else None
+    if first is None or first.path is None:
+        return None
+    return Placement(first.path, first.path_reason, first.prefill_worker, first.decode_worker)
 
 
 def _placement_headers(placement: Placement | None) -> tuple[Header, ...]:

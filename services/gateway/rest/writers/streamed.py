@@ -64,7 +64,7 @@ class StreamedWriter(RestWriter):
     def finish(self, ending: Ending) -> None:
         """Write the closing events, with whatever waited before them."""
         last = self._ends.pop()
-        data = self._begun() + self._take_waiting()
+        data = self._begun(ending) + self._take_waiting()
         self._exchange.finish(data + self._format.closing(last, ending))
 
     def fail(self, error: MeshError) -> None:
@@ -75,12 +75,12 @@ class StreamedWriter(RestWriter):
         else:
             super().fail(error)
 
-    def _begun(self) -> bytes:
+    def _begun(self, ending: Ending | None = None) -> bytes:
         """The events that come first, where nothing has been written; sends the head."""
         if self._exchange.is_started:
             return b""
-        headers = (("cache-control", "no-cache"), ("x-accel-buffering", "no"), *self._headers())
-        self._exchange.start(200, EVENT_STREAM, headers)
+        own = (("cache-control", "no-cache"), ("x-accel-buffering", "no"))
+        self._exchange.start(200, EVENT_STREAM, (*own, *self._headers(ending)))
         return self._format.opening()
 
     def _keep(self, choice: int, piece: Piece) -> None:

@@ -44,4 +44,4 @@ class WholeWriter(RestWriter):
         """Answer."""
         choices = sorted(self._choices, key=lambda choice: choice.number)
         body = self._format.body(choices, ending)
-        self._exchange.respond(HttpResponse(200, body, headers=self._headers()))
+        self._exchange.respond(HttpResponse(200, body, headers=self._headers(ending)))
