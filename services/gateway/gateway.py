@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from pdmesh.router.v1 import router_pb2
 from services.common.clock import MonotonicClock
+from services.common.domain.address import join_address
 from services.common.limits import Limits
 from services.common.store import open_journal
 from services.common.telemetry import serve_metrics
@@ -126,8 +127,8 @@ class Gateway:
             settings.host, settings.port, reuse_port=settings.reuse_port, tls=context
         )
         grpc_port = await self._inference.listen(settings.host, settings.own_grpc_port)
-        url = f"{'https' if context else 'http'}://{settings.host}:{port}"
-        return {"url": url, "grpc": f"{settings.host}:{grpc_port}"}
+        url = f"{'https' if context else 'http'}://{join_address(settings.host, port)}"
+        return {"url": url, "grpc": join_address(settings.host, grpc_port)}
 
     @property
     def lasting(self) -> Sequence[Runs]:

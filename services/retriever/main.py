@@ -6,6 +6,7 @@ from collections.abc import Callable
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from pdmesh.retrieval.v1 import retriever_pb2_grpc
+from services.common.domain.address import join_address
 from services.common.limits import DEFAULTS
 from services.common.rpc import RpcServer
 from services.common.telemetry import serve_metrics
@@ -32,7 +33,7 @@ async def serve(
         port = await server.start(settings.host, settings.port)
         with serve_metrics(settings.metrics_port, settings.host, registry):
             await server.set_serving(True)
-            ready({"url": f"{settings.host}:{port}"})
+            ready({"url": join_address(settings.host, port)})
             await stop.wait()
             await server.stop(settings.grace_ms)
     finally:

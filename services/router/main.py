@@ -17,6 +17,7 @@ from pdmesh.keda import externalscaler_pb2_grpc
 from pdmesh.operator.v1 import operator_pb2_grpc
 from pdmesh.router.v1 import router_pb2_grpc
 from services.common.clock import Clock, MonotonicClock
+from services.common.domain.address import join_address
 from services.common.limits import DEFAULTS, Limits
 from services.common.rpc import RpcServer
 from services.common.rpc.lane import ATTACH, CONNECT
@@ -112,7 +113,7 @@ class Router:
                     if settings.store:  # without it the router is alone, and scales the fleet alone
                         lasting.append(tasks.create_task(board.run()))
                     await server.set_serving(True)
-                    yield f"{settings.host}:{port}"
+                    yield join_address(settings.host, port)
                     await server.set_serving(False)
                     shell.leave()
                     await board.leave()

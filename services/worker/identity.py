@@ -4,6 +4,7 @@ import os
 import secrets
 import socket
 
+from services.common.domain.address import join_address
 from services.common.errors import PortInUse
 
 
@@ -15,12 +16,14 @@ def made_up_worker_id() -> str:
 def reachable_address(host: str, port: int) -> str:
     """The address that others should use for a server that listens on `host`."""
     everywhere = host in ("", "0.0.0.0", "::", "[::]")
-    return f"{socket.gethostname() if everywhere else host}:{port}"
+    return join_address(socket.gethostname() if everywhere else host, port)
 
 
 def require_free(host: str, port: int) -> None:
     """Raise `PortInUse` when nobody could listen there now; port 0 is always free."""
-    family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[
+        0
+    ]
     with socket.socket(family, kind, protocol) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -21,6 +21,7 @@ from services.worker.deep_health import DeepHealth
 from services.worker.engine import Engine
 from services.worker.engine_arguments import EngineArguments
 from services.worker.factory import create_engine
+from services.worker.handoff_host import handoff_host
 from services.worker.identity import reachable_address, require_free
 from services.worker.load import LoadReporter
 from services.worker.metrics import EngineCollector, Metrics
@@ -58,7 +59,7 @@ async def serve_worker(
         require_free(settings.host, port)
     shell = Shell(engine, Metrics(registry))
     try:
-        if not await _until(stop, engine.start(shell)):
+        if not await _until(stop, _start(engine, shell, settings)):
             await _serve_loaded(engine, shell, role, settings, security, stop, ready, registry, limits)
     finally:
         await engine.close()
@@ -100,6 +101,7 @@ def _registration(engine: Engine, role: Role, settings: WorkerSettings, address:
         capacity=engine.capacity,
         version=VERSION,
         address=address,
+        handoff_address=engine.handoff_address,
         role_is_fixed=engine.role_is_fixed or not generates,
         standby=settings.standby,
         can_replay=engine.can_replay,
@@ -177,7 +179,8 @@ class Worker:
         finally:
             for task in greetings:
                 task.cancel()
-        log.info("worker %s serves", self._registration.worker_id)
+        handed_over = self._registration.handoff_address or "nowhere"
+        log.info("worker %s serves; KV is handed over at %s", self._registration.worker_id, handed_over)
         role = self._registration.role.name.lower()
         ready({"url": self._registration.address, "worker_id": self._registration.worker_id, "role": role})
 
@@ -198,6 +201,11 @@ class Worker:
             async with asyncio.timeout(timeout_s):
                 await self._shell.idle.wait()
         return self._shell.idle.is_set()
+
+
+async def _start(engine: Engine, shell: Shell, settings: WorkerSettings) -> None:
+    """Load the model, once it is known where KV is to be handed over."""
+    await engine.start(shell, await handoff_host(settings))
 
 
 async def _check(engine: Engine) -> None:

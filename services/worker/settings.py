@@ -6,6 +6,7 @@ from pathlib import PurePath
 
 from services.common.credentials import MeshSettings
 from services.common.domain import Role
+from services.common.domain.address import split_address
 from services.common.limits import DEFAULTS
 from services.common.settings import group, setting
 from services.worker.identity import made_up_worker_id
@@ -32,6 +33,11 @@ class WorkerSettings:
     )
     standby: bool = setting(False, "Load and register, and get no work before `pdmesh activate`")
     cores: str = setting("", "CPU cores of a CPU engine, for example 0,2-5; not set: all that are allowed")
+    handoff_host: str = setting(
+        "",
+        "Address of this host at which other workers take KV over; not set: --host where that is one "
+        "address, else the local address of the route to the router",
+    )
     side_channel_port: int = setting(
         0, "Port where decode workers ask for memory registrations; 0 is any", least=0, most=65535
     )
@@ -50,9 +56,7 @@ class WorkerSettings:
         if not self.router_addresses:
             raise ValueError("--routers is needed: at least one HOST:PORT")
         for address in self.router_addresses:
-            host, _, port = address.rpartition(":")
-            if not host or not port.isdecimal():
-                raise ValueError(f"--routers: {address!r} is not HOST:PORT")
+            _require_address(address)
         _named_adapters(self.lora_adapter)
         if self.load_interval_ms < 1:
             raise ValueError(f"--load-interval-ms: {self.load_interval_ms} is not at least 1")
@@ -80,6 +84,13 @@ class WorkerSettings:
     def first_role(self, own: Role) -> Role:
         """The role to register with; `own` is that of the command."""
         return Role[self.role.upper()] if self.role else own
+
+
+def _require_address(address: str) -> None:
+    try:
+        split_address(address)
+    except ValueError as error:
+        raise ValueError(f"--routers: {error}") from None
 
 
 def _named_adapters(written: Iterable[str]) -> dict[str, str]:

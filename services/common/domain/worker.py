@@ -81,6 +81,8 @@ class Registration:
     version: str = ""
     address: str = ""
     """Where the worker's own gRPC port listens."""
+    handoff_address: str = ""
+    """HOST:PORT at which others take this worker's KV over."""
     role_is_fixed: bool = False
     """True: the engine cannot take another role than this one."""
     standby: bool = False

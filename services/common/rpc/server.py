@@ -8,6 +8,7 @@ from grpc_reflection.v1alpha import reflection
 
 from pdmesh.lane.v1 import lane_pb2_grpc
 from services.common.credentials import OPEN, Security
+from services.common.domain.address import join_address
 from services.common.errors import PortInUse
 from services.common.limits import DEFAULTS, Limits
 from services.common.rpc.gatekeeper import Gatekeeper
@@ -61,7 +62,7 @@ class RpcServer:
             lanes, lane_port = self._lanes
             await lanes.start(host, lane_port)
         try:
-            self.port = self._bind(f"{host}:{port}")
+            self.port = self._bind(join_address(host, port))
         except RuntimeError as failure:
             raise PortInUse(f"cannot listen on {host}:{port}") from failure
         await self.set_serving(False)

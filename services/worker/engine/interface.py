@@ -5,6 +5,9 @@ from typing import Protocol
 
 from services.common.domain import Capacity, EmbeddingModel, Fingerprint, Job, LoadReport, StepOutput
 
+LOOPBACK = "127.0.0.1"
+"""Where KV is handed over unless the worker knows better: to workers of this host alone."""
+
 
 class EngineSink(Protocol):
     """Takes an engine's news, on the event loop's thread; must not block and must not raise."""
@@ -54,8 +57,15 @@ class Engine(Protocol):
     def embedding_model(self) -> EmbeddingModel | None:
         """Of an engine that runs EMBED jobs and no others; `None` where it generates; valid after `start`."""
 
-    async def start(self, sink: EngineSink) -> None:
-        """Load the model; raises `EngineStartFailed` with one clear line."""
+    @property
+    def handoff_address(self) -> str:
+        """HOST:PORT at which others take KV over; "" where nothing is handed over; valid after `start`."""
+
+    async def start(self, sink: EngineSink, handoff_host: str = LOOPBACK) -> None:
+        """Load the model, to hand KV over at this IP address of the host.
+
+        Raises `EngineStartFailed` with one clear line.
+        """
 
     def submit(self, job: Job) -> None:
         """Queue a job. Never blocks, never raises for the job's sake: a bad job is reported as failed."""

@@ -47,7 +47,9 @@ class LaneServer:
         context = server_context(self.security)
         loop = asyncio.get_running_loop()
         try:
-            self._listener = await loop.create_server(lambda: ServerStream(self), host, port, ssl=context)
+            self._listener = await loop.create_server(
+                lambda: ServerStream(self), host.strip("[]"), port, ssl=context
+            )
         except OSError as failure:
             raise PortInUse(f"cannot listen on {host}:{port}") from failure
         await self.tasks.__aenter__()

@@ -21,8 +21,9 @@ from services.common.domain import (
     Role,
     StepOutput,
 )
+from services.common.domain.address import join_address
 from services.common.errors import EngineStartFailed, EngineUnhealthy
-from services.worker.engine.interface import EngineSink
+from services.worker.engine.interface import LOOPBACK, EngineSink
 from services.worker.engine.sim.admission import refusal_of
 from services.worker.engine.sim.adoption import Adoptions, is_nth
 from services.worker.engine.sim.blocks import BlockPool
@@ -111,13 +112,19 @@ class SimEngine:
         self._steps = self._served = 0
         self._step_ms_mean = 0.0
 
-    async def start(self, sink: EngineSink) -> None:
+    @property
+    def handoff_address(self) -> str:
+        """Where offers are served; valid after `start`."""
+        return join_address(*self._offers.address)
+
+    async def start(self, sink: EngineSink, handoff_host: str = LOOPBACK) -> None:
         """Open the handoff port and begin to step; raises `EngineStartFailed`."""
         await asyncio.sleep(self._shape.load_ms / 1e3)
+        host = self._shape.handoff_host or handoff_host
         try:
-            self._offers.address = await self._handoffs.start(self._shape.handoff_host)
+            self._offers.address = await self._handoffs.start(host)
         except OSError as error:
-            raise EngineStartFailed(f"no handoff port on {self._shape.handoff_host}: {error}") from error
+            raise EngineStartFailed(f"no handoff port on {host}: {error}") from error
         self._sink = sink
         self._loop_task = asyncio.get_running_loop().create_task(self._run(), name="sim-engine")
         self._loop_task.add_done_callback(self._loop_ended)

@@ -44,8 +44,8 @@ class Shape:
     """A pull that takes longer has failed."""
     role_is_fixed: bool = False
     """Refuse other roles' jobs, as an engine whose connector goes one way."""
-    handoff_host: str = "127.0.0.1"
-    """Address on which offers are served."""
+    handoff_host: str = ""
+    """Address on which offers are served; the worker's own choice where not set."""
     mean_output_tokens: float = 0.0
     """Mean length after which the model stops by itself; 0 is never."""
     vocab_size: int = 0

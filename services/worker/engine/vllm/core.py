@@ -5,7 +5,6 @@ import contextlib
 import logging
 import multiprocessing
 import os
-import socket
 import tempfile
 import textwrap
 import uuid
@@ -17,7 +16,7 @@ from typing import Any
 
 from services.common.domain import Role
 from services.common.errors import BadSetting, ComponentMissing, EngineStartFailed, ModelMissing
-from services.worker.engine.vllm import adapters, cpu
+from services.worker.engine.vllm import adapters, cpu, network
 from services.worker.engine.vllm.adapters import Adapter
 from services.worker.engine.vllm.arguments import EngineArguments, parse
 from services.worker.engine.vllm.pooling import is_pooling
@@ -41,6 +40,8 @@ class Core:
     """vLLM's InputProcessor."""
     on_cpu: bool
     kv_events_endpoint: str
+    side_channel: str
+    """HOST:PORT where decode workers ask for memory registrations."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +57,20 @@ class Plan:
     adapters: Mapping[str, Adapter]
 
 
-def start(plan: Plan) -> Core:
+def start(plan: Plan, handoff_host: str) -> Core:
     """Import vLLM, check all arguments, start the engine process, wait until it has loaded the model.
+
+    KV is handed over at `handoff_host`, an IP address of this host, unless the operator's variables name
+    another.
 
     Blocks for seconds to minutes, so it runs in a thread. Raises a `Startup` error.
     """
-    cores = _prepare_environment(plan)
+    cores, side_channel = _prepare_environment(plan, handoff_host)
     with warnings.catch_warnings():
         # A forked engine process inherits the filters: its deprecations are no error of ours.
         warnings.simplefilter("ignore")
         try:
-            return _start(plan, cores)
+            return _start(plan, cores, side_channel)
         except ImportError as error:
             raise ComponentMissing(f"vLLM cannot be imported: {_one_line(error)}") from error
 
@@ -105,7 +109,7 @@ async def until_gone(core: Core) -> None:
             loop.remove_reader(sentinel)
 
 
-def _start(plan: Plan, cores: list[int]) -> Core:
+def _start(plan: Plan, cores: list[int], side_channel: str) -> Core:
     from vllm.exceptions import VLLMError
     from vllm.platforms import current_platform
     from vllm.renderers import renderer_from_config
@@ -120,7 +124,8 @@ def _start(plan: Plan, cores: list[int]) -> Core:
         raise ModelMissing(f"cannot load the model {plan.model}: {_one_line(error)}") from error
     except (ValueError, TypeError, NotImplementedError, VLLMError) as error:
         raise BadSetting(f"vLLM refuses its configuration: {_one_line(error)}") from error
-    return Core(config, _start_process(config, on_cpu, cores), inputs, on_cpu, endpoint)
+    client = _start_process(config, on_cpu, cores)
+    return Core(config, client, inputs, on_cpu, endpoint, side_channel)
 
 
 def _start_process(config: Any, on_cpu: bool, cores: list[int]) -> Any:
@@ -231,8 +236,11 @@ def _kv_role(role: Role, args: Any) -> str:
     return "kv_both" if args.prefill_context_parallel_size == 1 else _KV_ROLE[role]
 
 
-def _prepare_environment(plan: Plan) -> list[int]:
-    """Set variables that are read at import; those that the operator has set stay, except cores and port."""
+def _prepare_environment(plan: Plan, handoff_host: str) -> tuple[list[int], str]:
+    """Set variables that are read at import; those that the operator has set stay, except cores and port.
+
+    Returns the cores, and where the side channel is.
+    """
     cores = cpu.parse_cores(plan.cores)
     if cpu.is_cpu_build():
         cpu.prepare_environment(cores)
@@ -240,25 +248,8 @@ def _prepare_environment(plan: Plan) -> list[int]:
     os.environ.setdefault("NIXL_LOG_LEVEL", "WARN")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    os.environ.setdefault("VLLM_HOST_IP", "127.0.0.1")
-    os.environ.setdefault("VLLM_NIXL_SIDE_CHANNEL_HOST", os.environ["VLLM_HOST_IP"])
-    os.environ["VLLM_NIXL_SIDE_CHANNEL_PORT"] = str(plan.side_channel_port or _free_port())
-    if os.environ["VLLM_NIXL_SIDE_CHANNEL_HOST"] == "127.0.0.1":
-        os.environ.setdefault("UCX_NET_DEVICES", "lo")
     logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
-    return cores
-
-
-def _free_port() -> int:
-    """A port below the ephemeral range that nobody listens on."""
-    for port in range(20_000 + os.getpid() % 10_000, 32_768):
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise EngineStartFailed("no free port for NIXL's side channel below 32768")
+    return cores, network.prepare_environment(handoff_host, plan.side_channel_port)
 
 
 def _one_line(error: BaseException) -> str:

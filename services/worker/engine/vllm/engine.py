@@ -26,7 +26,7 @@ from services.common.domain import (
 )
 from services.common.domain.tokens import tokens
 from services.common.errors import EngineUnhealthy
-from services.worker.engine.interface import EngineSink
+from services.worker.engine.interface import LOOPBACK, EngineSink
 from services.worker.engine.vllm import core as vllm_core
 from services.worker.engine.vllm import kv_events, pooling
 from services.worker.engine.vllm.adapters import Adapter
@@ -119,13 +119,19 @@ class VllmEngine:
         """vLLM's own processes on this host; empty before `start` and after `close`."""
         return [] if self._core is None else [p.pid for p in vllm_core.processes(self._core) if p.pid]
 
-    async def start(self, sink: EngineSink) -> None:
+    @property
+    def handoff_address(self) -> str:
+        """Where decode workers ask for memory registrations; valid after `start`."""
+        core = self._core
+        return "" if core is None or core.config.kv_transfer_config is None else core.side_channel
+
+    async def start(self, sink: EngineSink, handoff_host: str = LOOPBACK) -> None:
         """Load the model; raises a `Startup` error with one clear line."""
         self._sink = sink
         loop = asyncio.get_running_loop()
         others = vllm_core.children()
         with ThreadPoolExecutor(1, "vllm-start") as thread:
-            starting = loop.run_in_executor(thread, vllm_core.start, self._plan)
+            starting = loop.run_in_executor(thread, vllm_core.start, self._plan, handoff_host)
             try:
                 self._core = await asyncio.shield(starting)
             except asyncio.CancelledError:

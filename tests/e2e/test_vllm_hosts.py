@@ -1,0 +1,43 @@
+"""Real vLLM on two hosts: KV is handed over between them by default, token for token.
+
+Each host has a bridge with the same address, as Docker makes them, and a network that leads nowhere: UCX must
+not take those.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.references import Reference, prompt_of
+from tests.e2e.vllm_reference import TOKENS
+from tests.mesh.two_hosts import Hosts, two_hosts
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+
+ROUTER = "10.77.0.1:9000"
+START_S_MAX = 300.0
+HANDED_OVER = (127, 128, 129, 600, 2000)
+"""Lengths of prompts that take no local path."""
+
+
+@pytest.fixture(scope="module")
+def hosts(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
+    with two_hosts(model, tmp_path_factory.mktemp("hosts")) as made:
+        for host, address in ((made.front, "10.99.0.1/24"), (made.back, "10.99.0.2/24")):
+            host.add_dead_end("br0", "172.17.0.1/16")
+            host.add_dead_end("aaa0", address)
+        made.engine_flags = ("--dtype", "float32", "--max-model-len", "4096")
+        made.start_s_max = START_S_MAX
+        made.serve("10.77.0.1", ROUTER, ROUTER, "--cores", "0")
+        yield made
+
+
+@pytest.mark.parametrize("length", HANDED_OVER)
+def test_every_handoff_goes_through(hosts: Hosts, reference: Reference, length: int) -> None:
+    prompt = prompt_of(length)
+    answer = hosts.ask(prompt, TOKENS)
+    assert (answer.receipt["path"], answer.receipt["retries"]) == ("disaggregated", 0), answer.receipt
+    assert answer.headers["x-pdmesh-path"] == "disaggregated"
+    assert answer.receipt["kv_size_bytes"] > 0
+    assert answer.token_ids == reference[tuple(prompt)]
