@@ -18,6 +18,7 @@ from services.common.store import open_journal
 from services.common.telemetry import serve_metrics
 from services.common.version import VERSION
 from services.gateway.accounts.accounting import Accounting
+from services.gateway.call.metrics import Objectives
 from services.gateway.call.pipeline import Parts, Pipeline
 from services.gateway.grpc import InferenceServer, InferenceServicer
 from services.gateway.http import HttpServer
@@ -58,7 +59,9 @@ class Gateway:
     ) -> None:
         """Raises a `Startup` error for a model or certificates that are not there."""
         self._settings, self._limits, self._registry = settings, limits, registry
-        self._clock, self._metrics = MonotonicClock(), Metrics(registry)
+        slo = settings.slo
+        self._clock = MonotonicClock()
+        self._metrics = Metrics(registry, Objectives(slo.ttft_ms, slo.tpot_ms, slo.e2e_ms))
         self._gateway_id = settings.gateway_id or f"gateway-{socket.gethostname()}-{os.getpid()}"
         self._session = self._make_session(inner)
         kit = load_kit(settings.model, settings.tool_call_parser, settings.reasoning_parser)

@@ -5,16 +5,15 @@ from collections.abc import Callable
 from prometheus_client import CollectorRegistry, Gauge
 
 from services.common.telemetry.tallies import Counter, Histogram
-
-FROM_REQUEST_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-PER_TOKEN_S = (0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0)
+from services.gateway.call.metrics import FROM_REQUEST_S, NO_OBJECTIVES, AnswerMetrics, Objectives
 
 
 class Metrics:
     """Counters, gauges and histograms; none is touched once per token."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, registry: CollectorRegistry, objectives: Objectives = NO_OBJECTIVES) -> None:
         self.registry = registry
+        self.answers = AnswerMetrics(registry, objectives)
         self._requests = Counter(
             "pdmesh_gateway_requests",
             "HTTP requests by route and status",
@@ -28,24 +27,12 @@ class Metrics:
             buckets=FROM_REQUEST_S,
             registry=registry,
         )
-        self.ttft_seconds = Histogram(
-            "pdmesh_gateway_ttft_seconds",
-            "From a request's last byte to the first token",
-            buckets=FROM_REQUEST_S,
+        self._refusals = Counter(
+            "pdmesh_gateway_refusals",
+            "Requests that got an error, by route and the error's reason",
+            ["route", "reason"],
             registry=registry,
-        ).labels()
-        self.tpot_seconds = Histogram(
-            "pdmesh_gateway_tpot_seconds",
-            "Mean time between an answer's tokens, one observation per answer",
-            buckets=PER_TOKEN_S,
-            registry=registry,
-        ).labels()
-        self.prompt_tokens = Counter(
-            "pdmesh_gateway_prompt_tokens", "Prompt tokens", registry=registry
-        ).labels()
-        self.generated_tokens = Counter(
-            "pdmesh_gateway_generated_tokens", "Tokens received from the router", registry=registry
-        ).labels()
+        )
         self.slow_readers = Counter(
             "pdmesh_gateway_slow_readers", "Clients cut off because they did not read", registry=registry
         ).labels()
@@ -97,3 +84,7 @@ class Metrics:
         """Count one request. Routes come from the routing table, so the labels are bounded."""
         self._requests.labels(route, str(status)).inc()
         self._seconds.labels(route).observe(took_ms / 1000.0)
+
+    def count_refusal(self, route: str, reason: str) -> None:
+        """Count a request that got an error. Reasons come from the error table."""
+        self._refusals.labels(route, reason).inc()

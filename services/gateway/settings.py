@@ -11,6 +11,15 @@ PORT_MAX = 65_535
 
 
 @dataclass(frozen=True, slots=True)
+class SloSettings:
+    """What an answer must keep to count as good in `pdmesh_gateway_slo_answers`; 0 is no objective."""
+
+    ttft_ms: float = setting(600.0, "objective for the time to the first token; 0 is none", least=0)
+    tpot_ms: float = setting(40.0, "objective for the mean time between tokens; 0 is none", least=0)
+    e2e_ms: float = setting(0.0, "objective for the time to the last token; 0 is none", least=0)
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """Settings of one gateway process."""
 
@@ -85,6 +94,7 @@ class Settings:
     resume_wait_ms: int = setting(
         10_000, "how long requests in flight wait for a lost router to come back", least=0
     )
+    slo: SloSettings = group(SloSettings, "slo_")
     grace_ms: int = setting(20_000, "time to finish what is in flight after SIGTERM", least=0)
 
     def __post_init__(self) -> None:

@@ -4,13 +4,16 @@ from collections.abc import Callable
 from operator import attrgetter
 
 from services.common.clock import Clock
+from services.common.domain import Path
 from services.common.errors import MeshError
 from services.gateway.accounts.metering.kv_seconds import kv_seconds
 from services.gateway.call.call import BOOKED_AS, Call
 from services.gateway.call.choice import Choice
+from services.gateway.call.metrics import AnswerSeries
 from services.gateway.call.parts import Meter, Reservation, Route, Use
 from services.gateway.call.prepared import Prepared
 from services.gateway.call.receipt import receipts_json
+from services.gateway.call.timed_choice import TimedChoice
 from services.gateway.call.transcripts import Transcript
 from services.gateway.call.writers import Ending, Piece, Template, Usage, Writer
 from services.gateway.links.streams import Placement
@@ -53,10 +56,17 @@ class Answer:
         self._on_began: dict[int, Callable[[], None]] = {}
         self._is_over = False
         self._first_ms = 0.0
+        self._path = ""
+        self._series: AnswerSeries | None = None
+        """What the answer is counted in, once its first token is there."""
 
     def add_choice(self, transcript: Transcript) -> Choice:
         """The next choice; all are added before the first is submitted."""
-        choice = Choice(len(self._choices), transcript, self)
+        number, metrics = len(self._choices), self._metrics.answers
+        if metrics.times_next_choice():
+            choice: Choice = TimedChoice(number, transcript, self, metrics.itl_seconds, self._clock)
+        else:
+            choice = Choice(number, transcript, self)
         self._choices.append(choice)
         return choice
 
@@ -73,6 +83,7 @@ class Answer:
     def placed(self, choice: Choice, placement: Placement) -> None:
         """Tell where the first choice runs."""
         if choice.number == 0:
+            self._path = _PATHS[placement.path]
             self._writer.on_placed(placement)
 
     def template(self, number: int) -> Template | None:
@@ -83,7 +94,9 @@ class Answer:
         """Note the first token of all, and let those go that waited for this choice's."""
         if not self._first_ms:
             self._first_ms = self._clock.now_ms()
-            self._metrics.ttft_seconds.observe((self._first_ms - self._call.received_ms) / 1000.0)
+            call = self._call
+            self._series = self._metrics.answers.series(self._route.model, self._path, call.service_class)
+            self._series.ttft_seconds.observe((self._first_ms - call.received_ms) / 1000.0)
         self._release_waiting(choice)
 
     def ended(self, choice: Choice) -> None:
@@ -131,6 +144,7 @@ class Answer:
 
     def _finish(self) -> None:
         generated = self._close(name=str(self._call.notes.get(BOOKED_AS, "")))
+        self._count_objectives(generated)
         receipts = [choice.receipt for choice in self._choices]
         extra: dict[str, object] = {**self._extra}
         if self._call.generation.includes_receipt:
@@ -166,11 +180,12 @@ class Answer:
         notes = self._call.notes
         notes["prompt_tokens"] = self._prompt_tokens
         notes["generated_tokens"] = generated
-        self._metrics.prompt_tokens.inc(self._prompt_tokens)
-        self._metrics.generated_tokens.inc(generated)
-        if self._first_ms:
+        self._metrics.answers.count_prompt(self._route.model, self._prompt_tokens, self._cached_tokens())
+        if self._series is not None:
             notes["ttft_ms"] = round(self._first_ms - self._call.received_ms, 3)
-            self._observe_gap(generated)
+            self._series.generated_tokens.inc(generated)
+            if generated > len(self._choices):
+                self._series.tpot_seconds.observe(self._tpot_ms(generated) / 1000.0)
         if self._choices and self._choices[0].receipt.request_id:
             notes["receipt"] = self._choices[0].receipt
         return generated
@@ -200,8 +215,19 @@ class Answer:
         prompt_tokens = self._prompt_tokens // len(self._call.generation.prompts)
         return (prompt_tokens + choice.generated_tokens / 2) * held_ms / 1000.0
 
-    def _observe_gap(self, generated: int) -> None:
-        per_choice = generated / len(self._choices)
-        if per_choice > 1:
-            gap_ms = (self._clock.now_ms() - self._first_ms) / (per_choice - 1)
-            self._metrics.tpot_seconds.observe(gap_ms / 1000.0)
+    def _tpot_ms(self, generated: int) -> float:
+        """Mean time between the tokens of a choice; 0.0 for choices of one token."""
+        gaps = generated / len(self._choices) - 1
+        return (self._clock.now_ms() - self._first_ms) / gaps if gaps > 0 else 0.0
+
+    def _count_objectives(self, generated: int) -> None:
+        """Count a whole answer, and whether it kept the objectives."""
+        if self._series is None:
+            return
+        e2e_ms, ttft_ms = (at_ms - self._call.received_ms for at_ms in (self._clock.now_ms(), self._first_ms))
+        self._series.e2e_seconds.observe(e2e_ms / 1000.0)
+        met = self._metrics.answers.objectives.are_met(ttft_ms, self._tpot_ms(generated), e2e_ms)
+        (self._series.good if met else self._series.late).inc()
+
+
+_PATHS = {path: path.name.lower() for path in Path}

@@ -28,4 +28,6 @@ class LogLine:
         """Count and log the call."""
         took_ms = clock.now_ms() - self.received_ms
         metrics.count(self.method, self.status, took_ms)
+        if isinstance(error := self.notes.get("error"), MeshError):
+            metrics.count_refusal(self.method, error.reason)
         log_request("GRPC", self.method, self.status, took_ms, self.notes)

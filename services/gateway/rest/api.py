@@ -10,6 +10,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 
 from services.common.clock import Clock
 from services.common.errors import (
+    MeshError,
     MethodNotAllowed,
     ModelNotFound,
     NotAllowed,
@@ -152,7 +153,10 @@ class Api:
         """Count and log a request; `notes` carry what its handlers found out."""
         request = exchange.request
         took_ms = self._clock.now_ms() - request.received_ms
-        self._metrics.count(self.routes.pattern(request.path) or "none", exchange.status or 499, took_ms)
+        route = self.routes.pattern(request.path) or "none"
+        self._metrics.count(route, exchange.status or 499, took_ms)
+        if isinstance(error := exchange.notes.get("error"), MeshError):
+            self._metrics.count_refusal(route, error.reason)
         if request.path in _UNLOGGED and exchange.status == 200:
             return
         log_request(request.method, request.path[:200], exchange.status or 499, took_ms, exchange.notes)

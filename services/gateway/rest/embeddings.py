@@ -125,7 +125,7 @@ class Embedder:
     def _book(self, call: Call, route: Route, vectors: Vectors, tokens: int, *, is_whole: bool) -> None:
         """Each text whose vector was made counts, whether or not the answer became whole."""
         call.notes["prompt_tokens"] = tokens
-        self._metrics.prompt_tokens.inc(tokens)
+        self._metrics.answers.count_prompt(route.model, tokens)
         receipts = vectors.receipts.values()
         if receipts:
             self._parts.meter.record(
