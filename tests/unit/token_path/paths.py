@@ -27,6 +27,7 @@ from services.common.rpc.token_frame import TokenFrame
 from services.gateway.call.answer import Answer
 from services.gateway.call.call import Call
 from services.gateway.call.parts import Route, Unlimited, Unmetered
+from services.gateway.call.prepared import Prepared
 from services.gateway.call.transcripts.plain import BareTranscript
 from services.gateway.call.writers import Opening
 from services.gateway.http import Exchange
@@ -162,8 +163,9 @@ class GatewayPath:
         exchange = Exchange(request, client)
         call = Call(f"r{number}", parse_completion(BODY, DEFAULTS), received_ms=0.0)
         writer = StreamedWriter(exchange, call, CompletionFormat, self._clock, DEFAULTS, self._metrics)
+        prepared = Prepared([PROMPT], call.generation.sampling, None, {})
         answer = Answer(
-            call, Route("m", "m"), [PROMPT], writer, Unlimited(), Unmetered(), self._metrics, self._clock
+            call, Route("m", "m"), prepared, writer, Unlimited(), Unmetered(), self._metrics, self._clock
         )
         choice = answer.add_choice(BareTranscript(self._renderer.open_detokenizer()))
         opening = Opening(
