@@ -131,7 +131,7 @@ async def test_an_answer_may_have_a_shape(edge: Edge, client: openai.AsyncOpenAI
         ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"conversation": "conv_1"}, "conversation"),
         ({"background": True}, "background"),
-        ({"truncation": "auto"}, "truncation"),
+        ({"truncation": "all"}, "truncation"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"max_output_tokens": 100_000}, "max_output_tokens"),
         ({"max_tokens": 4}, "max_tokens"),
@@ -148,7 +148,8 @@ async def test_an_answer_may_have_a_shape(edge: Edge, client: openai.AsyncOpenAI
         ({"reasoning": {"effort": "some"}}, "reasoning.effort"),
         ({"text": {"format": {"type": "json_schema", "name": "a"}}}, "text.format.schema"),
         ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
-        ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
+        ({"tools": [{"type": "web_search"}], "tool_choice": {"type": "web_search"}}, "tool_choice.type"),
+        ({"tools": [{"type": "websearch"}]}, "tools[0].type"),
         ({"tools": [{"type": "function"}]}, "tools[0].name"),
         ({"tools": [{"type": "function", "name": ""}]}, "tools[0].name"),
         ({"tools": [{"type": "function", "name": "f"}]}, "tools"),
@@ -177,3 +178,58 @@ async def test_a_stream_that_breaks_has_failed(edge: Edge, client: openai.AsyncO
     last: Any = [event async for event in stream][-1]
     assert (last.type, last.response.status) == ("response.failed", "failed")
     assert last.response.error.message == "workers failed"
+
+
+async def test_the_oldest_messages_go_where_the_prompt_is_too_long(
+    edge: Edge, client: openai.AsyncOpenAI
+) -> None:
+    edge.router.script = edge.says("fine")
+    items: Any = [
+        {"role": "user", "content": "long " * 500},
+        {"role": "assistant", "content": "I see."},
+        {"role": "user", "content": "well?"},
+    ]
+    answer = await client.responses.create(
+        model="tiny", input=items, truncation="auto", instructions="Be brief."
+    )
+    assert list(edge.router.jobs[0].request.prompt) == prompt_of(
+        edge, ("system", "Be brief."), ("assistant", "I see."), ("user", "well?")
+    )
+    assert answer.truncation == "auto"
+
+
+async def test_what_codex_sends(edge: Edge, client: openai.AsyncOpenAI) -> None:
+    edge.router.script = edge.says("Hello.")
+    body: Any = {
+        "model": "tiny",
+        "stream": True,
+        "input": [
+            {
+                "type": "message",
+                "role": "developer",
+                "content": [{"type": "input_text", "text": "Be brief."}],
+            },
+            {"type": "message", "role": "user", "content": [{"type": "input_text", "text": "Hello"}]},
+        ],
+        "tools": [{"type": "web_search", "external_web_access": False}],
+        "tool_choice": "auto",
+        "parallel_tool_calls": True,
+        "reasoning": {"summary": "auto"},
+        "store": False,
+        "include": ["reasoning.encrypted_content"],
+        "prompt_cache_key": "k",
+        "client_metadata": {"session_id": "s"},
+    }
+    stream: Any = await client.post(
+        "/responses",
+        body=body,
+        cast_to=object,
+        stream=True,
+        stream_cls=openai.AsyncStream[openai.types.responses.ResponseStreamEvent],
+    )
+    last = [event async for event in stream][-1]
+    assert (last.type, last.response.output_text) == ("response.completed", "Hello.")
+    assert (last.response.tools, last.response.store) == ([], False)
+    request = edge.router.jobs[0].request
+    assert list(request.prompt) == prompt_of(edge, ("system", "Be brief."), ("user", "Hello"))
+    assert request.session_key == "k"

@@ -101,7 +101,7 @@ class OpenAiFormat:
             "model": opening.model,
         }
         if generation.service_class is not None:
-            self._fields["service_tier"] = _TIERS[call.service_class]
+            self._fields["service_tier"] = TIERS[call.service_class]
         self._tail: dict[str, Any] = {"usage": None} if generation.includes_usage else {}
         self._templates: dict[int, tuple[bytes, bytes]] = {}
 
@@ -168,7 +168,7 @@ class OpenAiFormat:
         return _to_json({**fields, "usage": usage_json(ending.usage), **ending.extra})
 
 
-_TIERS = {
+TIERS = {
     ServiceClass.INTERACTIVE: "priority",
     ServiceClass.STANDARD: "default",
     ServiceClass.BATCH: "flex",

@@ -6,6 +6,7 @@ import msgspec
 
 from services.common.errors import InvalidField
 from services.common.limits import Limits
+from services.gateway.call.edits import Edit
 from services.gateway.call.generation import ChatPrompt, Generation, ToolUse
 from services.gateway.call.renamed import renamed
 from services.gateway.rest.openai.chat import reasoning_variables
@@ -19,10 +20,16 @@ from services.gateway.rest.openai.fields import (
 from services.gateway.rest.openai.json_body import decode_json
 from services.gateway.rest.openai.ranges import ALTERNATIVES_MAX, within
 from services.gateway.rest.openai.structured import JsonSchema, ResponseFormat
+from services.gateway.rest.responses.asked import Asked
 from services.gateway.rest.responses.items import Item, template_messages
-from services.gateway.rest.responses.tools import ResponsesTool, ResponsesToolChoice, tools_of
+from services.gateway.rest.responses.tools import Offer, ResponsesTool, ResponsesToolChoice, offer_of
+from services.gateway.rest.responses.truncate import Truncate
 
 LOGPROBS = "message.output_text.logprobs"
+CARRIED = "reasoning.encrypted_content"
+METADATA_MAX = 16
+METADATA_NAME_CHARS_MAX = 64
+METADATA_VALUE_CHARS_MAX = 512
 
 
 class TextFormat(msgspec.Struct):
@@ -30,6 +37,7 @@ class TextFormat(msgspec.Struct):
 
     type: str
     name: str | None = None
+    description: str | None = None
     schema: dict[str, Any] | None = None
     strict: bool | None = None
 
@@ -38,12 +46,14 @@ class Text(msgspec.Struct):
     """`text`."""
 
     format: TextFormat | None = None
+    verbosity: str | None = None
 
 
 class Reasoning(msgspec.Struct):
     """`reasoning`."""
 
     effort: str | None = None
+    summary: str | None = None
 
 
 class ResponsesBody(GenerationFields, kw_only=True):
@@ -60,6 +70,10 @@ class ResponsesBody(GenerationFields, kw_only=True):
     include: list[str] | None = None
     top_logprobs: int | None = None
     truncation: str | None = None
+    metadata: dict[str, str] | None = None
+    max_tool_calls: int | None = None
+    safety_identifier: str | None = None
+    store: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
     previous_response_id: Any = None
@@ -72,7 +86,6 @@ _UNSUPPORTED = UNSUPPORTED | {
     "n": (None, 1),
     "max_tokens": (None,),
     "response_format": (None,),
-    "truncation": (None, "disabled"),
     "background": (None, False),
     "prompt": (None,),
     "return_token_ids": (None, False),
@@ -95,7 +108,8 @@ def parse_responses(body: bytes, limits: Limits) -> Generation:
             raise InvalidField(f"{name}: no answers are stored here; send the whole input", field=name)
     in_parallel = fields.parallel_tool_calls is not False
     with renamed(_NAMES):
-        tools = tools_of(fields.tools, fields.tool_choice, in_parallel=in_parallel)
+        offer = offer_of(fields.tools or (), fields.tool_choice, in_parallel=in_parallel)
+        tools = offer.use
         shaped = msgspec.structs.replace(fields, response_format=_format(fields.text))
         return Generation(
             **common_of(shaped, body, limits),
@@ -109,6 +123,11 @@ def parse_responses(body: bytes, limits: Limits) -> Generation:
             ),
             max_tokens_field="max_output_tokens",
             tools=tools,
+            asked=Asked(
+                caller_tools=offer.caller_tools,
+                carries_reasoning=CARRIED in (fields.include or ()),
+                repeated=repeated(fields, offer),
+            ),
         )
 
 
@@ -127,7 +146,13 @@ def _prompt(fields: ResponsesBody, tools: ToolUse | None) -> ChatPrompt:
         "tools": tools.tools if tools is not None else None,
     }
     messages = template_messages(fields.instructions, fields.input)
-    return ChatPrompt(messages, variables, field_name="input")
+    return ChatPrompt(messages, variables, field_name="input", edits=_edits(fields.truncation))
+
+
+def _edits(truncation: str | None) -> tuple[Edit, ...]:
+    if truncation not in (None, "auto", "disabled"):
+        raise InvalidField("truncation: must be auto or disabled", field="truncation")
+    return (Truncate(),) if truncation == "auto" else ()
 
 
 def _alternatives(fields: ResponsesBody) -> int | None:
@@ -136,3 +161,50 @@ def _alternatives(fields: ResponsesBody) -> int | None:
     if LOGPROBS in (fields.include or ()) or fields.top_logprobs:
         return fields.top_logprobs or 0
     return None
+
+
+def repeated(fields: ResponsesBody, offer: Offer) -> dict[str, Any]:
+    """What the answer says again, as it holds for the answer: with what an absent field means."""
+    return {
+        "background": False,
+        "frequency_penalty": fields.frequency_penalty or 0.0,
+        "instructions": fields.instructions,
+        "max_output_tokens": fields.max_output_tokens,
+        "max_tool_calls": fields.max_tool_calls,
+        "metadata": _metadata(fields.metadata or {}),
+        "parallel_tool_calls": fields.parallel_tool_calls is not False,
+        "presence_penalty": fields.presence_penalty or 0.0,
+        "previous_response_id": None,
+        "prompt_cache_key": fields.prompt_cache_key,
+        "reasoning": _given(fields.reasoning or Reasoning()),
+        "safety_identifier": fields.safety_identifier,
+        "store": False,
+        "temperature": 1.0 if fields.temperature is None else fields.temperature,
+        "text": {
+            "format": _given(fields.text.format) if fields.text and fields.text.format else {"type": "text"},
+            "verbosity": (fields.text.verbosity if fields.text else None) or "medium",
+        },
+        "tool_choice": offer.shown_choice,
+        "tools": offer.shown,
+        "top_logprobs": fields.top_logprobs or 0,
+        "top_p": 1.0 if fields.top_p is None else fields.top_p,
+        "truncation": fields.truncation or "disabled",
+        "user": fields.user,
+    }
+
+
+def _given(fields: msgspec.Struct) -> dict[str, Any]:
+    return msgspec.structs.asdict(fields)
+
+
+def _metadata(metadata: dict[str, str]) -> dict[str, str]:
+    if len(metadata) > METADATA_MAX:
+        raise InvalidField(f"metadata: at most {METADATA_MAX} entries", field="metadata")
+    for name, value in metadata.items():
+        if len(name) > METADATA_NAME_CHARS_MAX or len(value) > METADATA_VALUE_CHARS_MAX:
+            raise InvalidField(
+                f"metadata: names have at most {METADATA_NAME_CHARS_MAX} characters, "
+                f"values {METADATA_VALUE_CHARS_MAX}",
+                field="metadata",
+            )
+    return metadata

@@ -1,5 +1,6 @@
 """Answers of the Responses API."""
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any, TypeVar
 
@@ -8,10 +9,11 @@ import msgspec
 from services.common.errors import MeshError
 from services.gateway.call.call import Call
 from services.gateway.call.writers import Ending, Opening, Piece, ToolCallDelta, Usage
-from services.gateway.rest.openai.format import WholeChoice
+from services.gateway.rest.openai.format import TIERS, WholeChoice
 from services.gateway.rest.responses import output
+from services.gateway.rest.responses.asked import Asked
+from services.gateway.rest.responses.caller_tool import CallerTool
 from services.gateway.rest.responses.open_item import Event, OpenCall, OpenItem, OpenMessage, OpenReasoning
-from services.gateway.rest.responses.tools import shown, shown_choice
 
 AnyItem = TypeVar("AnyItem", bound=OpenItem)
 
@@ -21,11 +23,13 @@ _to_json = msgspec.json.encode
 class ResponsesFormat:
     """Responses (an `AnswerFormat`). A stream's output comes in items, one open at a time."""
 
-    __slots__ = ("_call", "_events", "_item", "_items", "_opening")
+    __slots__ = ("_asked", "_call", "_events", "_item", "_items", "_opening")
 
     def __init__(self, call: Call, opening: Opening) -> None:
         self._call = call
         self._opening = opening
+        asked = call.generation.asked
+        self._asked = asked if isinstance(asked, Asked) else Asked()
         self._item: OpenItem | None = None
         self._items: list[dict[str, Any]] = []
         self._events = 0
@@ -47,7 +51,7 @@ class ResponsesFormat:
         for call in piece.tool_calls:
             opened = self._open_call(call, events)
             if call.arguments:
-                events.append(opened.add(call.arguments))
+                events += opened.add(call.arguments)
         return self._written(events)
 
     def around(self, choice: int) -> tuple[bytes, bytes] | None:
@@ -62,7 +66,7 @@ class ResponsesFormat:
         """The events that end a stream."""
         events: list[Event] = []
         status = _status(last)
-        if self._item is None:
+        if self._item is None and not self._items:
             self._open_message(events)
         events += self._end_item(status)
         response = self._response(status, self._items, ending.usage) | ending.extra
@@ -78,7 +82,7 @@ class ResponsesFormat:
         """A whole answer."""
         (choice,) = choices
         status = _status(choice)
-        items = output.whole(self._call.request_id, choice.piece, status)
+        items = output.whole(self._call.request_id, choice.piece, status, self._asked)
         return _to_json(self._response(status, items, ending.usage) | ending.extra)
 
     # The open item.
@@ -92,13 +96,14 @@ class ResponsesFormat:
     def _open_reasoning(self, events: list[Event]) -> OpenReasoning:
         if isinstance(self._item, OpenReasoning):
             return self._item
-        opened = OpenReasoning(*self._next("rs", events))
+        opened = OpenReasoning(*self._next("rs", events), is_carried=self._asked.carries_reasoning)
         return self._begin(opened, events)
 
     def _open_call(self, call: ToolCallDelta, events: list[Event]) -> OpenCall:
         if isinstance(self._item, OpenCall) and self._item.kind == str(call.index):
             return self._item
-        opened = OpenCall(*self._next("fc", events), call)
+        tool = self._asked.caller_tools.get(call.name) or CallerTool(call.name)
+        opened = OpenCall(*self._next(output.call_prefix(tool), events), call, tool)
         return self._begin(opened, events)
 
     def _next(self, prefix: str, events: list[Event]) -> tuple[str, int]:
@@ -125,30 +130,20 @@ class ResponsesFormat:
     def _response(
         self, status: str, items: list[dict[str, Any]], usage: Usage | None = None
     ) -> dict[str, Any]:
-        generation, sampling = self._call.generation, self._call.generation.sampling
-        tools = generation.tools
         cut = {"reason": "max_output_tokens"} if status == "incomplete" else None
         return {
             "id": f"resp_{self._call.request_id}",
             "object": "response",
             "created_at": self._opening.created_s,
+            "completed_at": int(time.time()) if status == "completed" else None,
             "status": status,
             "error": None,
             "incomplete_details": cut,
-            "instructions": None,
-            "max_output_tokens": sampling.max_tokens or None,
-            "metadata": {},
             "model": self._opening.model,
             "output": items,
-            "parallel_tool_calls": tools is None or tools.in_parallel,
-            "previous_response_id": None,
-            "store": False,
-            "temperature": sampling.temperature,
-            "tool_choice": shown_choice(tools),
-            "tools": [shown(tool) for tool in tools.tools] if tools is not None else [],
-            "top_p": sampling.top_p,
-            "truncation": "disabled",
+            "service_tier": TIERS[self._call.service_class],
             "usage": None if usage is None else _usage(usage),
+            **self._asked.repeated,
         }
 
     def _written(self, events: Iterable[Event]) -> bytes:

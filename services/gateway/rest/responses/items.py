@@ -1,14 +1,27 @@
 """The items of a conversation, from a body's words to what chat templates take."""
 
+import re
 from typing import Any
 
 import msgspec
 
 from services.common.errors import InvalidField
 from services.gateway.rest.openai.messages import Part, arguments_of
+from services.gateway.rest.openai.packed_thought import unpack
+from services.gateway.rest.responses.caller_tool import INPUT, flat_name
 
 ROLES = ("user", "assistant", "system", "developer")
 _TEXTS = ("input_text", "output_text", "text", "reasoning_text", "summary_text")
+_STAND_INS = {
+    "input_image": "[An image was here. This model reads only text.]",
+    "input_file": "[A file was here. This model reads only text.]",
+}
+"""For what a tool gave: it is not the caller's choice, and refusing it would end the conversation."""
+_LEFT_OUT = re.compile(
+    r"(web_search|file_search|code_interpreter|computer|image_generation|mcp|tool_search"
+    r"|local_shell|shell|apply_patch)_(call|call_output|output|list_tools|approval_request|approval_response)"
+)
+"""What tools did that are not offered here either."""
 
 
 class Item(msgspec.Struct):
@@ -19,9 +32,12 @@ class Item(msgspec.Struct):
     content: str | list[Part] | None = None
     call_id: str | None = None
     name: str | None = None
+    namespace: str | None = None
     arguments: str | None = None
+    input: str | None = None
     output: str | list[Part] | None = None
     summary: list[Part] | None = None
+    encrypted_content: str | None = None
 
 
 def template_messages(instructions: str | None, given: str | list[Item]) -> list[dict[str, Any]]:
@@ -51,19 +67,19 @@ class _Conversation:
         """Take the next item."""
         kind = item.type or "message"
         if kind == "function_call":
-            self._called(item, at)
+            self._called(item, arguments_of(item.arguments), at)
+        elif kind == "custom_tool_call":
+            self._called(item, {INPUT: item.input or ""}, at)
         elif kind == "reasoning":
-            texts = _texts(item.content, f"{at}.content") or _texts(item.summary, f"{at}.summary")
-            thought = "\n".join(texts)
-            self._own().update({"reasoning": thought, "reasoning_content": thought})
+            self._thought(item, at)
         elif kind == "message":
             self._said(item, at)
-        elif kind == "function_call_output":
+        elif kind in ("function_call_output", "custom_tool_call_output"):
             self._turn = None
-            text = "\n".join(_texts(item.output, f"{at}.output"))
+            text = "\n".join(_texts(item.output, f"{at}.output", stands_in=True))
             call_id = _required(item.call_id, f"{at}.call_id")
             self.messages.append({"role": "tool", "tool_call_id": call_id, "content": text})
-        else:
+        elif not _LEFT_OUT.fullmatch(kind):
             raise InvalidField(f"{at}.type: {kind[:50]!r} is not supported here", field=f"{at}.type")
 
     def _own(self) -> dict[str, Any]:
@@ -86,8 +102,17 @@ class _Conversation:
             self._turn = None
         self._own()["content"] = text
 
-    def _called(self, item: Item, at: str) -> None:
-        function = {"name": _required(item.name, f"{at}.name"), "arguments": arguments_of(item.arguments)}
+    def _thought(self, item: Item, at: str) -> None:
+        texts = _texts(item.content, f"{at}.content")
+        if not texts:
+            carried = unpack(item.encrypted_content)
+            texts = [carried] if carried else _texts(item.summary, f"{at}.summary")
+        thought = "\n".join(texts)
+        self._own().update({"reasoning": thought, "reasoning_content": thought})
+
+    def _called(self, item: Item, arguments: dict[str, Any], at: str) -> None:
+        name = flat_name(_required(item.name, f"{at}.name"), item.namespace)
+        function = {"name": name, "arguments": arguments}
         call_id = _required(item.call_id, f"{at}.call_id")
         call = {"id": call_id, "type": "function", "function": function}
         self._own().setdefault("tool_calls", []).append(call)
@@ -99,13 +124,15 @@ def _required(value: str | None, at: str) -> str:
     return value
 
 
-def _texts(content: str | list[Part] | None, at: str) -> list[str]:
+def _texts(content: str | list[Part] | None, at: str, *, stands_in: bool = False) -> list[str]:
     if content is None or isinstance(content, str):
         return [content] if content else []
-    return [_text(part, f"{at}[{index}]") for index, part in enumerate(content)]
+    return [_text(part, f"{at}[{index}]", stands_in=stands_in) for index, part in enumerate(content)]
 
 
-def _text(part: Part, at: str) -> str:
+def _text(part: Part, at: str, *, stands_in: bool) -> str:
+    if stands_in and part.type in _STAND_INS:
+        return _STAND_INS[part.type]
     if part.type == "refusal" and part.refusal is not None:
         return part.refusal
     if part.type not in _TEXTS:

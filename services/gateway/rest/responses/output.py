@@ -3,6 +3,9 @@
 from typing import Any
 
 from services.gateway.call.writers import Piece, TokenLikelihood, ToolCallDelta
+from services.gateway.rest.openai.packed_thought import pack
+from services.gateway.rest.responses.asked import Asked
+from services.gateway.rest.responses.caller_tool import CallerTool, input_of
 
 DONE = "completed"
 RUNNING = "in_progress"
@@ -13,15 +16,28 @@ def message(item_id: str, status: str, content: list[dict[str, Any]]) -> dict[st
     return {"id": item_id, "type": "message", "role": "assistant", "status": status, "content": content}
 
 
-def reasoning(item_id: str, status: str, content: list[dict[str, Any]]) -> dict[str, Any]:
-    """What it thinks before."""
-    return {"id": item_id, "type": "reasoning", "status": status, "summary": [], "content": content}
+def reasoning(
+    item_id: str, status: str, content: list[dict[str, Any]], *, carried: str | None = None
+) -> dict[str, Any]:
+    """What it thinks before; `carried` is the same for a client that only sends it back."""
+    said = {"summary": [], "content": content, "encrypted_content": carried}
+    return {"id": item_id, "type": "reasoning", "status": status, **said}
 
 
-def function_call(item_id: str, status: str, call: ToolCallDelta) -> dict[str, Any]:
-    """A tool that it calls."""
-    named = {"call_id": call.call_id, "name": call.name, "arguments": call.arguments}
-    return {"id": item_id, "type": "function_call", "status": status, **named}
+def tool_call(item_id: str, status: str, call: ToolCallDelta, tool: CallerTool) -> dict[str, Any]:
+    """A tool that it calls, in the caller's own words."""
+    named = {"id": item_id, "status": status, "call_id": call.call_id, "name": tool.name}
+    if tool.namespace:
+        named["namespace"] = tool.namespace
+    if tool.is_custom:
+        text = input_of(call.arguments) if call.arguments else ""
+        return {"type": "custom_tool_call", "input": text, **named}
+    return {"type": "function_call", "arguments": call.arguments, **named}
+
+
+def call_prefix(tool: CallerTool) -> str:
+    """How the ids of its calls begin."""
+    return "ctc" if tool.is_custom else "fc"
 
 
 def text_part(text: str, logprobs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -42,15 +58,19 @@ def logprobs_of(piece: Piece) -> list[dict[str, Any]]:
     ]
 
 
-def whole(request_id: str, piece: Piece, status: str) -> list[dict[str, Any]]:
+def whole(request_id: str, piece: Piece, status: str, asked: Asked) -> list[dict[str, Any]]:
     """The output of an answer that comes whole; the last item has the answer's own status."""
     made = []
     if piece.reasoning:
-        made.append(reasoning(f"rs_{request_id}", DONE, [reasoning_part(piece.reasoning)]))
-    if piece.text or not piece.tool_calls:
+        carried = pack(piece.reasoning) if asked.carries_reasoning else None
+        part = reasoning_part(piece.reasoning)
+        made.append(reasoning(f"rs_{request_id}", DONE, [part], carried=carried))
+    if piece.text or not (piece.tool_calls or piece.reasoning):
         part = text_part(piece.text, logprobs_of(piece))
         made.append(message(f"msg_{request_id}", DONE, [part]))
-    made += [function_call(f"fc_{request_id}_{call.index}", DONE, call) for call in piece.tool_calls]
+    for call in piece.tool_calls:
+        tool = asked.caller_tools.get(call.name) or CallerTool(call.name)
+        made.append(tool_call(f"{call_prefix(tool)}_{request_id}_{call.index}", DONE, call, tool))
     made[-1]["status"] = status
     return made
 

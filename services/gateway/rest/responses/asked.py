@@ -1,0 +1,19 @@
+"""What only the format of a response needs to know of the body."""
+
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any
+
+from services.common.domain.record import record
+from services.gateway.rest.responses.caller_tool import CallerTools
+
+
+@record
+class Asked:
+    """`Generation.asked` of a call to /v1/responses."""
+
+    caller_tools: CallerTools = field(default_factory=dict)
+    carries_reasoning: bool = False
+    """The client sends thoughts back, and wants them in one field."""
+    repeated: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of the body that the answer says again."""
