@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from services.common.domain import EmbeddingModel, TokenColumns
-from services.common.errors import Internal
+from services.common.errors import Cancelled, Internal
 from services.gateway.links.session import END_REASONS, OpenStreams
 from services.gateway.links.streams import LiveStream, Placement
 from services.router.core.actions import EndStream, ModelInfo, SendPlaced
@@ -61,6 +61,8 @@ class InnerSession:
             del self._shell.gateways[number]
             self._shell.feed(GatewayDetached(number))
             self._on_change()
+            for live in self._open.take_all():
+                self._open.fail(live, Cancelled())
 
     # What the gateway says.
 

@@ -107,9 +107,10 @@ class Limits:
     idempotency_answer_bytes_max: int = 4 * 1024 * 1024
     """One answer that is kept for its idempotency key; a larger one is given once, and a retry is a 409."""
     idempotency_kept_bytes_max: int = 128 * 1024 * 1024
-    """All answers that one gateway keeps, here and in Redis each; past it the oldest ones go early."""
+    """All answers that one gateway keeps, here and in Redis each; past it the oldest go early of the tenant
+    that takes most."""
     idempotency_keys_max: int = 50_000
-    """Idempotency keys that one gateway remembers; past it the oldest go early."""
+    """Idempotency keys that one gateway remembers; past it the oldest go early of the tenant with most."""
     output_waiting_bytes_max: int = 1024 * 1024
     """Output of a process whose reader does not read, each of standard output and error; past it lines are
     dropped, and counted."""

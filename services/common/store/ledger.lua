@@ -1,9 +1,9 @@
 -- Adds uses to the counters, each once.
 --
--- KEYS: how far the log has been added; then for each use the hash of its day, and what is set once its name is
--- counted (the first key again, where it has no name).
--- ARGV: times to live in ms of the first key, of days and of names; then FIELDS for each use: its number in the
--- log, the beginning of its counters' names, then what is added to them.
+-- KEYS: how far the log has been added; then for each use the hash of its day, and what its tenant has spent on that
+-- day and in that month.
+-- ARGV: times to live in ms of the first key, of days, and of what is spent; then FIELDS for each use: its number in
+-- the log, the beginning of its counters' names, then what is added to them.
 -- Returns how many were counted.
 
 local FIELDS = 7
@@ -12,18 +12,22 @@ local COUNTERS = { 'prompt_tokens', 'cached_tokens', 'generated_tokens', 'kv_tok
 local added = tonumber(redis.call('GET', KEYS[1]) or '0')
 local last, counted = added, 0
 
-for i = 1, (#KEYS - 1) / 2 do
-  local at = 4 + (i - 1) * FIELDS
-  local number, day, name = tonumber(ARGV[at]), KEYS[2 * i], KEYS[2 * i + 1]
+for i = 1, (#KEYS - 1) / 3 do
+  local at, key = 4 + (i - 1) * FIELDS, 3 * i - 1
+  local number, day = tonumber(ARGV[at]), KEYS[key]
   if number > added then
-    last = math.max(last, number)
-    if name == KEYS[1] or redis.call('SET', name, 1, 'NX', 'PX', ARGV[3]) then
-      counted = counted + 1
-      redis.call('HINCRBY', day, ARGV[at + 1] .. 'requests', 1)
-      for each, counter in ipairs(COUNTERS) do
-        redis.call('HINCRBY', day, ARGV[at + 1] .. counter, ARGV[at + 1 + each])
+    last, counted = math.max(last, number), counted + 1
+    redis.call('HINCRBY', day, ARGV[at + 1] .. 'requests', 1)
+    for each, counter in ipairs(COUNTERS) do
+      redis.call('HINCRBY', day, ARGV[at + 1] .. counter, ARGV[at + 1 + each])
+    end
+    redis.call('PEXPIRE', day, ARGV[2])
+    local cost = ARGV[at + 6]
+    if cost ~= '0' then
+      for each = 1, 2 do
+        redis.call('INCRBY', KEYS[key + each], cost)
+        redis.call('PEXPIRE', KEYS[key + each], ARGV[3])
       end
-      redis.call('PEXPIRE', day, ARGV[2])
     end
   end
 end

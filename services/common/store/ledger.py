@@ -1,8 +1,7 @@
 """Usage counters in Redis: one hash per day, every use counted once.
 
 A gateway numbers what it books, and Redis keeps the number up to which it has counted that gateway's log: the
-same entries sent again, by it or by whoever finds its log, change nothing. A use with a name is also counted
-once for its name, whichever gateway books it.
+same entries sent again, by it or by whoever finds its log, change nothing.
 """
 
 from collections.abc import Sequence
@@ -14,11 +13,12 @@ from services.common.store.usage import DAYS_MAX, UsageEntry, UsageRow, rows_of
 
 PREFIX = "{pdmesh}:usage:"
 """The braces keep all keys of one script on one node of a cluster."""
+SPENT_PREFIX = "{pdmesh}:spent:"
 DAY_MS = 86_400_000
 LOG_TTL_MS = 30 * DAY_MS
 """How long it is remembered what was counted of a log; an older log is not to be added any more."""
-NAME_TTL_MS = 600_000
-"""How long a name counts once: twice as long as its answer is given again."""
+SPENT_TTL_MS = 40 * DAY_MS
+"""How long it is remembered what a tenant has spent on a day or in a month: longer than any month."""
 
 _ADD = Script.beside(__file__, "ledger.lua")
 
@@ -31,11 +31,11 @@ class RedisLedger:
 
     async def add(self, log_id: str, entries: Sequence[UsageEntry]) -> int:
         """See `Ledger`; one round trip."""
-        log_key = f"{PREFIX}log:{log_id}"
-        keys = [log_key]
-        numbers: list[str | int] = [LOG_TTL_MS, DAYS_MAX * DAY_MS, NAME_TTL_MS]
+        keys = [f"{PREFIX}log:{log_id}"]
+        numbers: list[str | int] = [LOG_TTL_MS, DAYS_MAX * DAY_MS, SPENT_TTL_MS]
         for entry in entries:
-            keys += [PREFIX + entry.day, f"{PREFIX}name:{entry.name}" if entry.name else log_key]
+            month = entry.day[:7]
+            keys += (PREFIX + entry.day, spent_key(entry.tenant, entry.day), spent_key(entry.tenant, month))
             numbers += _numbers(entry)
         return int(await _ADD.run(self._client, keys, numbers))
 
@@ -52,6 +52,11 @@ class RedisLedger:
     async def close(self) -> None:
         """See `Ledger`."""
         await self._client.close()
+
+
+def spent_key(tenant: str, period: str) -> str:
+    """Where it stands what a tenant has spent, in billionths; `period` is a day or a month in UTC."""
+    return f"{SPENT_PREFIX}{quote(tenant, safe='')}:{period}"
 
 
 def _numbers(entry: UsageEntry) -> tuple[int | str, ...]:

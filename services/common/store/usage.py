@@ -20,8 +20,6 @@ class UsageEntry:
     """Of its end, in UTC: `2026-01-31`."""
     tenant: str
     model: str
-    name: str
-    """Uses of one name count once; empty for one without a name."""
     prompt_tokens: int
     cached_tokens: int
     generated_tokens: int

@@ -7,7 +7,7 @@ from services.common.clock import Clock
 from services.common.domain import Path
 from services.common.errors import MeshError
 from services.gateway.accounts.metering.kv_seconds import kv_seconds
-from services.gateway.call.call import BOOKED_AS, Call
+from services.gateway.call.call import Call
 from services.gateway.call.choice import Choice
 from services.gateway.call.metrics import AnswerSeries
 from services.gateway.call.parts import Meter, Reservation, Route, Use
@@ -27,7 +27,8 @@ _cached_tokens = attrgetter("receipt.cached_tokens")
 class Answer:
     """Brings the choices together: the answer ends with its last one, and fails with the first that fails.
 
-    However it ends, quota is settled and use is booked exactly once.
+    However it ends, quota is settled and use is booked exactly once: with the last word of the router, which
+    says of streams that were cancelled whether a worker had the prompt.
     """
 
     def __init__(
@@ -45,7 +46,8 @@ class Answer:
         """The writer's own method, for it is called once per token."""
         self._call = call
         self._route = route
-        self._prompt_tokens = sum(map(len, prepared.prompts))
+        self._prompts_tokens = list(map(len, prepared.prompts))
+        self._prompt_tokens = sum(self._prompts_tokens)
         self._extra = prepared.extra
         self._writer = writer
         self._reservation = reservation
@@ -54,7 +56,7 @@ class Answer:
         self._clock = clock
         self._choices: list[Choice] = []
         self._on_began: dict[int, Callable[[], None]] = {}
-        self._is_over = False
+        self._is_over = self._is_settled = False
         self._first_ms = 0.0
         self._path = ""
         self._series: AnswerSeries | None = None
@@ -82,7 +84,7 @@ class Answer:
 
     def placed(self, choice: Choice, placement: Placement) -> None:
         """Tell where the first choice runs."""
-        if choice.number == 0:
+        if choice.number == 0 and not self._is_over:
             self._path = _PATHS[placement.path]
             self._writer.on_placed(placement)
 
@@ -112,6 +114,10 @@ class Answer:
         """Half an answer is none: end the other choices too."""
         self.fail(error)
 
+    def left(self, choice: Choice) -> None:
+        """Settle with the last stream of an answer that is over."""
+        self._settle()
+
     # The end.
 
     def fail(self, error: MeshError) -> None:
@@ -130,8 +136,8 @@ class Answer:
     def take_back(self) -> None:
         """The call was refused after all: nothing of it is to be left, and nobody hears of it."""
         self._is_over = True
-        self._reservation.settle(0)
         self._abandon()
+        self._settle()
 
     def _release_waiting(self, choice: Choice) -> None:
         if self._on_began and (then := self._on_began.pop(choice.number, None)) is not None:
@@ -143,7 +149,7 @@ class Answer:
             choice.abandon()
 
     def _finish(self) -> None:
-        generated = self._close(name=str(self._call.notes.get(BOOKED_AS, "")))
+        generated = self._close()
         self._count_objectives(generated)
         receipts = [choice.receipt for choice in self._choices]
         extra: dict[str, object] = {**self._extra}
@@ -167,16 +173,13 @@ class Answer:
         found: int = sum(map(_cached_tokens, self._choices[:: self._call.generation.n]))
         return found
 
-    def _close(self, name: str = "") -> int:
+    def _close(self) -> int:
         """Nothing follows: settle, book, and say to the log line and the metrics what the answer took.
 
-        `name` is under what a whole answer is booked; half of one counts whenever it is generated. Returns
-        how many tokens were generated.
+        Returns how many tokens were generated.
         """
         self._is_over = True
         generated: int = sum(map(_generated_tokens, self._choices))
-        self._reservation.settle(self._prompt_tokens + generated if self._first_ms else 0)
-        self._book(generated, name)
         notes = self._call.notes
         notes["prompt_tokens"] = self._prompt_tokens
         notes["generated_tokens"] = generated
@@ -188,30 +191,52 @@ class Answer:
                 self._series.tpot_seconds.observe(self._tpot_ms(generated) / 1000.0)
         if self._choices and self._choices[0].receipt.request_id:
             notes["receipt"] = self._choices[0].receipt
+        self._settle()
         return generated
 
-    def _book(self, generated: int, name: str) -> None:
-        if not self._first_ms:
+    def _settle(self) -> None:
+        """Settle and book once, when no choice is at the router any more."""
+        if self._is_settled or any(choice.is_open for choice in self._choices):
             return
+        self._is_settled = True
+        prompt_tokens = self._placed_tokens()
+        placed = [choice for choice in self._choices if choice.is_placed]
+        generated: int = sum(map(_generated_tokens, placed))
+        self._reservation.settle(prompt_tokens + generated)
+        if placed:
+            self._book(prompt_tokens, generated)
+
+    def _placed_tokens(self) -> int:
+        """Tokens of the prompts that a worker was given; each counts once, however many choices it has."""
+        n = self._call.generation.n
+        return sum(
+            tokens
+            for nth, tokens in enumerate(self._prompts_tokens)
+            if any(choice.is_placed for choice in self._choices[nth * n : (nth + 1) * n])
+        )
+
+    def _book(self, prompt_tokens: int, generated: int) -> None:
         self._meter.record(
             Use(
                 request_id=self._call.request_id,
                 tenant=self._call.caller.tenant,
                 model=self._route.booked_name,
                 base_model=self._route.model,
-                prompt_tokens=self._prompt_tokens,
-                cached_tokens=self._cached_tokens(),
+                prompt_tokens=prompt_tokens,
+                cached_tokens=min(prompt_tokens, self._cached_tokens()),
                 generated_tokens=generated,
                 kv_seconds=sum(map(self._kv_seconds, self._choices)),
-                name=name,
             )
         )
 
     def _kv_seconds(self, choice: Choice) -> float:
-        """By the receipt; where it did not come, by the time since the first token here."""
-        if choice.receipt.request_id:
-            return kv_seconds(choice.receipt)
-        held_ms = self._clock.now_ms() - self._first_ms if choice.generated_tokens else 0.0
+        """By the receipt; where an unfinished choice has none that says it, by the time since the first
+        token here."""
+        by_receipt = kv_seconds(choice.receipt)
+        if by_receipt or choice.finish_reason:
+            return by_receipt
+        has_held = self._first_ms and choice.is_placed and choice.generated_tokens
+        held_ms = self._clock.now_ms() - self._first_ms if has_held else 0.0
         prompt_tokens = self._prompt_tokens // len(self._call.generation.prompts)
         return (prompt_tokens + choice.generated_tokens / 2) * held_ms / 1000.0
 

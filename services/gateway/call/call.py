@@ -8,9 +8,6 @@ from services.gateway.call.generation import Generation
 from services.gateway.retrieval.report import RetrievalReport
 from services.gateway.tenants import ANONYMOUS, Caller
 
-BOOKED_AS = "booked_as"
-"""The note that names a request with an idempotency key: whole answers of one name are booked once."""
-
 
 @record
 class Call:

@@ -36,6 +36,9 @@ class Whole(Protocol):
     def failed(self, choice: "Choice", error: MeshError) -> None:
         """It will not be whole."""
 
+    def left(self, choice: "Choice") -> None:
+        """The router has ended the stream of an abandoned choice; what it cost is known."""
+
 
 class Choice:
     """Takes one stream's tokens from the router (a `StreamSink`) and writes what they say.
@@ -57,6 +60,8 @@ class Choice:
         "cancel",
         "finish_reason",
         "generated_tokens",
+        "is_open",
+        "is_placed",
         "number",
         "receipt",
     )
@@ -66,6 +71,10 @@ class Choice:
         self.cancel: Callable[[], None] = lambda: None
         """Set once the request is submitted: tells the router that nobody wants the rest."""
         self.generated_tokens = 0
+        self.is_open = False
+        """Whether it is at the router, which has not said its outcome."""
+        self.is_placed = False
+        """Whether a worker was given the prompt, as far as the router has said."""
         self.finish_reason = ""
         """Empty until it is whole."""
         self.receipt = NO_RECEIPT
@@ -92,6 +101,7 @@ class Choice:
 
     def on_placed(self, placement: Placement) -> None:
         """Note where it runs; the answer's head tells."""
+        self.is_placed = True
         self._whole.placed(self, placement)
 
     def on_token(self, token_id: int) -> None:
@@ -109,7 +119,7 @@ class Choice:
         if self._is_silent:
             return
         if not self._has_begun:
-            self._has_begun = True
+            self._has_begun = self.is_placed = True
             self._whole.began(self)
         self.generated_tokens += len(ids)
         piece = self._push(ids, logprobs)
@@ -122,16 +132,23 @@ class Choice:
 
     def on_ended(self, reason: FinishReason, receipt: Receipt, vector: "array[float] | None" = None) -> None:
         """Write what was held back, and the end."""
+        self.is_open = False
+        self.is_placed = self.is_placed or receipt.path is not None
         if self._is_over:
+            self.receipt = receipt
+            self._whole.left(self)
             return
         if reason is FinishReason.CANCELLED and not self._transcript.is_stopped:
+            self.receipt = receipt
             self.on_failed(Cancelled("the request was cancelled"))
             return
         self._end(reason, receipt)
 
     def on_failed(self, error: MeshError) -> None:
         """Pass the error on, unless a stop string had ended the choice before."""
+        self.is_open = False
         if self._is_over:
+            self._whole.left(self)
             return
         if self._transcript.is_stopped:
             self._end(FinishReason.STOP, self.receipt)

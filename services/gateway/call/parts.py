@@ -1,10 +1,11 @@
 """What the pipeline asks of the gateway's other parts, and the parts of a gateway that has none of them."""
 
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from typing import Any, Protocol
 
 from services.common.domain.record import record
-from services.common.errors import InvalidField, ModelNotFound
+from services.common.errors import InvalidField, MeshError, ModelNotFound
 from services.gateway.call.call import Call
 from services.gateway.call.writers.interface import Header
 from services.gateway.models.rendering import Renderer
@@ -29,7 +30,7 @@ class Reservation(Protocol):
         """`x-ratelimit-*`, for the answer's head."""
 
     def settle(self, tokens_used: int) -> None:
-        """Give back what was not used; 0 gives back all. Only the first call counts."""
+        """Give back the tokens that were not used; the request itself counts. Only the first call counts."""
 
 
 class Quotas(Protocol):
@@ -40,6 +41,12 @@ class Quotas(Protocol):
 
     def borrow(self, caller: Caller, tokens: int) -> Coroutine[Any, Any, None] | None:
         """What is to be awaited before `reserve`; None where it can decide at once."""
+
+
+def count_left(quotas: Quotas, caller: Caller) -> None:
+    """Count a request whose caller left before it was submitted: it was read and rendered all the same."""
+    with suppress(MeshError):  # a quota that is spent has nobody to tell
+        quotas.reserve(caller, 0).settle(0)
 
 
 @record
@@ -56,8 +63,6 @@ class Use:
     generated_tokens: int
     kv_seconds: float
     """Tokens held in KV caches, times the seconds that they were held."""
-    name: str = ""
-    """Uses of one name are counted once, as those of a request that came twice; empty for none."""
     base_model: str = ""
     """Whose price holds where `model` has none; empty where nobody's does."""
 

@@ -28,6 +28,7 @@ from services.gateway.call.parts import (
     Unlimited,
     Unmetered,
     WithoutRetrieval,
+    count_left,
 )
 from services.gateway.call.prepared import Prepared, prepare
 from services.gateway.call.submission import Submission
@@ -107,7 +108,9 @@ class Pipeline:
     async def _render_later(self, call: Call, route: Route, model: ServedModel, writer: Writer) -> None:
         loop = asyncio.get_running_loop()
         prepared = await loop.run_in_executor(self._threads, prepare, call, model)
-        if writer.is_open and (admitting := self._admit(call, route, model, writer, prepared)) is not None:
+        if not writer.is_open:
+            count_left(self._parts.quotas, call.caller)
+        elif (admitting := self._admit(call, route, model, writer, prepared)) is not None:
             await admitting
 
     def _admit(
@@ -126,14 +129,16 @@ class Pipeline:
             self._submit(call, route, model, writer, prepared, samplings, tokens)
             return None
         submit = partial(self._submit, call, route, model, writer, prepared, samplings, tokens)
-        return self._submit_later(borrowing, submit, writer)
+        return self._submit_later(borrowing, submit, call, writer)
 
     async def _submit_later(
-        self, borrowing: Coroutine[Any, Any, None], submit: Callable[[], None], writer: Writer
+        self, borrowing: Coroutine[Any, Any, None], submit: Callable[[], None], call: Call, writer: Writer
     ) -> None:
         await borrowing
         if writer.is_open:
             submit()
+        else:
+            count_left(self._parts.quotas, call.caller)
 
     def _submit(
         self,

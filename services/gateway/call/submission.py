@@ -74,13 +74,18 @@ class Submission:
 
     def _submit(self, choice: Choice, prompt: "array[int]", sampling: Sampling) -> None:
         request = self._request(choice.number, prompt, sampling)
+        choice.is_open = True
         final_ids = _final_ids(sampling, self._model)
         if request.delivered:
             is_stopped = choice.resume(request.delivered)
             if is_stopped or LiveStream(0, request, choice, final_ids).is_complete():
                 asyncio.get_running_loop().call_soon(_end, choice, request, final_ids)
                 return
-        live = self._streams.submit(request, choice, final_ids)
+        try:
+            live = self._streams.submit(request, choice, final_ids)
+        except MeshError:
+            choice.is_open = False
+            raise
         choice.cancel = partial(self._streams.cancel, live)
 
     def _request(self, number: int, prompt: "array[int]", sampling: Sampling) -> Request:

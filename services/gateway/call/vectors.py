@@ -10,7 +10,11 @@ from services.gateway.links.streams import LiveStream, Placement, Streams
 
 
 class Vectors:
-    """Collects the vectors, encoded as they come. The first text that fails fails the call."""
+    """Collects the vectors, encoded as they come. The first text that fails fails the call.
+
+    `on_settled` is called once, when the call is over and the router has ended all of its streams: what was
+    placed is known then, also of texts whose caller did not wait for the vector.
+    """
 
     def __init__(
         self,
@@ -18,6 +22,7 @@ class Vectors:
         count: int,
         request_of: Callable[[int], Request],
         encode: Callable[[int, "array[float]"], bytes],
+        on_settled: Callable[["Vectors"], None],
         *,
         in_flight_max: int,
         size_bytes_max: int,
@@ -25,10 +30,14 @@ class Vectors:
         self.data: dict[int, bytes] = {}
         """What is there, by the number of its text."""
         self.receipts: dict[int, Receipt] = {}
+        self.placed: set[int] = set()
+        """Numbers of the texts that a worker was given."""
         self._streams = streams
         self._count = count
         self._request_of = request_of
         self._encode = encode
+        self._on_settled = on_settled
+        self._is_settled = False
         self._in_flight_max, self._size_bytes_left = in_flight_max, size_bytes_max
         self._next = 0
         self._live: dict[int, LiveStream] = {}
@@ -40,8 +49,10 @@ class Vectors:
             self._submit_more()
             await self._done
         finally:
+            self._done.cancel()  # does nothing where it is done
             for live in list(self._live.values()):  # some may end at once
                 self._streams.cancel(live)
+            self._settle()
 
     def fail(self, error: MeshError) -> None:
         """Nobody wants the rest, or nobody will get it."""
@@ -51,14 +62,18 @@ class Vectors:
     def ended(self, number: int, receipt: Receipt, vector: "array[float]") -> None:
         """Take one in, and go on with the next text."""
         self._live.pop(number, None)
+        self.placed.add(number)
+        self.receipts[number] = receipt
         if self._done.done():
+            self._settle()
             return
-        self.data[number], self.receipts[number] = self._encode(number, vector), receipt
+        self.data[number] = self._encode(number, vector)
         self._size_bytes_left -= len(self.data[number])
         if self._size_bytes_left < 0:
             self.fail(AnswerTooLarge("the answer is too large; ask for base64, or for fewer at a time"))
         elif len(self.data) == self._count:
             self._done.set_result(None)
+            self._settle()
         else:
             self._submit_more()
 
@@ -66,6 +81,12 @@ class Vectors:
         """A text has no vector."""
         self._live.pop(number, None)
         self.fail(error)
+        self._settle()
+
+    def _settle(self) -> None:
+        if self._done.done() and not self._live and not self._is_settled:
+            self._is_settled = True
+            self._on_settled(self)
 
     def _submit_more(self) -> None:
         while self._next < self._count and len(self._live) < self._in_flight_max:
@@ -87,7 +108,8 @@ class _One:
         self._number, self._vectors = number, vectors
 
     def on_placed(self, placement: Placement) -> None:
-        """Nothing is said of it."""
+        """Its text counts from now on."""
+        self._vectors.placed.add(self._number)
 
     def on_token(self, token_id: int) -> None:
         """There are none."""

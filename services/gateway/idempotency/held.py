@@ -15,6 +15,8 @@ class Held:
     run: str
     """Names this attempt to answer, among all gateways."""
     tape: Tape
+    tenant: str = ""
+    """Who asked, and so on which row of the shelf it stands."""
     recording: Recording | None = None
     """What writes the tape, where this gateway does."""
     expires_ms: float = 0.0

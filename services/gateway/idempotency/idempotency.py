@@ -21,7 +21,6 @@ from services.common.errors import (
 from services.common.limits import Limits
 from services.common.store.journal import Journal
 from services.common.telemetry.tallies import Counter
-from services.gateway.call.call import BOOKED_AS
 from services.gateway.http import Exchange
 from services.gateway.http.routes import Handler
 from services.gateway.idempotency.following import TOO_LARGE, Following
@@ -101,7 +100,8 @@ class Idempotency:
         if held is not None:
             self._join(exchange, held, digest)
             return None
-        held = Held(name, digest, uuid.uuid4().hex[:16], Tape(self._limits.idempotency_answer_bytes_max))
+        tape = Tape(self._limits.idempotency_answer_bytes_max)
+        held = Held(name, digest, uuid.uuid4().hex[:16], tape, tenant)
         held.tape.on_change = partial(self._changed, held)
         self._shelf.add(held)
         self._open_reader(exchange, held, is_replay=False)
@@ -193,7 +193,6 @@ class Idempotency:
             return None
         is_alone = self._journal is not None and not held.is_shared
         self._note(exchange, "alone" if is_alone else "ran")
-        exchange.notes[BOOKED_AS] = f"{held.name[:16]}{held.digest[:16]}"
         held.tape.run = held.run
         held.recording = recording = Recording(exchange, held.tape, held.run)
         try:

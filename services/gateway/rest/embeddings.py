@@ -11,8 +11,8 @@ from services.common.domain import Receipt, Request
 from services.common.errors import InvalidField, PromptTooLong
 from services.common.limits import Limits
 from services.gateway.accounts.metering.kv_seconds import kv_seconds
-from services.gateway.call.call import BOOKED_AS, Call
-from services.gateway.call.parts import Route, Use
+from services.gateway.call.call import Call
+from services.gateway.call.parts import Reservation, Route, Use, count_left
 from services.gateway.call.pipeline import INLINE_BODY_BYTES_MAX, Parts
 from services.gateway.call.receipt import receipts_json
 from services.gateway.call.renamed import renamed
@@ -66,9 +66,11 @@ class Embedder:
         _require_vectors(model, asked)
         prompts = await self._rendered(call, model)
         _check_lengths(call, prompts, model.model_len)
-        if exchange.is_open:
-            with renamed({"prompt": "input"}):
-                await self._make(exchange, call, asked, route, prompts)
+        if not exchange.is_open:
+            count_left(self._parts.quotas, call.caller)
+            return
+        with renamed({"prompt": "input"}):
+            await self._make(exchange, call, asked, route, prompts)
 
     async def _rendered(self, call: Call, model: ServedModel) -> Prompts:
         if call.generation.size_bytes <= INLINE_BODY_BYTES_MAX:
@@ -83,6 +85,7 @@ class Embedder:
         if borrowing is not None:
             await borrowing
             if not exchange.is_open:
+                count_left(self._parts.quotas, call.caller)
                 return
         reservation = self._parts.quotas.reserve(call.caller, tokens)
         vectors = Vectors(
@@ -90,16 +93,12 @@ class Embedder:
             len(prompts),
             lambda number: self._request(call, asked, route, prompts, number),
             partial(embedding_json, as_base64=asked.as_base64),
+            partial(self._settle, call, route, prompts, reservation),
             in_flight_max=self._limits.inputs_in_flight_max,
             size_bytes_max=self._limits.answer_size_bytes_max,
         )
         exchange.on_gone = vectors.fail
-        try:
-            await vectors.make()
-        finally:
-            made_tokens = sum(len(prompts[number]) for number in vectors.data)
-            reservation.settle(made_tokens)
-            self._book(call, route, vectors, made_tokens, is_whole=len(vectors.data) == len(prompts))
+        await vectors.make()
         self._respond(exchange, call, route, vectors, tokens, reservation.headers)
 
     def _request(
@@ -122,12 +121,16 @@ class Embedder:
             priority=call.priority,
         )
 
-    def _book(self, call: Call, route: Route, vectors: Vectors, tokens: int, *, is_whole: bool) -> None:
-        """Each text whose vector was made counts, whether or not the answer became whole."""
+    def _settle(
+        self, call: Call, route: Route, prompts: Prompts, reservation: Reservation, vectors: Vectors
+    ) -> None:
+        """Each text that a worker was given counts, whether or not the answer became whole."""
+        tokens = sum(len(prompts[number]) for number in vectors.placed)
+        reservation.settle(tokens)
         call.notes["prompt_tokens"] = tokens
         self._metrics.answers.count_prompt(route.model, tokens)
         receipts = vectors.receipts.values()
-        if receipts:
+        if vectors.placed:
             self._parts.meter.record(
                 Use(
                     request_id=call.request_id,
@@ -138,7 +141,6 @@ class Embedder:
                     cached_tokens=sum(receipt.cached_tokens for receipt in receipts),
                     generated_tokens=0,
                     kv_seconds=sum(map(kv_seconds, receipts)),
-                    name=str(call.notes.get(BOOKED_AS, "")) if is_whole else "",
                 )
             )
 

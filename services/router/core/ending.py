@@ -4,12 +4,15 @@ from array import array
 
 from services.common.domain import FinishReason
 from services.common.errors import MeshError
-from services.router.core.actions import AbortJob, EndStream, ReleaseHandoff
+from services.router.core.actions import AbortJob, EndStream, ReleaseHandoff, SendPlaced
 from services.router.core.fleet import Seat
 from services.router.core.flight import Flight, Phase
 from services.router.core.handoffs import HandoffState
 from services.router.core.outcomes import ANSWERED, CANCELLED
 from services.router.core.state import CANARY_GATEWAY, State
+
+UNROUTED = "embedding"
+"""The reason that is told where no path was chosen: a vector needs one worker, and nothing is handed over."""
 
 
 class Ending:
@@ -39,6 +42,22 @@ class Ending:
         self._close(flight, now_ms)
         flight.pool.outcomes.count(CANCELLED, now_ms)
 
+    def announce(self, flight: Flight) -> None:
+        """Tell the gateway where the stream runs, once."""
+        if flight.announced:
+            return
+        flight.announced, receipt = True, flight.receipt
+        self._state.do(
+            SendPlaced(
+                flight.gateway,
+                flight.stream,
+                flight.path,
+                receipt.path_reason or UNROUTED,
+                receipt.prefill_worker,
+                receipt.decode_worker,
+            )
+        )
+
     def _say(
         self,
         flight: Flight,
@@ -52,6 +71,8 @@ class Ending:
             return
         outcome = CANCELLED if reason is FinishReason.CANCELLED else ANSWERED
         flight.pool.outcomes.count(outcome if error is None else error.reason, now_ms)
+        if vector is None and flight.was_placed:  # its prompt is paid for, however early its caller left
+            self.announce(flight)
         self._state.do(EndStream(flight.gateway, flight.stream, reason, flight.receipt, error, vector))
 
     def _close(self, flight: Flight, now_ms: float) -> None:

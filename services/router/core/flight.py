@@ -70,6 +70,11 @@ class Flight:
         return len(self.request.prompt) + len(self.delivered)
 
     @property
+    def was_placed(self) -> bool:
+        """Whether it has or had a worker, where it may have begun to work on the prompt."""
+        return bool(self.receipt.prefill_worker or self.receipt.decode_worker)
+
+    @property
     def is_placed_again(self) -> bool:
         """Whether it has had a worker before, or a handoff that failed."""
         return bool(self.receipt.retries or self.avoided_workers)

@@ -5,7 +5,7 @@ from enum import IntEnum
 from services.common.domain import HandoffTicket, Job, JobKind, Path, Request, Role
 from services.common.errors import NoWorkers, PathUnavailable
 from services.common.limits import DEFAULTS
-from services.router.core.actions import SendPlaced, StartJob
+from services.router.core.actions import StartJob
 from services.router.core.ending import Ending
 from services.router.core.fleet import Pool, Seat, Worker
 from services.router.core.flight import Flight, Phase
@@ -235,22 +235,6 @@ class Placing:
 
     def _expect_progress(self, flight: Flight, due_ms: float) -> None:
         self._state.expect_progress(flight, due_ms)
-
-    def announce(self, flight: Flight) -> None:
-        """Tell the gateway where the stream runs, once."""
-        if flight.announced:
-            return
-        flight.announced, receipt = True, flight.receipt
-        self._state.do(
-            SendPlaced(
-                flight.gateway,
-                flight.stream,
-                flight.path,
-                receipt.path_reason,
-                receipt.prefill_worker,
-                receipt.decode_worker,
-            )
-        )
 
 
 def engine_priority(request: Request) -> int:

@@ -120,7 +120,7 @@ class Progress:
     def _decoding(self, flight: Flight, now_ms: float) -> None:
         self._first_token(flight, now_ms)
         flight.phase, flight.decode_since_ms = Phase.DECODING, now_ms
-        self._placing.announce(flight)
+        self._ending.announce(flight)
 
     def _offered(self, worker: Worker, offer: HandoffOffered, now_ms: float) -> None:
         flight = worker.jobs.get(offer.stream)
@@ -130,7 +130,7 @@ class Progress:
         self._ending.stop_job(flight, abort=False)
         worker.breaker.success()
         self._enter(flight, worker, offer, now_ms)
-        self._placing.announce(flight)
+        self._ending.announce(flight)
         self._first_tokens(flight, offer)
         if len(flight.delivered) >= flight.request.sampling.max_tokens:
             self._ending.finish(flight, FinishReason.LENGTH, now_ms)
@@ -201,9 +201,7 @@ class Progress:
         if flight.path is Path.LOCAL:
             flight.receipt.cached_tokens = finished.cached_tokens
         worker.breaker.success()
-        if flight.request.embedding is None:
-            self._placing.announce(flight)
-        else:
+        if flight.request.embedding is not None:
             self._first_token(flight, now_ms)
         self._ending.finish(flight, finished.reason, now_ms, finished.vector)
 

@@ -35,10 +35,13 @@ class Job:
     stream: int
     request: Request
     is_cancelled: bool = False
+    is_placed: bool = False
+    """Whether a worker has it; told by `place`, by its tokens, or by a receipt alone."""
     sent: "array[int]" = field(default_factory=tokens)
 
     def place(self) -> None:
         """Say where it runs."""
+        self.is_placed = True
         self.session.draft.place(
             router_pb2.StreamPlaced(
                 stream=self.stream,
@@ -51,6 +54,7 @@ class Job:
 
     def send(self, ids: Iterable[int], logprobs: TokenLogprobs | None = None) -> None:
         """Send tokens, as one frame if the link is idle."""
+        self.is_placed = True
         columns = TokenColumns()
         columns.add(self.stream, tokens(ids))
         if logprobs is not None:
@@ -66,16 +70,18 @@ class Job:
         vector: "array[float] | None" = None,
         path_reason: str = "long_prompt",
     ) -> None:
-        """Send the outcome; with another reason the text ran on the local path in the end."""
-        is_local = path_reason != "long_prompt"
+        """Send the outcome; with another reason the text ran on the local path in the end. One that was never
+        placed has a receipt without a path and workers."""
+        is_placed = self.is_placed or reason != types_pb2.FINISH_REASON_CANCELLED
+        path = types_pb2.PATH_DISAGGREGATED if path_reason == "long_prompt" else types_pb2.PATH_LOCAL
         receipt = types_pb2.Receipt(
             request_id=self.request.request_id,
-            path=types_pb2.PATH_LOCAL if is_local else types_pb2.PATH_DISAGGREGATED,
+            path=path if is_placed else types_pb2.PATH_UNSPECIFIED,
             path_reason=path_reason,
-            prefill_worker="prefill-1",
-            decode_worker="decode-1",
+            prefill_worker="prefill-1" if is_placed else "",
+            decode_worker="decode-1" if is_placed else "",
             prompt_tokens=len(self.request.prompt),
-            cached_tokens=3,
+            cached_tokens=3 if is_placed else 0,
             generated_tokens=len(self.sent),
             kv_size_bytes=4096,
             queue_ms=1.25,

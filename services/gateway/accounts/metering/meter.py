@@ -152,7 +152,6 @@ class Meter:
             day=_day(at_s).isoformat(),
             tenant=use.tenant,
             model=use.model,
-            name=use.name,
             prompt_tokens=use.prompt_tokens,
             cached_tokens=use.cached_tokens,
             generated_tokens=use.generated_tokens,

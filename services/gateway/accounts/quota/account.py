@@ -78,14 +78,12 @@ class Account:
         if self.slots is not None:
             self.slots.take()
 
-    def give_back(self, tokens: int, requests: int) -> None:
-        """A request is over; so many tokens, and requests, do not count after all."""
+    def give_back(self, tokens: int) -> None:
+        """A request is over; so many tokens do not count after all. The request does, however it ended."""
         self.open_count -= 1
         self.is_changed = True
         if self.tokens is not None:
             self.tokens.give_back(tokens)
-        if self.requests is not None:
-            self.requests.give_back(requests)
         if self.slots is not None:
             self.slots.give_back()
 

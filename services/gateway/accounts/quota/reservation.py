@@ -23,10 +23,10 @@ class Reservation:
         return ratelimit_headers(self._account, self._clock.now_ms())
 
     def settle(self, tokens_used: int) -> None:
-        """Give back what was not used; 0 gives back the request too. Only the first call counts."""
+        """Give back the tokens that were not used; the request itself counts. Only the first call counts."""
         if not self._is_settled:
             self._is_settled = True
-            self._account.give_back(self._tokens - tokens_used, 0 if tokens_used else 1)
+            self._account.give_back(self._tokens - tokens_used)
 
 
 class Unlimited:

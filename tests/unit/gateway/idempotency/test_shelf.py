@@ -24,8 +24,8 @@ class Case:
         self.dropped: list[str] = []
         self.shelf.on_dropped = lambda held: self.dropped.append(held.name)
 
-    def add(self, name: str, size_bytes: int, *, is_finished: bool = True) -> Held:
-        held = Held(name, "digest", "run", Tape(1_000))
+    def add(self, name: str, size_bytes: int, *, is_finished: bool = True, tenant: str = "") -> Held:
+        held = Held(name, "digest", "run", Tape(1_000), tenant)
         self.shelf.add(held)
         if is_finished:
             held.tape.end(b"x" * size_bytes, State.WHOLE)
@@ -67,6 +67,46 @@ def test_the_oldest_finished_make_room(case: Case) -> None:
     for number in range(5, 12):
         case.add(str(number), 1)
     assert case.shelf.count == LIMITS.idempotency_keys_max
+
+
+def test_one_tenants_answers_do_not_push_out_anothers(case: Case) -> None:
+    case.add("mine", 30, tenant="innocent")
+    for number in range(9):
+        case.add(f"flood-{number}", 30, tenant="greedy")
+    assert case.shelf.find("mine")
+    assert case.shelf.held_bytes <= LIMITS.idempotency_kept_bytes_max
+
+
+def test_one_tenants_many_keys_do_not_push_out_anothers(case: Case) -> None:
+    case.add("mine", 1, tenant="innocent")
+    for number in range(50):
+        case.add(f"flood-{number}", 1, tenant="greedy")
+    assert case.shelf.find("mine")
+    assert case.shelf.count == LIMITS.idempotency_keys_max
+
+
+def test_one_tenants_running_answers_do_not_push_out_anothers(case: Case) -> None:
+    case.add("mine", 30, tenant="innocent")
+    for number in range(20):
+        case.add(f"flood-{number}", 30, is_finished=False, tenant="greedy")
+        case.shelf.make_room()
+    assert case.shelf.find("mine")
+    assert case.shelf.held_bytes <= LIMITS.idempotency_kept_bytes_max
+
+
+def test_many_tenants_push_out_no_more_than_what_one_has_above_its_share(case: Case) -> None:
+    for number in range(3):
+        case.add(f"mine-{number}", 30, tenant="innocent")
+    for number in range(4):
+        case.add(f"flood-{number}", 20, tenant=f"greedy-{number}")
+    assert case.dropped == ["mine-0", "mine-1", "mine-2"]
+    assert case.shelf.count == 4
+
+
+def test_a_tenant_alone_has_all_the_room(case: Case) -> None:
+    for number in range(3):
+        case.add(str(number), 33, tenant="only")
+    assert case.dropped == []
 
 
 def test_where_only_running_ones_are_left_the_largest_is_not_kept(case: Case) -> None:

@@ -1,23 +1,20 @@
 """Both ledgers count the same, and every entry once."""
 
-import uuid
 from collections.abc import AsyncIterator
 
 import pytest
 
 from services.common.errors import StoreUnavailable
 from services.common.store.client import RedisClient
-from services.common.store.ledger import RedisLedger
+from services.common.store.ledger import RedisLedger, spent_key
 from services.common.store.memory_ledger import MemoryLedger
 from services.common.store.usage import Ledger, UsageEntry, UsageRow
 
 DAY = "2026-01-31"
 
 
-def entry(
-    number: int, *, day: str = DAY, tenant: str = "acme", model: str = "m", name: str = ""
-) -> UsageEntry:
-    return UsageEntry(number, day, tenant, model, name, 10, 4, 5, 1_500, 7)
+def entry(number: int, *, day: str = DAY, tenant: str = "acme", model: str = "m") -> UsageEntry:
+    return UsageEntry(number, day, tenant, model, 10, 4, 5, 1_500, 7)
 
 
 def row(times: int, *, day: str = DAY, tenant: str = "acme", model: str = "m") -> UsageRow:
@@ -64,22 +61,24 @@ async def test_logs_are_counted_each_for_itself(ledger: Ledger) -> None:
     assert await ledger.add("two", [entry(1)]) == 1
 
 
-async def test_a_name_counts_once_whichever_gateway_books_it(redis_url: str) -> None:
+async def test_what_a_tenant_has_spent_is_kept_by_day_and_month(redis_url: str) -> None:
     client = RedisClient(redis_url, timeout_s=2.0, connections_max=2)
     await client.redis.flushall()
-    ledger, name = RedisLedger(client), uuid.uuid4().hex
-    assert await ledger.add("one", [entry(1, name=name), entry(2, name=name)]) == 1
-    assert await ledger.add("two", [entry(1, name=name), entry(2)]) == 1
-    assert await ledger.rows([DAY]) == [row(2)]
+    ledger = RedisLedger(client)
+    entries = [entry(1), entry(2, day="2026-02-01"), entry(3, model="other"), entry(4, tenant="b c")]
+    await ledger.add("log", entries)
+    await ledger.add("log", entries)
+    periods = (("acme", DAY), ("acme", "2026-01"), ("acme", "2026-02"), ("b c", DAY))
+    assert [int(await client.redis.get(spent_key(*period))) for period in periods] == [14, 14, 7, 7]
     await client.close()
 
 
 async def test_all_that_redis_keeps_of_it_ends_by_itself(redis_url: str) -> None:
     client = RedisClient(redis_url, timeout_s=2.0, connections_max=2)
     await client.redis.flushall()
-    await RedisLedger(client).add("log", [entry(1, name="once")])
+    await RedisLedger(client).add("log", [entry(1)])
     keys = await client.redis.keys("*")
-    assert len(keys) == 3
+    assert len(keys) == 4  # the log, the day's counters, and what was spent on the day and in the month
     assert all([await client.redis.pttl(key) > 0 for key in keys])
     await client.close()
 
@@ -88,8 +87,8 @@ async def test_sums_are_exact_beyond_what_a_double_holds(redis_url: str) -> None
     client = RedisClient(redis_url, timeout_s=2.0, connections_max=2)
     await client.redis.flushall()
     ledger = RedisLedger(client)
-    huge = UsageEntry(1, DAY, "acme", "m", "", 2**53, 0, 0, 0, 0)
-    await ledger.add("log", [huge, UsageEntry(2, DAY, "acme", "m", "", 1, 0, 0, 0, 0)])
+    huge = UsageEntry(1, DAY, "acme", "m", 2**53, 0, 0, 0, 0)
+    await ledger.add("log", [huge, UsageEntry(2, DAY, "acme", "m", 1, 0, 0, 0, 0)])
     assert (await ledger.rows([DAY]))[0].prompt_tokens == 2**53 + 1
     await client.close()
 

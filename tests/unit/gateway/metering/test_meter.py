@@ -14,7 +14,6 @@ from services.common.errors import BadSetting
 from services.common.store.usage import UsageEntry
 from services.gateway.accounts.metering import book, open_metering
 from services.gateway.accounts.metering.usage_log import UsageLog, usage_directory
-from services.gateway.call.parts import Use
 from tests.redis_server import redis_server, running_redis
 from tests.unit.gateway.metering.dying_gateway import use
 
@@ -154,18 +153,6 @@ async def test_more_than_fits_in_memory_waits_on_disk(
         await gateway.meter.close()
 
 
-async def test_a_request_that_comes_again_under_its_name_counts_once(tmp_path: Path) -> None:
-    with running_redis() as store:
-        one, two = Gateway(store, tmp_path), Gateway(store, tmp_path)
-        for gateway in (one, two):
-            gateway.meter.record(Use("r", "acme", "m", 1, 0, 1, 0.0, name="key-1"))
-            await gateway.meter.flush()
-        assert await one.requests() == 1
-        assert two.metric("repeated_total") == 1
-        await one.meter.close()
-        await two.meter.close()
-
-
 async def test_days_are_utc_and_cost_is_that_of_the_day(tmp_path: Path) -> None:
     gateway = Gateway("", tmp_path, now_s=NOON_S + 43_199.9, prices=("m=100/10/1000",))
     gateway.meter.record(use(1))
@@ -180,7 +167,7 @@ async def test_days_are_utc_and_cost_is_that_of_the_day(tmp_path: Path) -> None:
 
 async def test_a_half_written_line_ends_a_log(tmp_path: Path) -> None:
     log = UsageLog.create(tmp_path)
-    log.append(UsageEntry(1, DAY, "acme", "m", "", 10, 4, 5, 1_500, 0))
+    log.append(UsageEntry(1, DAY, "acme", "m", 10, 4, 5, 1_500, 0))
     with log.path.open("ab") as file:
         file.write(b'{"number":2,"da')
     assert [entry.number for entry in log.entries()] == [1]

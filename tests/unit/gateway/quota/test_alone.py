@@ -77,11 +77,13 @@ def test_what_was_not_used_comes_back_once() -> None:
         quotas.reserve(caller, 1)
 
 
-def test_a_failed_request_gives_everything_back() -> None:
+def test_a_request_counts_however_it_ends_and_gives_back_its_tokens() -> None:
     quotas = quotas_of(ManualClock())
-    caller = caller_of(tokens_per_minute=1_000, requests_per_minute=1, concurrent=1)
+    caller = caller_of(tokens_per_minute=1_000, requests_per_minute=2, concurrent=1)
     quotas.reserve(caller, 1_000).settle(0)
-    quotas.reserve(caller, 1_000)
+    quotas.reserve(caller, 1_000).settle(0)
+    with pytest.raises(QuotaExceeded, match="2 requests a minute"):
+        quotas.reserve(caller, 1)
 
 
 def test_more_than_was_reserved_is_a_debt() -> None:
