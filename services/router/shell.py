@@ -131,6 +131,16 @@ class Shell:
         self.idle.set()
         self._clock, self._metrics, self._poison = clock, metrics, poison
         self._sessions = count(1)
+        self._performers: dict[type[Action], Callable[[Any], None]] = {
+            SendTokenEach: self._add_each,
+            SendTokens: self._add_tokens,
+            SendPlaced: self._place,
+            EndStream: self._end,
+            **dict.fromkeys((StartJob, AbortJob, ReleaseHandoff, SendWant), self._command),
+            RefuseWorker: self._refuse,
+            SendModels: self._send_models,
+            RecordPrompt: self._record_prompt,
+        }
 
     def leave(self) -> None:
         """Tell gateways, those that connect from now on included, to take new requests elsewhere."""
@@ -174,38 +184,44 @@ class Shell:
             self.idle.set()
 
     def _perform(self, action: Action) -> None:
-        match action:  # the frequent ones first
-            case SendTokenEach():
-                if (gateway := self.gateways.get(action.session)) is not None:
-                    gateway.add_tokens(TokenColumns.one_each(action.streams, action.token_ids))
-                    self._metrics.tokens.value += len(action.token_ids)
-            case SendTokens():
-                if (gateway := self.gateways.get(action.session)) is not None:
-                    gateway.add_tokens(action.columns)
-                    self._metrics.tokens.value += len(action.columns.token_ids)
-            case SendPlaced():
-                self._metrics.count(action)
-                if (gateway := self.gateways.get(action.session)) is not None:
-                    gateway.place(action)
-            case EndStream():
-                self._metrics.count(action)
-                if (gateway := self.gateways.get(action.session)) is not None:
-                    gateway.end(action)
-            case StartJob() | AbortJob() | ReleaseHandoff() | SendWant():
-                if (worker := self.workers.get(action.session)) is not None:
-                    _command(worker, action)
-                    worker.link.wake()
-            case RefuseWorker(session, error):
-                if (worker := self.workers.get(session)) is not None:
-                    worker.refuse(error)
-            case SendModels(session, models):
-                self._send_models(session, models)
-            case RecordPrompt(request, why):
-                self._poison.record(request, why)
+        self._performers[type(action)](action)
 
-    def _send_models(self, session: int | None, models: Sequence[ModelInfo]) -> None:
+    def _add_each(self, action: SendTokenEach) -> None:
+        if (gateway := self.gateways.get(action.session)) is not None:
+            gateway.add_tokens(TokenColumns.one_each(action.streams, action.token_ids))
+            self._metrics.tokens.value += len(action.token_ids)
+
+    def _add_tokens(self, action: SendTokens) -> None:
+        if (gateway := self.gateways.get(action.session)) is not None:
+            gateway.add_tokens(action.columns)
+            self._metrics.tokens.value += len(action.columns.token_ids)
+
+    def _place(self, action: SendPlaced) -> None:
+        self._metrics.count(action)
+        if (gateway := self.gateways.get(action.session)) is not None:
+            gateway.place(action)
+
+    def _end(self, action: EndStream) -> None:
+        self._metrics.count(action)
+        if (gateway := self.gateways.get(action.session)) is not None:
+            gateway.end(action)
+
+    def _command(self, action: StartJob | AbortJob | ReleaseHandoff | SendWant) -> None:
+        if (worker := self.workers.get(action.session)) is not None:
+            _add_command(worker.draft, action)
+            worker.link.wake()
+
+    def _refuse(self, action: RefuseWorker) -> None:
+        if (worker := self.workers.get(action.session)) is not None:
+            worker.refuse(action.error)
+
+    def _send_models(self, action: SendModels) -> None:
+        session, models = action.session, action.models
         for gateway in self.gateways.values() if session is None else [self.gateways[session]]:
             gateway.set_models(models)
+
+    def _record_prompt(self, action: RecordPrompt) -> None:
+        self._poison.record(action.request, action.why)
 
     async def tick(self) -> None:
         """Tell the core of time passing, for ever."""
@@ -218,16 +234,16 @@ class Shell:
             self.feed(Tick())
 
 
-def _command(worker: WorkerPeer, action: StartJob | AbortJob | ReleaseHandoff | SendWant) -> None:
+def _add_command(draft: CommandDraft, action: StartJob | AbortJob | ReleaseHandoff | SendWant) -> None:
     match action:
-        case StartJob(_, job):
-            worker.draft.add_job(job_to_wire(job))
-        case AbortJob(_, stream):
-            worker.draft.abort(stream)
-        case ReleaseHandoff(_, handoff_id):
-            worker.draft.release(handoff_id)
-        case SendWant(_, want):
-            worker.draft.want(want)
+        case StartJob():
+            draft.add_job(job_to_wire(action.job))
+        case ReleaseHandoff():
+            draft.release(action.handoff_id)
+        case AbortJob():
+            draft.abort(action.stream)
+        case SendWant():
+            draft.want(action.want)
 
 
 def placed_to_wire(placed: SendPlaced) -> router_pb2.StreamPlaced:

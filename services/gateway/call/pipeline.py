@@ -17,6 +17,7 @@ from services.gateway.accounts.quota.fit import fit_quota
 from services.gateway.call.answer import Answer
 from services.gateway.call.call import Call
 from services.gateway.call.generation import check_thinking, check_vocabulary, fit_max_tokens, no_text
+from services.gateway.call.inline import renders_inline
 from services.gateway.call.max_tokens import cap_headers, capped
 from services.gateway.call.parts import (
     ByName,
@@ -36,10 +37,6 @@ from services.gateway.call.writers import Opening, Writer
 from services.gateway.links.streams import Streams
 from services.gateway.metrics import Metrics
 from services.gateway.models.served import Models, ServedModel
-
-INLINE_BODY_BYTES_MAX = 4_096
-"""Prompts of longer calls are rendered in a thread. So much text takes about 1.5 ms, as many empty messages
-as fit in it about 3, and handing over about 0.2."""
 
 _max_tokens = attrgetter("max_tokens")
 
@@ -92,7 +89,7 @@ class Pipeline:
         retrieval = self._parts.retriever.augment(call, model.renderer)
         if retrieval is not None:
             return self._start_later(retrieval, route, model, writer)
-        if call.generation.size_bytes > INLINE_BODY_BYTES_MAX:
+        if not renders_inline(call.generation, model.renderer):
             return self._render_later(call, route, model, writer)
         return self._admit(call, route, model, writer, prepare(call, model))
 

@@ -7,7 +7,6 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from services.gateway.models.rendering import Encoder
-from services.gateway.models.rendering.encoder import FAST
 
 
 class TokenizerMetrics(Collector):
@@ -46,7 +45,7 @@ class TokenizerMetrics(Collector):
         )
         for model, encoder in self._encoders().items():
             use = encoder.cache_use()
-            is_fast.add_metric([model], encoder.library == FAST)
+            is_fast.add_metric([model], encoder.is_fast)
             refused.add_metric([model], encoder.refused_texts)
             hits.add_metric([model], use.hits)
             misses.add_metric([model], use.misses)

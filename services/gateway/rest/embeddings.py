@@ -12,8 +12,9 @@ from services.common.errors import InvalidField, PromptTooLong
 from services.common.limits import Limits
 from services.gateway.accounts.metering.kv_seconds import kv_seconds
 from services.gateway.call.call import Call
+from services.gateway.call.inline import renders_inline
 from services.gateway.call.parts import Reservation, Route, Use, count_left
-from services.gateway.call.pipeline import INLINE_BODY_BYTES_MAX, Parts
+from services.gateway.call.pipeline import Parts
 from services.gateway.call.receipt import receipts_json
 from services.gateway.call.renamed import renamed
 from services.gateway.call.vectors import Vectors
@@ -73,7 +74,7 @@ class Embedder:
             await self._make(exchange, call, asked, route, prompts)
 
     async def _rendered(self, call: Call, model: ServedModel) -> Prompts:
-        if call.generation.size_bytes <= INLINE_BODY_BYTES_MAX:
+        if renders_inline(call.generation, model.renderer):
             return _render(call, model)
         return await asyncio.get_running_loop().run_in_executor(self._threads, _render, call, model)
 

@@ -38,6 +38,16 @@ def test_what_hugging_face_offers_templates() -> None:
     assert render("{{ messages | length }}", messages="forged") == "1"
 
 
+def test_what_messages_hold_is_found_as_the_sandbox_finds_it() -> None:
+    message = {"role": "user", "items": "mine", "get": "mine", "_hidden": "mine", "content": "text"}
+    assert render("{% for k, v in messages[0].items() %}{{ k }}={{ v }} {% endfor %}", message).startswith(
+        "role=user"
+    )
+    assert render("{{ messages[0].get('content') }} {{ messages[0]['get'] }}", message) == "text mine"
+    assert render("{{ messages[0].content }} {{ messages[0].missing }}", message) == "text "
+    assert render("{{ messages[0]._hidden }}", message) == "mine"
+
+
 def test_a_template_refuses_messages_in_its_own_words() -> None:
     with pytest.raises(InvalidField, match="unknown role"):
         render(TEMPLATE, {"role": "function", "content": "x"})

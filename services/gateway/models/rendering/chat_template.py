@@ -24,6 +24,8 @@ class ChatTemplate:
     def __init__(self, source: str, named_tokens: Mapping[str, str]) -> None:
         try:
             self._template = _environment().from_string(source)
+            # Every rendering copies the globals, and those of a template are a chain of maps in plain Python.
+            self._template.globals = dict(self._template.globals)
         except jinja2.TemplateError as error:
             raise ModelMissing(f"the model's chat template does not compile: {error}") from None
         self._named_tokens = dict(named_tokens)
@@ -82,8 +84,21 @@ def _as_system(message: Mapping[str, Any]) -> Mapping[str, Any]:
     return {**message, "role": "system"} if message["role"] == "developer" else message
 
 
-def _environment() -> ImmutableSandboxedEnvironment:
-    environment = ImmutableSandboxedEnvironment(
+class _Environment(ImmutableSandboxedEnvironment):
+    """Finds what messages hold at once; the sandbox asks for an attribute first, and fails each time."""
+
+    def getattr(self, obj: Any, attribute: str) -> Any:
+        """What `obj.attribute` is in a template."""
+        if type(obj) is dict and attribute in obj and attribute not in _OF_EVERY_DICT:
+            return obj[attribute]
+        return super().getattr(obj, attribute)
+
+
+_OF_EVERY_DICT = frozenset(dir(dict))
+
+
+def _environment() -> _Environment:
+    environment = _Environment(
         trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, jinja2.ext.loopcontrols]
     )
     environment.filters["tojson"] = _tojson

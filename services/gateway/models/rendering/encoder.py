@@ -31,6 +31,7 @@ class Encoder(Protocol):
 
     library: str
     """`FAST` or `EXACT`."""
+    is_fast: bool
     refused_texts: int
     """Texts that the fast library could not encode, and the exact one did."""
 
@@ -45,6 +46,7 @@ class ExactEncoder:
     """Hugging Face's `tokenizers` (an `Encoder`): it takes every tokenizer, and decides what is right."""
 
     library = EXACT
+    is_fast = False
     refused_texts = 0
 
     def __init__(self, tokenizer: Tokenizer) -> None:
@@ -68,6 +70,7 @@ class FastEncoder:
     """
 
     library = FAST
+    is_fast = True
 
     def __init__(self, fast: fastokens.Tokenizer, exact: ExactEncoder) -> None:
         self.refused_texts = 0

@@ -1,6 +1,8 @@
 """The fields that chat and plain completions share, and what they mean; ranges are in `ranges`."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Callable, Mapping
+from operator import attrgetter
 from typing import Any, TypedDict
 
 import msgspec
@@ -154,10 +156,18 @@ def common_of(fields: GenerationFields, body: bytes, limits: Limits) -> Common:
 
 def refuse_unsupported(body: msgspec.Struct, table: Mapping[str, tuple[object, ...]]) -> None:
     """Raise `InvalidField` for a field that would silently not be honoured."""
-    for name, neutral in table.items():
-        value = getattr(body, name)
+    values = _reader(tuple(table))(body)
+    if values.count(None) == len(values):
+        return
+    for value, (name, neutral) in zip(values, table.items(), strict=True):
         if value is not None and (value not in neutral or isinstance(value, bool) != _has_bool(neutral)):
             raise InvalidField(f"{name}: this value is not supported by this server", field=name)
+
+
+@functools.cache
+def _reader(names: tuple[str, ...]) -> Callable[[msgspec.Struct], tuple[object, ...]]:
+    """Reads these fields in one call; mostly all are `None`."""
+    return attrgetter(*names) if len(names) > 1 else lambda body: (getattr(body, names[0]),)
 
 
 def _has_bool(values: tuple[object, ...]) -> bool:

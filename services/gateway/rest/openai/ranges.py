@@ -26,8 +26,9 @@ DEADLINE_MS_MAX = 24 * 60 * 60 * 1000
 
 def check_ranges(body: "GenerationFields") -> None:
     """Raise `InvalidField` for a number out of range or a list that is too long."""
-    for name, value in zip(_RANGES, _ranged(body), strict=True):
-        if value is not None:
+    values = _ranged(body)
+    if values.count(None) < len(values):
+        for name, value in zip(_RANGES, values, strict=True):
             within(name, value, *_RANGES[name])
     if body.top_p == 0.0:
         raise InvalidField("top_p: must be above 0", field="top_p")
