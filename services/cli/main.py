@@ -23,6 +23,10 @@ OPERATOR_COMMANDS = {
     "forgive": "take quarantined prompts and suspended pairs again",
 }
 """All are run by `services.cli.operator.commands`."""
+PLANNER_COMMANDS = {
+    "simulate": "play a load on a fleet that does not exist yet",
+}
+"""Each is a module of `services.cli.planner`."""
 COMMANDS = {
     "up": "start a whole mesh on this host",
     "serve": "run one service: gateway, router, both as edge, prefill, decode or retriever",
@@ -30,6 +34,7 @@ COMMANDS = {
     "ingest": "give documents to a retriever",
     "demo": "start a small mesh, ask it a question, show answer and receipt",
     **OPERATOR_COMMANDS,
+    **PLANNER_COMMANDS,
     "usage": "show what tenants used, by day and model",
     "key": "make an API key, and the line for the tenants file",
     "version": "print the version",
@@ -67,7 +72,8 @@ def dispatch(arguments: Sequence[str]) -> int:
         raise unknown("flag" if name.startswith("-") else "command", name, COMMANDS)
     if name in OPERATOR_COMMANDS:
         return int(importlib.import_module("services.cli.operator.commands").run(name, rest))
-    return int(importlib.import_module(f"services.cli.{name}").run(rest))
+    package = "services.cli.planner" if name in PLANNER_COMMANDS else "services.cli"
+    return int(importlib.import_module(f"{package}.{name}").run(rest))
 
 
 def usage() -> str:

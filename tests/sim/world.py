@@ -1,12 +1,10 @@
-"""A simulated mesh around the real core: virtual time, simulated workers and gateways, injected faults.
+"""The planner's world around the real core, with simulated workers and gateways, and injected faults.
 
 Everything happens in one heap of timed calls, ordered by virtual time, so a seed replays exactly.
 Messages of one link keep their order; each takes a random time.
 """
 
-import heapq
 import random
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
@@ -18,25 +16,15 @@ from services.common.domain import (
     Request,
     Role,
     Sampling,
-    StepOutput,
     TokenColumns,
     TokenLogprobs,
 )
 from services.common.domain.logprobs import logprobs
 from services.common.domain.tokens import tokens
 from services.common.limits import DEFAULTS
-from services.router.core import CoreConfig, RouterCore
-from services.router.core.actions import (
-    AbortJob,
-    Action,
-    EndStream,
-    RefuseWorker,
-    ReleaseHandoff,
-    SendPlaced,
-    SendTokenEach,
-    SendTokens,
-    StartJob,
-)
+from services.planner.world.mesh import CoreWorld
+from services.router.core import CoreConfig
+from services.router.core.actions import EndStream, RefuseWorker
 from services.router.core.events import (
     CancelRequested,
     Event,
@@ -45,9 +33,7 @@ from services.router.core.events import (
     Submitted,
     Tick,
     WorkerAttached,
-    WorkerStep,
 )
-from services.router.core.state import CANARY_GATEWAY
 from tests.sim.worker import SimWorker
 
 LIMITS = replace(DEFAULTS, queue_wait_ms_max=4_000, queue_requests_max=40)
@@ -91,43 +77,24 @@ class Caller:
     orphaned: bool = False
 
 
-class World:
+class World(CoreWorld[SimWorker]):
     """The core, its workers and its callers."""
 
     def __init__(self, seed: int, config: CoreConfig = CONFIG) -> None:
+        super().__init__(config)
         self.random = random.Random(seed)
-        self.core = RouterCore(config)
-        self.now_ms = 0.0
-        self.workers: dict[int, SimWorker] = {}
         self.callers: dict[tuple[int, int], Caller] = {}
         self.refused: list[RefuseWorker] = []
         self.expired = 0
         self._clock_ahead_ms = 0.0
         self.log: list[tuple[float, object]] = []
         """Every event, and after it every action that it led to, with its virtual time."""
-        self._calls: list[tuple[float, int, Callable[[], None]]] = []
-        self._order, self._sessions, self._streams = count(), count(1), count(1)
-        self._link_ready_ms: dict[tuple[str, int], float] = {}
+        self._sessions, self._streams = count(1), count(1)
         self._tick()
 
-    def at(self, delay_ms: float, call: Callable[[], None]) -> None:
-        """Call something later."""
-        heapq.heappush(self._calls, (self.now_ms + delay_ms, next(self._order), call))
-
-    def over_link(self, direction: str, session: int, call: Callable[[], None]) -> None:
-        """Deliver a message after a random time, in order within its link."""
-        ready = max(
-            self.now_ms + self.random.uniform(0.1, 3.0), self._link_ready_ms.get((direction, session), 0.0)
-        )
-        self._link_ready_ms[direction, session] = ready
-        self.at(ready - self.now_ms, call)
-
-    def run(self, until_ms: float) -> None:
-        """Let virtual time pass."""
-        while self._calls and self._calls[0][0] <= until_ms:
-            self.now_ms, _, call = heapq.heappop(self._calls)
-            call()
-        self.now_ms = until_ms
+    def way_ms(self) -> float:
+        """Each message takes a random time."""
+        return self.random.uniform(0.1, 3.0)
 
     def run_to_rest(self, at_most_ms: float) -> None:
         """Let time pass until nothing is under way any more, or for so long."""
@@ -156,38 +123,20 @@ class World:
     def feed(self, event: Event) -> None:
         """Tell the core and do what it wants."""
         self.log.append((self.now_ms, event))
-        for action in self._tell(event, self.now_ms + self._clock_ahead_ms):
+        for action in self.tell(event, self.now_ms + self._clock_ahead_ms):
             self.log.append((self.now_ms, action))
-            self._perform(action)
+            self.perform(action)
 
-    def _tell(self, event: Event, now_ms: float) -> list[Action]:
-        if isinstance(event, WorkerStep):  # those of tokens alone have a door of their own
-            columns = event.step.tokens
-            if columns.streams and columns.is_one_each() and event.step == StepOutput(tokens=columns):
-                return self.core.on_tokens(event.session, columns.streams, columns.token_ids, now_ms)
-        return self.core.on_event(event, now_ms)
+    def worker_refused(self, refusal: RefuseWorker) -> None:
+        self.refused.append(refusal)
 
-    def _perform(self, action: object) -> None:
-        match action:
-            case StartJob(session, job):
-                self.over_link("down", session, lambda: self._worker(session, "start", job))
-            case AbortJob(session, stream):
-                self.over_link("down", session, lambda: self._worker(session, "abort", stream))
-            case ReleaseHandoff(session, handoff_id):
-                self.over_link("down", session, lambda: self._worker(session, "release", handoff_id))
-            case RefuseWorker():
-                self.refused.append(action)
-                self.workers.pop(action.session, None)
-            case SendPlaced(session, stream):
-                self.callers[session, stream].placed += 1
-            case SendTokens(session, columns) if session != CANARY_GATEWAY:
-                self._take_tokens(session, columns)
-            case SendTokenEach(session, streams, token_ids) if session != CANARY_GATEWAY:
-                self._take_tokens(session, TokenColumns.one_each(streams, token_ids))
-            case EndStream(session, stream):
-                self.callers[session, stream].outcomes.append(action)
+    def stream_placed(self, session: int, stream: int) -> None:
+        self.callers[session, stream].placed += 1
 
-    def _take_tokens(self, session: int, columns: TokenColumns) -> None:
+    def stream_ended(self, end: EndStream) -> None:
+        self.callers[end.session, end.stream].outcomes.append(end)
+
+    def tokens_sent(self, session: int, columns: TokenColumns) -> None:
         begin = 0
         assert columns.is_well_formed()
         for stream, number in zip(columns.streams, columns.counts, strict=True):
@@ -196,11 +145,6 @@ class World:
         described = columns.logprobs.by_stream() if columns.logprobs is not None else {}
         for stream, those in described.items():
             self.callers[session, stream].described += [those.part(i, i + 1) for i in range(len(those))]
-
-    def _worker(self, session: int, method: str, argument: object) -> None:
-        worker = self.workers.get(session)
-        if worker is not None:
-            getattr(worker, method)(argument)
 
     def add_worker(self, role: Role, name: str = "", model: str = "m", **shape: Any) -> SimWorker:
         """Attach a worker."""

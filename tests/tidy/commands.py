@@ -12,6 +12,8 @@ from services.cli.ingest import IngestSettings
 from services.cli.main import COMMANDS, OPERATOR_COMMANDS
 from services.cli.operator.commands import parser_of
 from services.cli.operator.settings import OperatorSettings
+from services.cli.planner.simulate import SimulateSettings
+from services.cli.planner.simulate import parser_of as simulate_parser
 from services.cli.serve import EDGE, SERVED, with_process
 from services.cli.up_settings import UpSettings
 from services.cli.usage import UsageSettings
@@ -24,7 +26,10 @@ SETTINGS = {
     "demo": DemoSettings,
     "ingest": IngestSettings,
     "usage": UsageSettings,
+    "simulate": SimulateSettings,
 }
+PARSERS = {"usage": usage_parser, "simulate": simulate_parser}
+"""Of commands that have flags beside their settings."""
 
 FENCE = re.compile(r"^```(?:sh|bash|console|)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 INLINE = re.compile(r"`((?:make|pdmesh) [^`\n]+)`")
@@ -96,7 +101,7 @@ def _flags(words: list[str]) -> set[str] | None:
     else:
         cls = SETTINGS[words[0]]
     names = {leaf.flag for leaf in leaves(cls)}
-    if words[0] == "usage":
-        names |= set(flags_of(usage_parser()))
+    if words[0] in PARSERS:
+        names |= set(flags_of(PARSERS[words[0]]()))
     negated = {"--no-" + leaf.flag[2:] for leaf in leaves(cls) if leaf.kind is bool}
     return names | negated | {"--config", "--help"}

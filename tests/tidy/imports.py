@@ -8,14 +8,18 @@ from tests.tidy.source import Source
 
 CLIENT = "pdmesh/client"
 """The library for programs that call a mesh; the rest of `pdmesh` is generated."""
-SERVICES = ("gateway", "router", "worker", "prefill", "decode", "retriever", "cli", "edge")
+SERVICES = ("gateway", "router", "worker", "prefill", "decode", "retriever", "cli", "edge", "planner")
 COMPOSED = {
     "services/edge": ("gateway", "router"),
     "services/prefill": ("worker",),
     "services/decode": ("worker",),
+    "services/planner": ("worker", "router"),
     "services/cli": ("worker",),
+    "services/cli/planner": ("worker", "planner"),
 }
 """A package that is built on others, and which: they know nothing of it."""
+CORE_ONLY = "services/planner"
+"""A package that plays the router's core, and knows nothing of the shell around it."""
 
 ROOMS = {
     "services/gateway/call": ("rest", "grpc", "http"),
@@ -58,6 +62,8 @@ CONFINED = {
     "apsw": ("services/retriever/vector_store.py",),
     "sqlite_vec": ("services/retriever/vector_store.py",),
     "uvloop": ("services/cli/serve.py",),
+    "aiconfigurator_core": ("services/planner/silicon.py",),
+    "matplotlib": ("services/planner/results/plots.py",),
 }
 """Library: the only places that may import it."""
 
@@ -135,6 +141,8 @@ def _other_service(source: Source, module: str) -> str:
     parts = module.split(".")
     if parts[0] != "services" or len(parts) < 2 or parts[1] not in SERVICES:
         return ""
+    if source.is_below(CORE_ONLY) and parts[1] == "router" and parts[2:3] != ["core"]:
+        return "the planner uses services.router.core alone"
     composing = any(source.is_below(package) and parts[1] in them for package, them in COMPOSED.items())
     return "" if composing or source.is_below(f"services/{parts[1]}") else parts[1]
 

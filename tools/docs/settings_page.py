@@ -12,6 +12,7 @@ from services.cli.demo import DemoSettings
 from services.cli.ingest import IngestSettings
 from services.cli.main import OPERATOR_COMMANDS
 from services.cli.operator.settings import OperatorSettings
+from services.cli.planner.simulate import SimulateSettings
 from services.cli.serve import SERVED, with_process
 from services.cli.up_settings import UpSettings
 from services.cli.usage import UsageSettings
@@ -43,6 +44,7 @@ def settings_classes() -> dict[str, type[Any]]:
         "ingest": IngestSettings,
         "usage": UsageSettings,
         "operator": OperatorSettings,
+        "simulate": SimulateSettings,
     }
     return {name: with_process(cls) for name, cls in served.items()} | own
 

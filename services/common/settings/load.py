@@ -25,6 +25,7 @@ SERVICES = (
     "ingest",
     "usage",
     "operator",
+    "simulate",
 )
 """Names that may stand in `PDMESH_<SERVICE>_...` and as a table in a configuration file."""
 CONFIG_VARIABLE = "PDMESH_CONFIG"

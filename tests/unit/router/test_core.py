@@ -314,7 +314,7 @@ def test_logprobs_stay_with_their_tokens_when_a_frame_names_a_stream_twice_and_t
         for token_id in ids:
             step.tokens.add_logprobs(stream, expected_logprobs(token_id, 2))
     for action in world.core.on_event(WorkerStep(worker.session, step), world.now_ms):
-        world._perform(action)
+        world.perform(action)
     assert caller.got == [1, 2, 3]
     assert caller.described == [expected_logprobs(i, 2) for i in caller.got]
 

@@ -1,0 +1,1 @@
+"""Commands of the planner: `pdmesh simulate`, `plan`, `calibrate`, `advise`."""
