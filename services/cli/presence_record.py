@@ -3,9 +3,11 @@
 import asyncio
 import os
 import socket
+from functools import partial
 from types import TracebackType
 from typing import Self
 
+from services.common.background import keep_running
 from services.common.store import Presence, Store, announce, open_store
 from services.common.version import VERSION
 
@@ -35,7 +37,7 @@ class PresenceRecord:
         url = facts.get("url") or facts.get("address", "")
         name = f"{socket.gethostname()}-{os.getpid()}"
         presence = Presence(self._role, name, url, os.getpid(), VERSION)
-        self._task = asyncio.create_task(announce(self._store, presence))
+        self._task = asyncio.create_task(keep_running("presence", partial(announce, self._store, presence)))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -115,10 +115,12 @@ def run_process(service: str, settings: Any, ready_fd: int) -> int:
     import uvloop
     from prometheus_client import REGISTRY
 
+    from services.common.descriptors import raise_limit
     from services.common.telemetry import OutputCollector, configure_logging, dropped_line, relay_output
 
     REGISTRY.register(OutputCollector(relay_output(partial(dropped_line, service))))
     configure_logging(service, settings.process.log_level)
+    raise_limit()
     sys.setswitchinterval(THREAD_SWITCH_S)
     with startup_unwrapped():
         uvloop.run(until_stopped(service, settings, ready_fd))

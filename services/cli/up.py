@@ -21,6 +21,7 @@ from services.cli.supervisor import Supervisor
 from services.cli.up_settings import UpSettings
 from services.cli.worker_specs import WorkerSpecs
 from services.common.clock import MonotonicClock
+from services.common.descriptors import raise_limit
 from services.common.errors import ModelMissing
 from services.common.settings import StrictParser
 from services.common.telemetry import dropped_notice, relay_output
@@ -38,6 +39,7 @@ def run(arguments: Sequence[str]) -> int:
     """Start the mesh and supervise it; 0 after a drain, raises `Startup` when it cannot be kept up."""
     settings = parse(arguments)
     relay_output(dropped_notice)
+    raise_limit()
     with startup_unwrapped():
         asyncio.run(Mesh(settings).run())
     return 0

@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from services.common.background import keep_running
 from services.common.limits import DEFAULTS
 from services.gateway.gateway import Gateway, Runs
 from services.gateway.settings import Settings
@@ -41,9 +42,9 @@ async def running(gateway: Gateway) -> AsyncIterator[dict[str, str]]:
 
 @asynccontextmanager
 async def _all_running(parts: Sequence[Runs]) -> AsyncIterator[None]:
-    """All parts run while the block does; what ends one of them ends it too."""
+    """All parts run while the block does."""
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(part.run()) for part in parts]
+        running = [tasks.create_task(keep_running(type(part).__name__, part.run)) for part in parts]
         yield
         for task in running:
             task.cancel()

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from services.common.background import keep_running
 from services.common.clock import Clock, until_beat_s
 from services.common.errors import StoreUnavailable
 from services.common.limits import DEFAULTS
@@ -62,12 +63,15 @@ class Board:
         """Until cancelled; then takes the note down. Without the store each router shows itself alone."""
         self._tell(self._seen)
         try:
-            while True:
-                await self.exchange()
-                await asyncio.sleep(until_beat_s(INTERVAL_S))
+            await keep_running("notes of routers", self._exchange_often)
         finally:
             with contextlib.suppress(StoreUnavailable):  # its time to live ends it
                 await self._store.delete(PREFIX + self._own().router_id)
+
+    async def _exchange_often(self) -> None:
+        while True:
+            await self.exchange()
+            await asyncio.sleep(until_beat_s(INTERVAL_S))
 
     async def exchange(self) -> None:
         """Once; a store that is away is tried again the next time."""

@@ -31,9 +31,9 @@ class Lease:
             holder = await self._store.claim(KEY, self._run.encode(), TTL_MS)
         else:
             holder = await self._store.get(KEY) or b""
-        is_ours = claims and holder.decode() == self._run and not self._is_given_up
+        is_ours = claims and holder == self._run.encode() and not self._is_given_up
         self.until_ms = now_ms + TTL_MS - MARGIN_MS if is_ours else float("-inf")
-        return holder.decode()
+        return holder.decode(errors="replace")
 
     def store_was_away(self) -> None:
         """Another may hold it by what a store told it that has forgotten everything since."""

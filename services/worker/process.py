@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
+from functools import partial
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
+from services.common.background import keep_running
 from services.common.clock import MonotonicClock
 from services.common.credentials import Security
 from services.common.domain import Registration, Role
@@ -150,10 +152,11 @@ class Worker:
         await server.set_serving(True)
         try:
             async with asyncio.TaskGroup() as tasks:
-                attached = [tasks.create_task(a.run()) for a in self._attachments]
-                others = [tasks.create_task(self.reporter.run(self._attachments))]
+                attached = [tasks.create_task(_lasting("router link", a.run)) for a in self._attachments]
+                reporting = partial(self.reporter.run, self._attachments)
+                others = [tasks.create_task(_lasting("load reports", reporting))]
                 others.append(tasks.create_task(self._watch_engine()))
-                checking = tasks.create_task(self._health.run(server))
+                checking = tasks.create_task(_lasting("deep check", partial(self._health.run, server)))
                 others.append(tasks.create_task(self._announce(ready)))
                 await stop.wait()
                 checking.cancel()  # a good check must not make a leaving worker ready again
@@ -206,6 +209,11 @@ class Worker:
 async def _start(engine: Engine, shell: Shell, settings: WorkerSettings) -> None:
     """Load the model, once it is known where KV is to be handed over."""
     await engine.start(shell, await handoff_host(settings))
+
+
+async def _lasting(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Run one of the worker's tasks; an error of the mesh ends the worker, any other is no reason to."""
+    await keep_running(name, work, fatal=(MeshError,))
 
 
 async def _check(engine: Engine) -> None:

@@ -111,6 +111,11 @@ class Limits:
     that takes most."""
     idempotency_keys_max: int = 50_000
     """Idempotency keys that one gateway remembers; past it the oldest go early of the tenant with most."""
+    descriptors_max: int = 1_048_576
+    """Open files of one process, where the system would allow more."""
+    descriptors_reserved: int = 128
+    """Open files that a process keeps for itself, or a quarter of all where that is less; a connection that
+    would need one of them is refused."""
     output_waiting_bytes_max: int = 1024 * 1024
     """Output of a process whose reader does not read, each of standard output and error; past it lines are
     dropped, and counted."""

@@ -1,5 +1,6 @@
 """gRPC channel arguments, the same for both ends of every internal stream."""
 
+from services.common.descriptors import share
 from services.common.limits import Limits
 
 
@@ -19,6 +20,18 @@ def transport_options(limits: Limits) -> list[tuple[str, int]]:
         ("grpc.http2.ping_timeout_ms", limits.heartbeat_timeout_ms),
         ("grpc.http2.max_pings_without_data", 0),
         ("grpc.http2.min_ping_interval_without_data_ms", 500),
+    ]
+
+
+def server_options(limits: Limits, *, reuse_port: bool) -> list[tuple[str, int]]:
+    """Those of a server: besides, it takes no more connections than this process has descriptors for.
+
+    Without `so_reuseport=0` two processes would share a port silently.
+    """
+    return [
+        *transport_options(limits),
+        ("grpc.so_reuseport", int(reuse_port)),
+        ("grpc.max_allowed_incoming_connections", share(limits.lanes_max)),
     ]
 
 

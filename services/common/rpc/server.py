@@ -14,7 +14,7 @@ from services.common.limits import DEFAULTS, Limits
 from services.common.rpc.gatekeeper import Gatekeeper
 from services.common.rpc.lane.method import Method
 from services.common.rpc.lane.server import Handler, LaneServer, LaneServicer
-from services.common.rpc.options import transport_options
+from services.common.rpc.options import server_options
 from services.common.rpc.tls import server_credentials
 
 
@@ -34,8 +34,7 @@ class RpcServer:
         reuse_port: bool = False,
         calls_max: int | None = None,
     ) -> None:
-        # Without so_reuseport=0 two processes would share a port silently.
-        options = [*transport_options(limits), ("grpc.so_reuseport", int(reuse_port))]
+        options = server_options(limits, reuse_port=reuse_port)
         gatekeepers = [Gatekeeper(security)] if security.secrets else []
         self.server = grpc.aio.server(
             interceptors=gatekeepers, options=options, maximum_concurrent_rpcs=calls_max

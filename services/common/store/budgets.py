@@ -6,6 +6,7 @@ what a lost message loses is lost, and nothing is ever held twice.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from services.common.store.client import RedisClient
 from services.common.store.leases import BudgetLease, BudgetReport, Lease, PoolReport
@@ -35,8 +36,12 @@ class Budgets:
         """
         keys = [GATEWAYS, *(PREFIX + report.tenant for report in reports)]
         numbers = [number for report in reports for number in _numbers(report)]
-        gateways, *reply = await _RECONCILE.run(self._client, keys, [gateway_id, self._lease_ms, *numbers])
-        return gateways, [_lease(reply[i : i + 7]) for i in range(0, len(reply), 7)]
+
+        def read(reply: list[Any]) -> tuple[int, list[BudgetLease]]:
+            gateways, *leases = map(int, reply)
+            return gateways, [_lease(leases[7 * i : 7 * i + 7]) for i in range(len(reports))]
+
+        return await _RECONCILE.run(self._client, keys, [gateway_id, self._lease_ms, *numbers], read)
 
     async def close(self) -> None:
         """Let go of connections."""

@@ -31,7 +31,8 @@ class RedisClient:
 
     @asynccontextmanager
     async def commands(self) -> AsyncIterator[Redis]:
-        """Redis itself; what goes wrong inside the block becomes `StoreUnavailable`.
+        """Redis itself; what goes wrong inside the block becomes `StoreUnavailable`. Replies are to be read
+        in there, too: one that is not what was asked for is no better than none.
 
         A cancellation that comes while redis-py sends is lost in its `asyncio.wait_for`; it is raised here.
         """
@@ -41,6 +42,10 @@ class RedisClient:
             yield self.redis
         except (RedisError, OSError) as error:
             raise StoreUnavailable(f"Redis at {self._shown} does not answer: {error}") from error
+        except (ValueError, TypeError, LookupError) as error:  # another program's keys, or a proxy's reply
+            raise StoreUnavailable(
+                f"Redis at {self._shown} answers with what pdmesh has not written: {error!r}"
+            ) from error
         finally:
             if task and task.cancelling() > cancelled_before:
                 raise asyncio.CancelledError

@@ -37,7 +37,7 @@ class RedisLedger:
             month = entry.day[:7]
             keys += (PREFIX + entry.day, spent_key(entry.tenant, entry.day), spent_key(entry.tenant, month))
             numbers += _numbers(entry)
-        return int(await _ADD.run(self._client, keys, numbers))
+        return await _ADD.run(self._client, keys, numbers, int)
 
     async def rows(self, days: Sequence[str]) -> list[UsageRow]:
         """See `Ledger`; one round trip."""
@@ -45,9 +45,8 @@ class RedisLedger:
             for day in days:
                 pipeline.hgetall(PREFIX + day)
             found: list[dict[bytes, bytes]] = await pipeline.execute()
-        return [
-            row for day, fields in zip(days, found, strict=True) for row in rows_of(day, _counters(fields))
-        ]
+            counters = zip(days, map(_counters, found), strict=True)
+            return [row for day, counted in counters for row in rows_of(day, counted)]
 
     async def close(self) -> None:
         """See `Ledger`."""

@@ -54,4 +54,12 @@ async def announce(store: Store, presence: Presence) -> None:
 async def present(store: Store) -> list[Presence]:
     """All processes that are there, by role and id."""
     records = [await store.get(key) for key in await store.keys(PREFIX)]
-    return [Presence(**json.loads(record)) for record in records if record]
+    return [presence for record in records if record and (presence := _presence(record)) is not None]
+
+
+def _presence(record: bytes) -> Presence | None:
+    """None for what another version wrote, or another program."""
+    try:
+        return Presence(**json.loads(record))
+    except (ValueError, TypeError):
+        return None

@@ -1,5 +1,7 @@
 """The store in Redis, shared by all replicas."""
 
+from typing import cast
+
 from services.common.store.client import RedisClient
 from services.common.store.interface import SCAN_KEYS_MAX
 from services.common.store.script import Script
@@ -24,8 +26,7 @@ class RedisStore:
     async def get(self, key: str) -> bytes | None:
         """See `Store`."""
         async with self._client.commands() as redis:
-            value = await redis.get(key)
-        return value.encode() if isinstance(value, str) else value
+            return cast("bytes | None", await redis.get(key))
 
     async def set(self, key: str, value: bytes, ttl_ms: int) -> None:
         """See `Store`."""
@@ -34,8 +35,7 @@ class RedisStore:
 
     async def claim(self, key: str, value: bytes, ttl_ms: int) -> bytes:
         """See `Store`."""
-        holder = await _CLAIM.run(self._client, [key], [value, ttl_ms])
-        return holder.encode() if isinstance(holder, str) else bytes(holder)
+        return await _CLAIM.run(self._client, [key], [value, ttl_ms], bytes)
 
     async def delete(self, key: str) -> bool:
         """See `Store`."""

@@ -90,7 +90,7 @@ class RedisJournal:
         """See `Journal`."""
         async with self._client.commands():
             found = await self._claim([_writer(name)], [digest, run, WRITER_TTL_MS])
-        return _run(found) if found else None
+            return _run(found) if found else None
 
     async def look(self, name: str) -> Run | None:
         """See `Journal`."""
@@ -98,7 +98,7 @@ class RedisJournal:
             pipe.hmget(_writer(name), ["digest", "run", "progress", "beat"])
             pipe.set(_watched(name), b"1", px=WATCHED_TTL_MS)
             found = (await pipe.execute())[0]
-        return _run(found) if found[1] else None
+            return _run(found) if found[1] else None
 
     async def publish(self, additions: Sequence[Addition]) -> list[Standing]:
         """See `Journal`."""
@@ -116,25 +116,17 @@ class RedisJournal:
                 ]
                 await self._publish(keys, new, client=pipe)
             answers = await pipe.execute()
-        return [
-            Standing(owner == b"mine", owner == b"other", bool(watched), size)
-            for owner, watched, size in answers
-        ]
+            return [
+                Standing(owner == b"mine", owner == b"other", bool(watched), int(size))
+                for owner, watched, size in answers
+            ]
 
     async def read(self, name: str, run: str, position: str) -> Page:
         """See `Journal`."""
         start = f"({position}" if position else "-"
         async with self._client.commands() as redis:
             found = await redis.xrange(_log(name, run), min=start, count=PAGE_ENTRIES_MAX)
-        entries = cast(list[tuple[bytes, Mapping[bytes, bytes]]], found)
-        fields = [entry for _, entry in entries]
-        return Page(
-            position=entries[-1][0].decode() if entries else position,
-            head=next((entry[b"head"] for entry in fields if entry[b"head"]), b""),
-            body=b"".join(entry[b"body"] for entry in fields),
-            progress=Progress(fields[-1][b"end"].decode()) if fields else Progress.RUNNING,
-            is_last=len(entries) < PAGE_ENTRIES_MAX,
-        )
+            return _page(cast(list[tuple[bytes, Mapping[bytes, bytes]]], found), position)
 
     async def forget(self, name: str, run: str) -> None:
         """See `Journal`."""
@@ -149,6 +141,17 @@ class RedisJournal:
 def _run(found: Sequence[Any]) -> Run:
     digest, run, progress, beat = (field.decode() for field in found)
     return Run(digest, run, Progress(progress), int(beat))
+
+
+def _page(entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]], position: str) -> Page:
+    fields = [entry for _, entry in entries]
+    return Page(
+        position=entries[-1][0].decode() if entries else position,
+        head=next((entry[b"head"] for entry in fields if entry[b"head"]), b""),
+        body=b"".join(entry[b"body"] for entry in fields),
+        progress=Progress(fields[-1][b"end"].decode()) if fields else Progress.RUNNING,
+        is_last=len(entries) < PAGE_ENTRIES_MAX,
+    )
 
 
 def _writer(name: str) -> str:

@@ -1,13 +1,15 @@
 """Prometheus metrics over HTTP."""
 
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from prometheus_client import REGISTRY, CollectorRegistry, start_http_server
+from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from services.common.errors import PortInUse
+from services.common.telemetry.metrics_server import MetricsHandler, MetricsServer
 from services.common.telemetry.waiting_output import WaitingOutput
 
 
@@ -42,9 +44,12 @@ def serve_metrics(
         yield
         return
     try:
-        server, thread = start_http_server(port, host, registry)
+        server = MetricsServer((host, port), MetricsHandler)
     except OSError as error:
         raise PortInUse(f"cannot listen on {host}:{port} for metrics: {error.strerror}") from None
+    server.set_app(make_wsgi_app(registry))
+    thread = threading.Thread(target=server.serve_forever, daemon=True, name="metrics")
+    thread.start()
     try:
         yield
     finally:

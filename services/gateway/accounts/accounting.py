@@ -4,6 +4,7 @@ import asyncio
 
 from prometheus_client import CollectorRegistry
 
+from services.common.background import keep_running
 from services.common.clock import Clock
 from services.gateway.accounts.metering import open_metering
 from services.gateway.accounts.metering.report import UsageReport
@@ -26,7 +27,7 @@ class Accounting:
     async def run(self) -> None:
         """Keep in step with the store until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self.quotas.run())
+            tasks.create_task(keep_running("quotas", self.quotas.run))
             tasks.create_task(self.meter.run())
 
     async def close(self) -> None:

@@ -7,6 +7,7 @@ from enum import Enum, auto
 from typing import Protocol, cast
 
 from services.common.clock import Clock
+from services.common.descriptors import is_reserved
 from services.common.errors import Cancelled, MeshError, RequestTooSlow, SlowReader, TooManyConnections
 from services.common.limits import Limits
 from services.gateway.http.admission import Admit
@@ -84,6 +85,8 @@ class Connection(asyncio.Protocol):
         self._paused_since_ms = 0.0
         self._closing_since_ms: float | None = None
         self.is_paused = False
+        self.is_in_reserve = False
+        """Whether its descriptor is one of those that the process keeps for itself."""
         self.send: Callable[[bytes], None] = _nowhere
         """Writes bytes to the client: the transport's own method, for it is called once per token."""
 
@@ -104,10 +107,13 @@ class Connection(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
         self.send = self._transport.write
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        self.is_in_reserve = is_reserved(transport)
         if not self._owner.opened(self):
             self._refuse(
                 TooManyConnections("this gateway's connections are at their bound", retry_after_ms=1000)
             )
+            if self.is_in_reserve:
+                self._transport.close()  # to linger would take what is kept for the process itself
 
     def data_received(self, data: bytes) -> None:
         """Parse; what follows a refusal is thrown away."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Coroutine
 from email.utils import formatdate
 from typing import Any
 
+from services.common.background import keep_running
 from services.common.clock import Clock, MonotonicClock, until_beat_s
 from services.common.errors import Internal, MeshError, PortInUse
 from services.common.limits import DEFAULTS, Limits
@@ -63,7 +64,7 @@ class HttpServer:
 
     async def __aenter__(self) -> "HttpServer":
         await self._tasks.__aenter__()
-        self._ticker = self._tasks.create_task(self._tick())
+        self._ticker = self._tasks.create_task(keep_running("connections", self._tick))
         return self
 
     async def __aexit__(self, *exc: Any) -> None:
@@ -132,7 +133,8 @@ class HttpServer:
         self._all_closed.clear()
         if self.is_over:
             connection.abort()
-        return len(self._connections) <= self.limits.connections_max and not self.is_draining
+        is_full = len(self._connections) > self.limits.connections_max or connection.is_in_reserve
+        return not (is_full or self.is_draining)
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""

@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from functools import partial
 from typing import Any
 
+from services.common.background import keep_running
 from services.common.clock import Clock, until_beat_s
 from services.common.errors import (
     AnswerLost,
@@ -113,9 +114,9 @@ class Idempotency:
         """End what nobody reads, and tell other gateways of the rest; until cancelled."""
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._tick())
+                tasks.create_task(keep_running("kept answers", self._tick))
                 if self._publisher is not None:
-                    tasks.create_task(self._publisher.run())
+                    tasks.create_task(keep_running("shared answers", self._publisher.run))
         finally:
             for held in self._shelf.running:
                 self._give_up(held, "the gateway is leaving")

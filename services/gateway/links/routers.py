@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 from pdmesh.router.v1 import router_pb2
+from services.common.background import keep_running
 from services.common.clock import Clock, MonotonicClock, until_beat_s
 from services.common.credentials import OPEN, Security
 from services.common.domain import EmbeddingModel, Request
@@ -118,10 +119,13 @@ class Routers:
         """Keep a link to every router; until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             for session in self._sessions:
-                tasks.create_task(session.run())
-            while True:
-                await asyncio.sleep(until_beat_s(WAITING_CHECK_S))
-                self._end_waiting_in_vain()
+                tasks.create_task(keep_running("router link", session.run))
+            tasks.create_task(keep_running("waiting requests", self._watch_waiting))
+
+    async def _watch_waiting(self) -> None:
+        while True:
+            await asyncio.sleep(until_beat_s(WAITING_CHECK_S))
+            self._end_waiting_in_vain()
 
     def _choose(self, model: str) -> Session | None:
         """Of those that take requests, one that serves the model if any does, with the fewest of ours.

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from prometheus_client import CollectorRegistry
 
+from services.common.background import keep_running
 from services.common.clock import Clock
 from services.common.credentials import JwtSettings
 from services.common.errors import BadSetting
@@ -55,7 +56,7 @@ class Tenancy:
         """Follow what changes until cancelled; returns at once where nothing can."""
         async with asyncio.TaskGroup() as tasks:
             for follow in self._follow:
-                tasks.create_task(follow())
+                tasks.create_task(keep_running("tenants and keys", follow))
 
     async def _live_tenants(self) -> LiveTenants:
         tenants = LiveTenants(await self._source(), self._metrics)

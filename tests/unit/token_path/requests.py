@@ -151,6 +151,9 @@ class _Transport:
     def set_write_buffer_limits(self, high: int) -> None:
         """Nothing is buffered."""
 
+    def get_extra_info(self, _name: str) -> None:
+        """There is no socket."""
+
     def is_closing(self) -> bool:
         """Never."""
         return False

@@ -11,6 +11,7 @@ from google.rpc import code_pb2, status_pb2
 
 from pdmesh.lane.v1 import lane_pb2, lane_pb2_grpc
 from services.common.credentials import OPEN, Security
+from services.common.descriptors import is_reserved
 from services.common.errors import PortInUse, Unauthenticated
 from services.common.limits import DEFAULTS, Limits
 from services.common.rpc.lane.method import Method
@@ -125,7 +126,7 @@ class ServerStream(Stream):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the opening, not for ever."""
         super().connection_made(transport)
-        if not self._server.joins(self):
+        if not self._server.joins(self) or is_reserved(transport):
             _log.warning("a lane is refused: %d are open", len(self._server.streams))
             self.cut()
             return

@@ -23,6 +23,9 @@ class Book:
         self._waiting: deque[UsageEntry] = deque()
         self._last_number = 0
         self._spilled = 0
+        """Entries that are in the file only."""
+        self._counted_number = 0
+        """Of the newest entry that the store has."""
         self._is_failing = False
 
     def __len__(self) -> int:
@@ -45,20 +48,18 @@ class Book:
             self._metrics.lost.inc()
 
     def first(self, count_max: int) -> list[UsageEntry]:
-        """The oldest entries."""
+        """The oldest entries. Raises OSError when they are in the file and it cannot be read."""
+        if self._spilled and not self._waiting and self._log is not None:
+            self._waiting.extend(islice(self._log.entries(after=self._counted_number), ENTRIES_MAX))
+            self._spilled = max(0, self._spilled - len(self._waiting)) if self._waiting else 0
         return list(islice(self._waiting, count_max))
 
     def counted(self, entries: list[UsageEntry]) -> None:
-        """The store has these, which were the oldest."""
-        for _ in entries:
+        """The store has these, which were the oldest. Raises OSError when the file cannot be emptied."""
+        for entry in entries:
             self._waiting.popleft()
-        if self._log is None or self._waiting:
-            return
-        if self._spilled:
-            self._waiting.extend(islice(self._log.entries(after=entries[-1].number), ENTRIES_MAX))
-            self._spilled = max(0, self._spilled - len(self._waiting))
-        if not self._waiting:
-            self._spilled = 0
+            self._counted_number = entry.number
+        if self._log is not None and not len(self):
             self._log.clear()
 
     def close(self) -> None:

@@ -3,9 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from services.common.background import keep_running
 from services.common.clock import until_beat_s
 from services.common.errors import StoreUnavailable
 from services.common.store.usage import Ledger, UsageEntry
@@ -67,9 +69,10 @@ class Meter:
     async def run(self) -> None:
         """Have the store count it, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._flush_often())
-            if self._directory is not None:
-                tasks.create_task(self._adopt_often(self._directory))
+            tasks.create_task(keep_running("usage", self._flush_often))
+            if (directory := self._directory) is not None:
+                adopting = keep_running("usage of dead gateways", lambda: self._adopt_often(directory))
+                tasks.create_task(adopting)
 
     async def flush(self) -> bool:
         """Have the store count all that is booked; False when it is away."""
@@ -88,15 +91,20 @@ class Meter:
         return _day(self._now_s())
 
     async def adopt(self, directory: Path) -> None:
-        """Have the store count what dead gateways have left in their files."""
+        """Have the store count what dead gateways have left in their files.
+
+        Raises OSError for the first file that could not be read, once the others are done.
+        """
+        trouble: OSError | None = None
         for log in UsageLog.abandoned(directory):
-            if self._now_s() - log.path.stat().st_mtime > LOG_AGE_S_MAX:
-                log.close()
-            elif await self._adopt_one(log):
-                log.remove()
-            else:
-                log.close()
-                return
+            try:
+                with closing(log):
+                    if not self._is_too_old(log) and not await self._adopt_one(log):
+                        break
+            except OSError as error:  # the others are counted nevertheless
+                trouble = trouble or error
+        if trouble is not None:
+            raise trouble
 
     async def close(self) -> None:
         """Count what is left if the store answers, else leave it on disk."""
@@ -122,7 +130,11 @@ class Meter:
         if entries:
             self._metrics.adopted.inc(len(entries))
             _log.warning("usage: %d requests of a gateway that has died are counted", len(entries))
+        log.remove()
         return True
+
+    def _is_too_old(self, log: UsageLog) -> bool:
+        return self._now_s() - log.path.stat().st_mtime > LOG_AGE_S_MAX
 
     async def _count(self, log_id: str, entries: Sequence[UsageEntry]) -> bool:
         try:

@@ -109,8 +109,10 @@ class UsageLog:
             self.path.parent.rmdir()
 
     def close(self) -> None:
-        """Let go of it: from now on it is anybody's."""
-        os.close(self._descriptor)
+        """Let go of it: from now on it is anybody's. Idempotent."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def _lock(path: Path) -> int | None:

@@ -4,6 +4,7 @@ import asyncio
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -196,3 +197,49 @@ async def test_a_disk_that_is_full_is_said_once_and_use_goes_on_in_memory(
         await gateway.meter.flush()
         assert await gateway.requests() == 3
         await gateway.meter.close()
+
+
+async def test_a_file_that_cannot_be_read_keeps_no_other_from_being_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_redis() as store:
+        for moment in ("booked", "booked"):
+            await asyncio.to_thread(run_until_killed, store, tmp_path, 4, moment)
+        successor, directory = Gateway(store, tmp_path), usage_directory(str(tmp_path), store)
+        broken = min(path for path in files_in(directory) if path.stat().st_size)
+        read = UsageLog.entries
+
+        def entries(log: UsageLog, after: int = 0) -> Iterator[UsageEntry]:
+            if log.path == broken:
+                raise OSError(24, "Too many open files")
+            return read(log, after)
+
+        monkeypatch.setattr(UsageLog, "entries", entries)
+        with pytest.raises(OSError, match="Too many open files"):
+            await successor.meter.adopt(directory)
+        assert successor.metric("adopted_total") == 4
+        monkeypatch.undo()
+        await successor.meter.adopt(directory)
+        assert successor.metric("adopted_total") == 8
+        await successor.meter.close()
+
+
+async def test_what_only_the_file_holds_is_counted_once_it_can_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running_redis() as store:
+        gateway = Gateway(store, tmp_path)
+        monkeypatch.setattr(book, "ENTRIES_MAX", 2)
+        for number in range(5):
+            gateway.meter.record(use(number))
+        with monkeypatch.context() as broken:
+            broken.setattr(UsageLog, "entries", _unreadable)
+            with pytest.raises(OSError, match="Too many open files"):
+                await gateway.meter.flush()
+        assert await gateway.meter.flush()
+        assert await gateway.requests() == 5
+        await gateway.meter.close()
+
+
+def _unreadable(_log: UsageLog, after: int = 0) -> Iterator[UsageEntry]:
+    raise OSError(24, f"Too many open files to read what follows {after}")
