@@ -9,7 +9,7 @@ DEMO_MODEL ?= $(if $(wildcard models/demo/config.json),models/demo,build/tiny-mo
 KEEP_MEMORY := GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=68719476736
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-light demo model up sim check test unit wire attack mesh e2e bench bench-profile bench-peers bench-isolation bench-handoff bench-scaling protos docs clean
+.PHONY: help setup setup-light demo model up sim check test unit wire attack mesh clients e2e bench bench-profile bench-peers bench-isolation bench-handoff bench-scaling protos docs clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -62,6 +62,9 @@ attack: setup-light ## what one caller tries against another, with innocent traf
 
 mesh: setup-light ## tests of whole meshes of processes, with the sim engine
 	$(BIN)/pytest tests/mesh
+
+clients: setup ## Claude Code and Codex from npm, unchanged, in scripted conversations (docs/clients.md)
+	$(BIN)/pytest tests/clients
 
 e2e: setup ## tests of whole meshes with real vLLM
 	$(BIN)/pytest tests/e2e

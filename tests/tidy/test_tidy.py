@@ -1,5 +1,6 @@
 """The repository obeys its own style; every failure says what to do instead."""
 
+import json
 import subprocess
 import sys
 
@@ -58,10 +59,17 @@ def test_generated_files_are_fresh(module: str) -> None:
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md"])
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "docs/clients.md"])
 def test_commands_on_the_page_exist(page: str) -> None:
     makefile = (ROOT / "Makefile").read_text()
     assert commands.violations(page, (ROOT / page).read_text(), makefile) == []
+
+
+@pytest.mark.parametrize("manifest", ["tests/clients/package.json", "tests/wire/node/package.json"])
+def test_clients_are_documented_with_the_versions_that_are_tested(manifest: str) -> None:
+    page = (ROOT / "docs/clients.md").read_text()
+    packages = json.loads((ROOT / manifest).read_text())["dependencies"]
+    assert [name for name, version in packages.items() if f"| {version} |" not in page] == []
 
 
 def test_every_settings_class_has_a_section() -> None:

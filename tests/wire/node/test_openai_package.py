@@ -1,46 +1,26 @@
 """The `openai` package of npm under Node against the gateway."""
 
 import asyncio
-import fcntl
 import json
-import shutil
-import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from tests.npm import installed, needs_node
 from tests.unit.gateway.model_directory import write_model
 from tests.wire.gateway.conftest import Edge, running_edge
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[2]
-CACHE = ROOT / ".run" / "node"
 TEXT = 'The sun sets in Köln, 東京 and Москва 😀😀 — "quoted\\" \n\t done.'
 
-pytestmark = [
-    pytest.mark.timeout(300),
-    pytest.mark.skipif(
-        not (shutil.which("node") and shutil.which("npm")),
-        reason="needs Node (on Debian: apt-get install nodejs npm)",
-    ),
-]
+pytestmark = [pytest.mark.timeout(300), needs_node]
 
 
 @pytest.fixture(scope="module")
 def packages() -> Path:
-    """Where the pinned package is installed; kept between runs."""
-    CACHE.mkdir(parents=True, exist_ok=True)
-    wanted = (HERE / "package.json").read_bytes()
-    with (CACHE / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        installed = CACHE / "installed.json"
-        if not installed.exists() or installed.read_bytes() != wanted:
-            (CACHE / "package.json").write_bytes(wanted)
-            flags = ["--no-audit", "--no-fund", "--ignore-scripts"]
-            subprocess.run(["npm", "install", *flags], cwd=CACHE, check=True, timeout=240)
-            installed.write_bytes(wanted)
-    return CACHE
+    """Where the pinned package is."""
+    return installed(HERE / "package.json", "node")
 
 
 @pytest.fixture

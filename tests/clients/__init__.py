@@ -1,0 +1,1 @@
+"""Programs that other people wrote, unchanged, in conversations whose model is scripted."""
