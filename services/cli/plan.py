@@ -32,7 +32,7 @@ def plan(settings: UpSettings, ports: Iterator[int], cores: Sequence[int]) -> li
     if settings.edge:
         specs.insert(0, _edge(settings, routers[0], ports))
     else:
-        specs[:0] = _routers(settings, routers)
+        specs[:0] = _routers(settings, routers, ports)
         specs.append(_gateway(settings, routers, ports))
     if not settings.mesh.secret:
         return specs
@@ -44,11 +44,12 @@ def _secret(service: str, secret: str) -> tuple[tuple[str, str], ...]:
     return tuple((f"PDMESH_{name.upper()}_MESH_SECRET", secret) for name in services)
 
 
-def _routers(settings: UpSettings, addresses: Sequence[str]) -> Iterator[ChildSpec]:
+def _routers(settings: UpSettings, addresses: Sequence[str], ports: Iterator[int]) -> Iterator[ChildSpec]:
     """The first is called `router`, others have a number."""
     for number, address in enumerate(addresses, 1):
         name = "router" if number == 1 else f"router-{number}"
-        yield ChildSpec(name, "router", _command("router", _router_flags(settings, name, address)))
+        own = (*_router_flags(settings, name, address), *_metrics(ports))
+        yield ChildSpec(name, "router", _command("router", own))
 
 
 def _gateway(settings: UpSettings, routers: Sequence[str], ports: Iterator[int]) -> ChildSpec:
@@ -122,6 +123,7 @@ def _workers(
     for (role, name, standby), share in zip(workers, share_cores(cores, settings.workers_most), strict=False):
         arguments = (
             *_listen(f"{LOCAL}:{next(ports)}"),
+            *_metrics(ports),
             *_shared(settings, _rest_grace_ms(settings)),
             *("--routers", ",".join(routers), "--worker-id", name, "--engine", settings.engine),
             *_model(settings),
@@ -150,6 +152,11 @@ def _rest_grace_ms(settings: UpSettings) -> int:
 
 def _command(service: str, arguments: tuple[str, ...]) -> tuple[str, ...]:
     return (sys.executable, "-m", "services.cli", "serve", service, *arguments)
+
+
+def _metrics(ports: Iterator[int]) -> tuple[str, str]:
+    """The gateway, and with it an edge, shows its metrics beside its API; others need a port for them."""
+    return ("--metrics-port", str(next(ports)))
 
 
 def _listen(address: str) -> tuple[str, ...]:

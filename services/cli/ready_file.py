@@ -24,8 +24,25 @@ def router_urls(children: Iterable[Child]) -> list[str]:
     return [facts.get("router") or facts["url"] for facts in serving]
 
 
+def metrics_urls(children: Mapping[str, Child]) -> dict[str, str]:
+    """Where each process shows its metrics; a gateway does beside its API."""
+    facts = {name: child.facts for name, child in children.items() if child.facts}
+    beside = {name: f"{told['url']}/metrics" for name, told in facts.items() if name in ("gateway", "edge")}
+    return beside | {name: told["metrics"] for name, told in facts.items() if "metrics" in told}
+
+
+def replace_json(path: Path, content: object, flag: str) -> None:
+    """Write a file in one step, so that a reader never sees half of it; what serves goes on if that fails."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        scratch.write_text(json.dumps(content, indent=2) + "\n")
+        scratch.replace(path)
+    except OSError as error:
+        log.error("--%s: %s: %s", flag, path, error.strerror)
+
+
 class ReadyFile:
-    """JSON: `url` of the REST API, `grpc` of the gRPC API, `urls` and `pids` by process name.
+    """JSON: `url` of the REST API, `grpc` of the gRPC API, `urls`, `metrics` and `pids` by process name.
 
     It exists while the mesh serves.
     """
@@ -58,11 +75,7 @@ class ReadyFile:
             "url": public.get("url", ""),
             "grpc": public.get("grpc", ""),
             "urls": {**urls, "router": routers[0]} if "edge" in urls and routers else urls,
+            "metrics": metrics_urls(children),
             "pids": {name: child.pid for name, child in children.items()},
         }
-        scratch = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-        try:
-            scratch.write_text(json.dumps(content, indent=2) + "\n")
-            scratch.replace(self._path)
-        except OSError as error:  # what serves goes on
-            log.error("--ready-file: %s: %s", self._path, error.strerror)
+        replace_json(self._path, content, "ready-file")

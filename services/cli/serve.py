@@ -9,8 +9,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Sequence
-from dataclasses import make_dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import fields, is_dataclass, make_dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -19,6 +19,8 @@ from services.cli.parent import die_with_parent
 from services.cli.presence_record import PresenceRecord
 from services.cli.process_settings import ProcessSettings
 from services.cli.startup import startup_unwrapped
+from services.common.credentials import MeshSettings, TlsSettings
+from services.common.domain.address import join_address
 from services.common.errors import BadSetting
 from services.common.settings import StrictParser, group, leaves, unknown
 
@@ -115,16 +117,29 @@ def run_process(service: str, settings: Any, ready_fd: int) -> int:
     import uvloop
     from prometheus_client import REGISTRY
 
+    from services.common import telemetry
     from services.common.descriptors import raise_limit
-    from services.common.telemetry import OutputCollector, configure_logging, dropped_line, relay_output
 
-    REGISTRY.register(OutputCollector(relay_output(partial(dropped_line, service))))
-    configure_logging(service, settings.process.log_level)
+    waiting = telemetry.relay_output(partial(telemetry.dropped_line, service))
+    REGISTRY.register(telemetry.OutputCollector(waiting))
+    REGISTRY.register(telemetry.CertificateCollector(certificates_of(settings.service)))
+    telemetry.configure_logging(service, settings.process.log_level)
     raise_limit()
     sys.setswitchinterval(THREAD_SWITCH_S)
     with startup_unwrapped():
         uvloop.run(until_stopped(service, settings, ready_fd))
     return 0
+
+
+def certificates_of(settings: Any) -> Iterator[str]:
+    """Files of the certificates that a process shows, "" for none, wherever they stand in its settings."""
+    if isinstance(settings, TlsSettings):
+        yield settings.cert
+    elif isinstance(settings, MeshSettings):
+        yield settings.tls_cert
+    elif is_dataclass(settings):
+        for part in fields(settings):
+            yield from certificates_of(getattr(settings, part.name))
 
 
 async def until_stopped(service: str, settings: Any, ready_fd: int) -> None:
@@ -145,10 +160,17 @@ async def until_stopped(service: str, settings: Any, ready_fd: int) -> None:
     async with PresenceRecord(service, settings.process.redis_url) as presence:
 
         def on_ready(facts: dict[str, str]) -> None:
-            say_ready(facts, ready_fd)
+            say_ready({**facts, **metrics_url(settings.service)}, ready_fd)
             presence.begin(facts)
 
         await serve(settings.service, stop, on_ready)
+
+
+def metrics_url(settings: Any) -> dict[str, str]:
+    """Where Prometheus finds a process's metrics, if it has a port for them."""
+    if port := getattr(settings, "metrics_port", 0):
+        return {"metrics": f"http://{join_address(settings.host, port)}/metrics"}
+    return {}
 
 
 def say_ready(facts: dict[str, str], ready_fd: int) -> None:

@@ -11,6 +11,7 @@ from random import Random
 from services.cli import configuration
 from services.cli.autoscaler import Autoscaler
 from services.cli.mesh_client import is_ready
+from services.cli.metrics_targets import MetricsTargets
 from services.cli.operator.client import OperatorClient
 from services.cli.output import Output
 from services.cli.plan import plan
@@ -74,6 +75,7 @@ class Mesh:
         self._output = Output(clock, Path(settings.log_dir) if settings.log_dir else None)
         self._output.open_logs([spec.name for spec in specs])
         self._ready_file = ReadyFile(settings.ready_file)
+        self._metrics_targets = MetricsTargets(settings.metrics_targets)
         self._supervisor = Supervisor(specs, self._output, clock, settings.grace_ms)
         self._on_ready = on_ready
         self.stop = asyncio.Event()
@@ -108,8 +110,8 @@ class Mesh:
         url = public_facts(self._supervisor.ready)["url"]
         while not await self._serves(url):  # noqa: ASYNC110 - another process sets no event of ours
             await asyncio.sleep(PROBE_S)
-        self._supervisor.on_change = self._write_ready_file
-        self._write_ready_file()
+        self._supervisor.on_change = self._write_files
+        self._write_files()
         ready = self._supervisor.ready
         facts, router = public_facts(ready), next(iter(router_urls(ready.values())), "")
         others = f"gRPC {facts.get('grpc', '')}, metrics {url}/metrics, router {router}"
@@ -133,8 +135,9 @@ class Mesh:
             return True  # we have no client's certificate, and every process has said that it is ready
         return await asyncio.to_thread(is_ready, url)
 
-    def _write_ready_file(self) -> None:
+    def _write_files(self) -> None:
         self._ready_file.write(self._supervisor.ready)
+        self._metrics_targets.write(self._supervisor.ready)
 
     async def _redraw(self) -> None:
         """Keep the live line's clock going."""

@@ -73,6 +73,9 @@ class UpSettings:
     mesh: MeshSettings = group(MeshSettings, "mesh_")
     redis_url: str = setting("", "Redis for state that processes share; none: each keeps its own")
     ready_file: str = setting("", "File to write when the mesh serves: URLs, process ids, ports, as JSON")
+    metrics_targets: str = setting(
+        "", "File to keep with all processes' metrics as Prometheus' file_sd_configs takes them"
+    )
     log_dir: str = setting("", "Directory for one log file per process; none: logs go to the terminal")
     log_level: str = setting("info", "Least level logged", choices=("debug", "info", "warning", "error"))
     grace_ms: int = setting(

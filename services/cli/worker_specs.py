@@ -26,13 +26,17 @@ class WorkerSpecs:
         command = [word for word in model.command if word != "--standby"]
         _set(command, "--worker-id", name)
         _set(command, "--host", LOCAL)
-        port = next(self._ports, None)
-        if port is None:  # as the iterator has said once
-            raise PortInUse("no port is free")
-        _set(command, "--port", str(port))
+        for flag in ("--port", "--metrics-port"):
+            _set(command, flag, str(self._next_port()))
         if "--cores" in command:
             _set(command, "--cores", self._free_share(running))
         return replace(model, name=name, command=(*command, *(("--standby",) if standby else ())))
+
+    def _next_port(self) -> int:
+        port = next(self._ports, None)
+        if port is None:  # as the iterator has said once
+            raise PortInUse("no port is free")
+        return port
 
     def _free_share(self, running: Sequence[ChildSpec]) -> str:
         used = {_value(spec.command, "--cores") for spec in running if "--cores" in spec.command}

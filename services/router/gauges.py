@@ -125,6 +125,11 @@ _TIER_GAUGES = (
         "pdmesh_router_serving_workers", "Workers that take a tier's work", lambda tier: len(tier.serving)
     ),
     TierGauge(
+        "pdmesh_router_attached_workers",
+        "Workers of a tier that are to stay: serving, spare or suspended",
+        lambda tier: sum(worker.state != "draining" for worker in tier.workers),
+    ),
+    TierGauge(
         "pdmesh_router_seats",
         "Requests that a tier's serving workers run at once at most",
         lambda tier: _sum(tier, "slots"),

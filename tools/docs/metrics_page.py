@@ -36,6 +36,11 @@ def page() -> str:
     return "\n".join(lines)
 
 
+def names() -> set[str]:
+    """Names of all metrics."""
+    return {name for rows in _by_folder().values() for name, _, _ in rows}
+
+
 def _by_folder() -> dict[str, list[tuple[str, str, str]]]:
     rows: dict[str, set[tuple[str, str, str]]] = {}
     for path in (path for name in SOURCES for path in (ROOT / "services").rglob(name)):

@@ -1,11 +1,13 @@
 """Prometheus metrics over HTTP."""
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
+from cryptography import x509
 from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from services.common.errors import PortInUse
@@ -30,6 +32,31 @@ class OutputCollector(Collector):
         for name, waiting in self._waiting.items():
             family.add_metric([name], waiting.lines_dropped)
         yield family
+
+
+class CertificateCollector(Collector):
+    """When certificates end, for an alert before they do.
+
+    Reads the files when it is scraped, because a renewed certificate replaces its file.
+    """
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        self._paths = sorted({path for path in paths if path})
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """The end of each file's first certificate; a file that cannot be read has none."""
+        ends = GaugeMetricFamily(
+            "pdmesh_certificate_expires_timestamp_seconds",
+            "When a certificate that this process shows ends, in seconds since 1970",
+            labels=["file"],
+        )
+        for path in self._paths:
+            try:
+                certificate = x509.load_pem_x509_certificate(Path(path).read_bytes())
+            except (OSError, ValueError):
+                continue
+            ends.add_metric([Path(path).name], certificate.not_valid_after_utc.timestamp())
+        yield ends
 
 
 @contextmanager

@@ -36,6 +36,7 @@ def test_every_process_has_its_own_port_and_knows_the_router(ports: Iterator[int
     specs = named(plan(UpSettings(model="m", prefill=2, decode=1, port=0), ports, [0, 1]))
     assert list(specs) == ["router", "prefill-1", "prefill-2", "decode-1", "gateway"]
     assert len({values(spec, "--port")[0] for spec in specs.values()}) == 5
+    assert len({values(spec, "--metrics-port")[0] for spec in specs.values() if spec.name != "gateway"}) == 4
     router = "127.0.0.1:" + values(specs["router"], "--port")[0]
     assert values(specs["gateway"], "--router") == [router]
     assert values(specs["decode-1"], "--routers") == [router]
