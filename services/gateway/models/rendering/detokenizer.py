@@ -1,24 +1,23 @@
 """Tokens to text, a few at a time: what is returned, joined, is the text of all tokens at once."""
 
 import codecs
-import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 from typing import Protocol
 
 import msgspec
 from tokenizers import Tokenizer
 
+from services.gateway.models.rendering.decoder_chain import chain_of
 from services.gateway.models.rendering.model_files import ModelFiles
+from services.gateway.models.rendering.token_texts import BYTE_TOKEN, TokenTexts, byte_tokens, find_anchor
+from services.gateway.models.rendering.tokenwise import TokenwiseDetokenizer
 
 WINDOW_TOKENS = 6
 """Tokens before the newest ones that a general decoder is shown, so that it joins them rightly."""
 WAIT_TOKENS_MAX = 64
 """Tokens that may wait for the rest of a character before they are shown as they are."""
-
-_BYTE_TOKEN = re.compile("<0x[0-9A-F]{2}>")
-"""How vocabularies with byte fallback write a single byte."""
 
 
 class Detokenizer(Protocol):
@@ -45,14 +44,21 @@ class Decoding:
         self._tokenizer = files.tokenizer
         self._eos = files.eos_ids
         self._hidden = files.special_ids | files.eos_ids
-        self._is_byte_level = files.decoder_type == "ByteLevel"
-        self._table = PieceTable(files.tokenizer, self._hidden) if self._is_byte_level else None
+        self._is_byte_level = files.decoder is not None and files.decoder["type"] == "ByteLevel"
+        self._chain = None if self._is_byte_level else chain_of(files.decoder)
+        self._anchor = find_anchor(files.tokenizer, self._hidden)
+        self._table = self._table_without(self._hidden)
 
     def open(self, prompt: "array[int] | None" = None, *, shows_special: bool = False) -> Detokenizer:
         """A detokenizer for one answer; with `shows_special` only end-of-sequence is hidden."""
-        if self._table is not None:
-            return ByteLevelDetokenizer(self._full_table if shows_special else self._table)
-        return WindowDetokenizer(self._tokenizer, self._eos if shows_special else self._hidden, prompt)
+        table = self._full_table if shows_special else self._table
+        if isinstance(table, PieceTable):
+            return ByteLevelDetokenizer(table)
+        hidden = self._eos if shows_special else self._hidden
+        before = [i for i in prompt[-WINDOW_TOKENS:] if i not in hidden] if prompt is not None else []
+        if table is not None:
+            return TokenwiseDetokenizer(table, has_begun=bool(before))
+        return WindowDetokenizer(self._tokenizer, hidden, before, self._byte_ids)
 
     def token(self, token_id: int) -> tuple[str, bytes]:
         """One token's text and bytes."""
@@ -60,14 +66,27 @@ class Decoding:
             piece = self._all_pieces.pieces[token_id]
             return piece.decode("utf-8", "replace"), piece
         text = (self._tokenizer.id_to_token(token_id) or "").replace("\u2581", " ")
-        if _BYTE_TOKEN.fullmatch(text):
+        if BYTE_TOKEN.fullmatch(text):
             piece = bytes([int(text[3:5], 16)])
             return piece.decode("utf-8", "replace"), piece
         return text, text.encode("utf-8", "replace")
 
+    def _table_without(self, hidden: frozenset[int]) -> "PieceTable | TokenTexts | None":
+        """What each token says; `None` where that depends on other tokens."""
+        if self._is_byte_level:
+            return PieceTable(self._tokenizer, hidden)
+        if self._chain is None or self._anchor is None:
+            return None
+        return TokenTexts(self._tokenizer, self._chain, hidden, self._anchor)
+
     @cached_property
-    def _full_table(self) -> "PieceTable":
-        return PieceTable(self._tokenizer, self._eos)
+    def _full_table(self) -> "PieceTable | TokenTexts | None":
+        return self._table_without(self._eos)
+
+    @cached_property
+    def _byte_ids(self) -> Collection[int]:
+        vocabulary = self._tokenizer.get_vocab(with_added_tokens=True)
+        return byte_tokens({token_id: name for name, token_id in vocabulary.items()}).keys()
 
     @cached_property
     def _all_pieces(self) -> "PieceTable":
@@ -174,20 +193,25 @@ _Utf8Decoder = codecs.getincrementaldecoder("utf-8")
 class WindowDetokenizer:
     """For any other decoder: shows it a short window of tokens twice, and returns the difference.
 
-    A text that ends in U+FFFD may be a character cut in two, and waits.
+    A text that ends in U+FFFD may be a character cut in two, and waits. The window does not begin within a
+    run of tokens that are single bytes: the library makes all of it U+FFFD where a part of it is no UTF-8.
     """
 
-    __slots__ = ("_hidden", "_ids", "_shown_count", "_shown_text", "_tokenizer")
+    __slots__ = ("_bytes", "_hidden", "_ids", "_shown_count", "_shown_text", "_tokenizer")
     json_texts: Sequence[bytes | None] = ()
     is_cut = False
 
     def __init__(
-        self, tokenizer: Tokenizer, hidden: frozenset[int], prompt: "array[int] | None" = None
+        self,
+        tokenizer: Tokenizer,
+        hidden: frozenset[int],
+        before: Sequence[int] = (),
+        byte_ids: Collection[int] = (),
     ) -> None:
         self._tokenizer = tokenizer
+        self._bytes = byte_ids
         self._hidden = hidden
-        before = prompt[-WINDOW_TOKENS:] if prompt is not None else ()
-        self._ids: list[int] = [i for i in before if i not in hidden]
+        self._ids: list[int] = list(before)
         self._shown_count = len(self._ids)
         self._shown_text = self._decode(self._ids)
 
@@ -208,10 +232,17 @@ class WindowDetokenizer:
 
     def _show(self, text: str) -> str:
         new = text[len(self._shown_text) :]
-        self._ids = self._ids[-WINDOW_TOKENS:]
+        self._ids = self._ids[self._window_start() :]
         self._shown_count = len(self._ids)
         self._shown_text = self._decode(self._ids)
         return new
+
+    def _window_start(self) -> int:
+        ids = self._ids
+        start, least = max(0, len(ids) - WINDOW_TOKENS), max(0, len(ids) - WAIT_TOKENS_MAX)
+        while start > least and ids[start] in self._bytes:
+            start -= 1
+        return start
 
     def _decode(self, ids: list[int]) -> str:
         text: str = self._tokenizer.decode(ids, skip_special_tokens=False)

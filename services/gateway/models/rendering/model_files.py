@@ -1,7 +1,7 @@
 """What a model's directory says about text."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ class ModelFiles:
 
     directory: Path
     tokenizer: Tokenizer
-    decoder_type: str
-    """The type of the tokenizer's decoder, "ByteLevel" for most; empty for none."""
+    decoder: Mapping[str, Any] | None
+    """How the tokenizer makes text of tokens, as its file writes it."""
     special_ids: frozenset[int]
     """Tokens that are never shown."""
     eos_ids: frozenset[int]
@@ -53,7 +53,7 @@ class ModelFiles:
         return cls(
             directory=directory,
             tokenizer=tokenizer,
-            decoder_type=(json.loads(tokenizer_text).get("decoder") or {}).get("type", ""),
+            decoder=json.loads(tokenizer_text).get("decoder"),
             special_ids=frozenset(i for i, t in tokenizer.get_added_tokens_decoder().items() if t.special),
             eos_ids=_eos_ids(_read_json(directory / "generation_config.json"), config, named, tokenizer),
             vocabulary_size=max(_int(config.get("vocab_size")), tokenizer.get_vocab_size()),
