@@ -18,6 +18,7 @@ from services.common.store import open_journal
 from services.common.telemetry import serve_metrics
 from services.common.version import VERSION
 from services.gateway.accounts.accounting import Accounting
+from services.gateway.call.fair_threads import FairThreads
 from services.gateway.call.metrics import Objectives
 from services.gateway.call.pipeline import Parts, Pipeline
 from services.gateway.grpc import InferenceServer, InferenceServicer
@@ -25,11 +26,13 @@ from services.gateway.http import HttpServer
 from services.gateway.http.tls import Tls
 from services.gateway.idempotency import Idempotency
 from services.gateway.links.routers import Inner, Routers
+from services.gateway.loop_lag import LoopLag
 from services.gateway.metrics import Metrics
 from services.gateway.models.metrics import TokenizerMetrics
 from services.gateway.models.routing import ModelsFile, Routes
 from services.gateway.models.served import Models, load_kit
 from services.gateway.rest.api import Api
+from services.gateway.rest.body_reader import BodyReader
 from services.gateway.rest.cors import Cors
 from services.gateway.rest.embeddings import Embedder
 from services.gateway.rest.generate import Generator
@@ -40,8 +43,8 @@ from services.gateway.settings import Settings
 from services.gateway.shared_room import SharedRoom
 from services.gateway.tenants.tenancy import Tenancy
 
-RENDER_THREADS = 2
-"""Threads for long prompts; tokenising is one core's work each."""
+WORK_THREADS = 3
+"""Threads for long bodies and prompts, of which long ones get all but one."""
 
 
 class Runs(Protocol):
@@ -74,7 +77,9 @@ class Gateway:
         """Make the parts; the stack closes them in reverse. Raises a `Startup` error."""
         settings, clock, registry = self._settings, self._clock, self._registry
         stack.enter_context(serve_metrics(settings.metrics_port, settings.host))
-        self._threads = stack.enter_context(ThreadPoolExecutor(RENDER_THREADS, "render"))
+        pool = stack.enter_context(ThreadPoolExecutor(WORK_THREADS, "prompts"))
+        room = SharedRoom(self._limits.rendering_size_bytes_max)
+        self._threads = FairThreads(pool, WORK_THREADS, room, clock)
         parts = await self._open_parts(stack)
         self._tenancy = await stack.enter_async_context(
             Tenancy(settings.tenants, settings.jwt, settings.store, registry, clock)
@@ -121,6 +126,7 @@ class Gateway:
             attached=lambda: float(self._session.is_attached),
             kept_bytes=lambda: self._idempotency.held_bytes,
             bodies_bytes=lambda: self._bodies.held_bytes,
+            rendering_bytes=lambda: self._threads.held_bytes,
         )
 
     async def listen(self) -> dict[str, str]:
@@ -144,6 +150,7 @@ class Gateway:
             self._inference,
             self._models_file,
             self._accounting,
+            LoopLag(self._registry, self._clock),
         )
 
     async def drain(self) -> None:
@@ -180,16 +187,17 @@ class Gateway:
 
     def _make_api(self, pipeline: Pipeline, parts: Parts) -> Api:
         models, metrics, limits, clock = self._models, self._metrics, self._limits, self._clock
+        bodies = BodyReader(self._threads, limits)
         return Api(
-            Generator(pipeline, metrics, limits, clock),
-            Embedder(self._session, models, self._threads, metrics, limits, clock, parts),
+            Generator(pipeline, bodies, metrics, limits, clock),
+            Embedder(self._session, models, self._threads, bodies, metrics, limits, clock, parts),
             models,
             metrics,
             limits,
             clock,
             self._tenancy.authenticator,
             idempotency=self._idempotency,
-            tokenizing=Tokenizing(pipeline, models, self._threads, limits),
+            tokenizing=Tokenizing(pipeline, models, self._threads, bodies),
             usage=self._accounting.report,
             cors=Cors(self._settings.cors_origin),
             metrics_for_admins=self._settings.metrics_for_admins,

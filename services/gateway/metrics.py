@@ -51,6 +51,11 @@ class Metrics:
             "Request bodies that have come and that nothing has been made of yet",
             registry=registry,
         )
+        self._rendering_bytes = Gauge(
+            "pdmesh_gateway_rendering_bytes",
+            "Long bodies and prompts that wait for a thread or are in one",
+            registry=registry,
+        )
         self._open_streams = Gauge(
             "pdmesh_gateway_open_streams", "Requests in flight at the router", registry=registry
         )
@@ -71,6 +76,7 @@ class Metrics:
         attached: Callable[[], float],
         kept_bytes: Callable[[], float],
         bodies_bytes: Callable[[], float],
+        rendering_bytes: Callable[[], float],
     ) -> None:
         """Read the gauges of what others count when scraped."""
         self._open_streams.set_function(streams)
@@ -79,6 +85,7 @@ class Metrics:
         self._router_attached.set_function(attached)
         self._kept_bytes.set_function(kept_bytes)
         self._bodies_bytes.set_function(bodies_bytes)
+        self._rendering_bytes.set_function(rendering_bytes)
 
     def count(self, route: str, status: int, took_ms: float) -> None:
         """Count one request. Routes come from the routing table, so the labels are bounded."""

@@ -11,12 +11,22 @@ class Limits:
     """HTTP request body; 413 past it, without reading on."""
     bodies_size_bytes_max: int = 256 * 1024 * 1024
     """Request bodies that one gateway holds, altogether; 503 past it, for whoever holds most of it first."""
+    rendering_size_bytes_max: int = 64 * 1024 * 1024
+    """Bodies and prompts that one gateway has in threads, or waiting for one; 503 past it, for whoever has
+    most there first."""
     unread_body_size_bytes_max: int = 4_096
     """Body of a request that needs none, such as a GET; 413 past it."""
     header_size_bytes_max: int = 32 * 1024
     """HTTP request line and headers together, and chunk extensions and trailers together; 431 past it."""
     json_depth_max: int = 64
     """Nesting of a JSON body; 400 past it."""
+    json_objects_max: int = 65_536
+    """Lists, maps and entries of maps in a JSON body, with those in the arguments of its tool calls; 400 past
+    it, before any is made."""
+    token_ids_max: int = 1_048_576
+    """Token ids of one gRPC request; 400 past it."""
+    json_elements_max: int = 262_144
+    """Elements of all lists and maps of a JSON body, numbers and texts included; 400 past it."""
     request_head_ms_max: int = 10_000
     """Time for an HTTP request's line and headers, from their first byte; 408 past it."""
     request_body_ms_max: int = 60_000

@@ -176,6 +176,12 @@ def check_vocabulary(generation: Generation, vocabulary_size: int) -> None:
             )
 
 
+def check_delivered(generation: Generation, model_len: int) -> None:
+    """Raise `InvalidField` for more delivered tokens than an answer can have."""
+    if any(len(ids) > model_len for ids in generation.delivered.values()):
+        raise InvalidField(f"delivered: at most {model_len} tokens, the model's length", field="delivered")
+
+
 def check_thinking(generation: Generation, *, is_limited: bool) -> None:
     """Raise `InvalidField` for a budget of reasoning tokens that nobody would keep."""
     if generation.sampling.thinking_tokens_max is not None and not is_limited:

@@ -1,10 +1,8 @@
 """Everything between a parsed call and its streams at the router; REST and gRPC share it."""
 
-import asyncio
 import dataclasses
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from operator import attrgetter
@@ -16,7 +14,14 @@ from services.common.errors import MeshError
 from services.gateway.accounts.quota.fit import fit_quota
 from services.gateway.call.answer import Answer
 from services.gateway.call.call import Call
-from services.gateway.call.generation import check_thinking, check_vocabulary, fit_max_tokens, no_text
+from services.gateway.call.fair_threads import FairThreads
+from services.gateway.call.generation import (
+    check_delivered,
+    check_thinking,
+    check_vocabulary,
+    fit_max_tokens,
+    no_text,
+)
 from services.gateway.call.inline import renders_inline
 from services.gateway.call.max_tokens import cap_headers, capped
 from services.gateway.call.parts import (
@@ -58,7 +63,7 @@ class Pipeline:
         self,
         streams: Streams,
         models: Models,
-        threads: ThreadPoolExecutor,
+        threads: FairThreads,
         metrics: Metrics,
         clock: Clock,
         parts: Parts,
@@ -85,6 +90,7 @@ class Pipeline:
         if model.embedding_model is not None:
             raise no_text(call.generation.model)
         check_thinking(call.generation, is_limited=model.limits_thinking)
+        check_delivered(call.generation, model.model_len)
         check_vocabulary(call.generation, model.renderer.vocabulary_size)
         retrieval = self._parts.retriever.augment(call, model.renderer)
         if retrieval is not None:
@@ -103,8 +109,8 @@ class Pipeline:
         await self._render_later(await retrieval, route, model, writer)
 
     async def _render_later(self, call: Call, route: Route, model: ServedModel, writer: Writer) -> None:
-        loop = asyncio.get_running_loop()
-        prepared = await loop.run_in_executor(self._threads, prepare, call, model)
+        size_bytes = call.generation.size_bytes
+        prepared = await self._threads.run(call.caller, size_bytes, prepare, call, model)
         if not writer.is_open:
             count_left(self._parts.quotas, call.caller)
         elif (admitting := self._admit(call, route, model, writer, prepared)) is not None:
@@ -166,8 +172,8 @@ class Pipeline:
             cancel=answer.on_gone,
         )
         try:
-            submission = Submission(self._streams, call, route, model, prepared.reading, answer, self._clock)
-            submission.submit(prompts, samplings)
+            submission = Submission(self._streams, call, route, model, prepared, answer, self._clock)
+            submission.submit(samplings)
         except MeshError:
             answer.take_back()
             raise

@@ -21,6 +21,8 @@ class Prepared:
     """Complete but for its `max_tokens`."""
     reading: Reading | None
     """How to read the answers; `None` where they are plain text."""
+    echoes: Sequence[str]
+    """Each prompt's text, for answers that begin with it; else none."""
     extra: Mapping[str, object]
     """Fields of the answer beside the API's own."""
 
@@ -39,7 +41,9 @@ def prepare(call: Call, model: ServedModel) -> Prepared:
         sampling = dataclasses.replace(sampling, structured=reading.structured)
     first = generation.prompts[0]
     if not (isinstance(first, ChatPrompt) and (first.edits or first.report)):
-        return Prepared([prompt.render(renderer) for prompt in generation.prompts], sampling, reading, {})
+        prompts = [prompt.render(renderer) for prompt in generation.prompts]
+        echoes = [renderer.shown(prompt) for prompt in prompts] if generation.echoes else ()
+        return Prepared(prompts, sampling, reading, echoes, {})
     rendered = first.rendered(renderer, prompt_room_tokens(generation, model.model_len))
     told = first.report(rendered.applied) if first.report is not None else {}
-    return Prepared([rendered.ids], sampling, reading, told)
+    return Prepared([rendered.ids], sampling, reading, (), told)

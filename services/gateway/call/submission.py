@@ -13,6 +13,7 @@ from services.gateway.call.answer import Answer
 from services.gateway.call.call import Call
 from services.gateway.call.choice import Choice
 from services.gateway.call.parts import Route
+from services.gateway.call.prepared import Prepared
 from services.gateway.call.transcripts import (
     BareTranscript,
     DetailedTranscript,
@@ -22,7 +23,6 @@ from services.gateway.call.transcripts import (
     Transcript,
 )
 from services.gateway.links.streams import LiveStream, Streams
-from services.gateway.models.parsing import Reading
 from services.gateway.models.served import ServedModel
 
 SEEDS = 2**64
@@ -42,7 +42,7 @@ class Submission:
         call: Call,
         route: Route,
         model: ServedModel,
-        reading: Reading | None,
+        prepared: Prepared,
         answer: Answer,
         clock: Clock,
     ) -> None:
@@ -50,15 +50,17 @@ class Submission:
         self._call = call
         self._route = route
         self._model = model
-        self._reading = reading
+        self._prepared = prepared
+        self._reading = prepared.reading
         self._answer = answer
         self._clock = clock
 
-    def submit(self, prompts: "Sequence[array[int]]", samplings: Sequence[Sampling]) -> None:
-        """Submit the first choice of each prompt, and see to the others."""
+    def submit(self, samplings: Sequence[Sampling]) -> None:
+        """Submit the first choice of each prompt, and see to the others; `samplings` are by prompt."""
+        prompts = self._prepared.prompts
         choices = [
-            [self._answer.add_choice(self._transcript(prompt)) for _ in range(self._call.generation.n)]
-            for prompt in prompts
+            [self._answer.add_choice(self._transcript(nth)) for _ in range(self._call.generation.n)]
+            for nth in range(len(prompts))
         ]
         for prompt, sampling, (first, *others) in zip(prompts, samplings, choices, strict=True):
             if others:
@@ -117,10 +119,11 @@ class Submission:
         spent_ms = self._clock.now_ms() - self._call.received_ms
         return max(1, int(self._call.deadline_ms - spent_ms))
 
-    def _transcript(self, prompt: "array[int]") -> Transcript:
-        """What makes pieces of one choice's tokens; plain text needs only the first."""
+    def _transcript(self, nth: int) -> Transcript:
+        """What makes pieces of one of the n-th prompt's choices; plain text needs only the first."""
+        prompt = self._prepared.prompts[nth]
         generation, reading = self._call.generation, self._reading
-        made: Transcript = self._plain(prompt) if generation.returns_text else SilentTranscript()
+        made: Transcript = self._plain(nth) if generation.returns_text else SilentTranscript()
         has_details = generation.returns_token_ids or generation.sampling.logprobs is not None
         if reading is not None and isinstance(made, PlainTranscript):
             named = generation.tools.named if generation.tools is not None else ""
@@ -130,12 +133,12 @@ class Submission:
             made = DetailedTranscript(made, self._model.renderer.token, has_ids=generation.returns_token_ids)
         return made
 
-    def _plain(self, prompt: "array[int]") -> PlainTranscript:
-        generation, renderer = self._call.generation, self._model.renderer
+    def _plain(self, nth: int) -> PlainTranscript:
+        prepared, generation, renderer = self._prepared, self._call.generation, self._model.renderer
         shows_special = generation.shows_special or (
             self._reading is not None and self._reading.shows_special
         )
-        detokenizer = renderer.open_detokenizer(prompt, shows_special=shows_special)
+        detokenizer = renderer.open_detokenizer(prepared.prompts[nth], shows_special=shows_special)
         hidden_ids = () if generation.shows_stop else generation.sampling.stop_token_ids
         if not (generation.stops or generation.echoes or hidden_ids):
             return BareTranscript(detokenizer)
@@ -144,7 +147,7 @@ class Submission:
             generation.stops,
             shows_stop=generation.shows_stop,
             min_tokens=generation.sampling.min_tokens,
-            begins_with=renderer.shown(prompt) if generation.echoes else "",
+            begins_with=prepared.echoes[nth] if generation.echoes else "",
             hidden_ids=hidden_ids,
         )
 

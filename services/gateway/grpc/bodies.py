@@ -1,7 +1,8 @@
 """Requests as the bodies of the REST API, so that both edges have the same fields, ranges and errors."""
 
 import dataclasses
-from collections.abc import Callable, Iterable
+from array import array
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -10,13 +11,18 @@ from google.protobuf import json_format
 from pdmesh.inference.v1 import inference_pb2, prompt_pb2, sampling_pb2
 from services.common.domain.tokens import tokens
 from services.common.errors import InvalidField
-from services.common.limits import Limits
+from services.common.limits import DEFAULTS, Limits
 from services.gateway.call.generation import Generation, Prompt, TextPrompt, TokenPrompt
+from services.gateway.models.served import ServedModel
 from services.gateway.rest.openai.chat import parse_chat
 from services.gateway.rest.openai.completion import parse_completion
+from services.gateway.rest.openai.json_elements import check_elements
 
 Request = inference_pb2.ChatRequest | inference_pb2.CompleteRequest | inference_pb2.GenerateRequest
 Body = dict[str, Any]
+
+SLICE = 16_384
+"""So many token ids are copied in one step; other threads run between two."""
 
 _GIVEN = (
     "temperature",
@@ -62,7 +68,7 @@ def generate(request: inference_pb2.GenerateRequest, limits: Limits) -> Generati
     """Tokens to go on from; raises `InvalidField`. The ids do not pass through a body: they may be many."""
     body = _with_sampling(request, request.sampling) | {"prompt": [0]}
     parsed = _parsed(parse_completion, body | _plain_logprobs(request.sampling), request, limits)
-    prompt = TokenPrompt(tokens(request.prompt_token_ids))
+    prompt = TokenPrompt(_ids(request.prompt_token_ids, "prompt_token_ids", limits))
     # Stop texts are found in text only.
     has_text = bool(parsed.stops)
     return dataclasses.replace(parsed, prompts=(prompt,), max_tokens_default=0, returns_text=has_text)
@@ -74,6 +80,20 @@ def prompt_of(request: inference_pb2.TokenizeRequest, limits: Limits) -> Prompt:
         return TextPrompt(request.text)
     body = {"model": request.model, **conversation(request)}
     return parse_chat(msgspec.json.encode(body), limits).prompts[0]
+
+
+def tokens_of(request: inference_pb2.DetokenizeRequest, limits: Limits) -> TokenPrompt:
+    """The tokens of which the text is wanted; raises `InvalidField`."""
+    return TokenPrompt(_ids(request.token_ids, "token_ids", limits), "token_ids")
+
+
+def tokenized(prompt: Prompt, model: ServedModel) -> inference_pb2.TokenizeResponse:
+    """The tokens of a prompt, as a message."""
+    ids = prompt.render(model.renderer)
+    made = inference_pb2.TokenizeResponse(max_model_len=model.model_len)
+    for start in range(0, len(ids), SLICE):
+        made.token_ids.extend(ids[start : start + SLICE])
+    return made
 
 
 def conversation(request: "inference_pb2.ChatRequest | inference_pb2.TokenizeRequest") -> Body:
@@ -96,12 +116,22 @@ def _parsed(
         strict_disaggregation=options.strict_disaggregation,
         session_key=options.session_key,
         priority=options.priority,
-        delivered=_delivered(request.delivered, max(1, request.sampling.n)),
+        delivered=_delivered(request.delivered, max(1, request.sampling.n), limits),
     )
 
 
-def _delivered(given: Iterable[inference_pb2.Delivered], choices: int) -> dict[int, Any]:
-    found = {entry.index: tokens(entry.token_ids) for entry in given}
+def _ids(given: Sequence[int], name: str, limits: Limits) -> "array[int]":
+    """Token ids as a column; raises `InvalidField` for too many."""
+    if len(given) > limits.token_ids_max:
+        raise InvalidField(f"{name}: at most {limits.token_ids_max} token ids", field=name)
+    made = tokens()
+    for start in range(0, len(given), SLICE):  # in one step no other thread would run meanwhile
+        made.extend(given[start : start + SLICE])
+    return made
+
+
+def _delivered(given: Iterable[inference_pb2.Delivered], choices: int, limits: Limits) -> dict[int, Any]:
+    found = {entry.index: _ids(entry.token_ids, "delivered", limits) for entry in given}
     if found and max(found) >= choices:
         raise InvalidField(f"delivered: there are {choices} choices, counted from 0", field="delivered")
     return found
@@ -171,6 +201,7 @@ def _tool(tool: prompt_pb2.Tool, at: str) -> Body:
         function["description"] = tool.description
     if tool.parameters:
         try:
+            check_elements(tool.parameters.encode(), DEFAULTS, f"{at}.parameters")
             function["parameters"] = msgspec.json.decode(tool.parameters)
         except msgspec.DecodeError as error:
             raise InvalidField(

@@ -4,19 +4,18 @@ import asyncio
 import dataclasses
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeAlias, TypeVar
 
 import grpc.aio
 
 from pdmesh.inference.v1 import inference_pb2, inference_pb2_grpc
 from services.common.clock import Clock
-from services.common.domain.tokens import tokens
 from services.common.errors import Cancelled, Internal, MeshError, SlowReader
 from services.common.limits import Limits
 from services.common.rpc import abort_with
 from services.gateway.call.call import Call
-from services.gateway.call.generation import Generation, Prompt, TokenPrompt
+from services.gateway.call.fair_threads import FairThreads
+from services.gateway.call.generation import Generation, Prompt
 from services.gateway.call.parts import Authenticator
 from services.gateway.call.pipeline import Pipeline
 from services.gateway.grpc import bodies
@@ -37,7 +36,11 @@ from services.gateway.tenants import Caller
 
 SERVICE = "pdmesh.inference.v1.InferenceService"
 
+INLINE_BYTES_MAX = 16 * 1024
+"""Longer requests are parsed in a thread: they pass through a body, which costs more than a body alone."""
+
 Answer = TypeVar("Answer")
+Parsed = TypeVar("Parsed")
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 Parse = Callable[[Any, Limits], Generation]
 
@@ -51,7 +54,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         self,
         pipeline: Pipeline,
         models: Models,
-        threads: ThreadPoolExecutor,
+        threads: FairThreads,
         authenticator: Authenticator,
         idempotency: Idempotency,
         metrics: Metrics,
@@ -98,10 +101,10 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         """The tokens of a text or conversation."""
 
         async def answer(caller: Caller, line: LogLine) -> inference_pb2.TokenizeResponse:
-            prompt = bodies.prompt_of(request, self._limits)
+            prompt = await self._parsed(bodies.prompt_of, request, caller)
             model = self._model(request.model, caller, prompt, line)
-            ids = await self._in_thread(prompt.render, model.renderer)
-            return inference_pb2.TokenizeResponse(token_ids=ids, max_model_len=model.model_len)
+            size_bytes = request.ByteSize()
+            return await self._threads.run(caller, size_bytes, bodies.tokenized, prompt, model)
 
         return await self._translated("Tokenize", context, answer)
 
@@ -111,9 +114,9 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         """The text of tokens."""
 
         async def answer(caller: Caller, line: LogLine) -> inference_pb2.DetokenizeResponse:
-            prompt = TokenPrompt(tokens(request.token_ids), "token_ids")
+            prompt = await self._parsed(bodies.tokens_of, request, caller)
             model = self._model(request.model, caller, prompt, line)
-            text = await self._in_thread(text_of, prompt, model.renderer)
+            text = await self._threads.run(caller, request.ByteSize(), text_of, prompt, model.renderer)
             return inference_pb2.DetokenizeResponse(text=text)
 
         return await self._translated("Detokenize", context, answer)
@@ -123,7 +126,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     ) -> None:
         async def answer(caller: Caller, line: LogLine) -> None:
             line.notes["request_id"] = request_id = name_of(request, self._limits)
-            call = call_of(request, parse(request, self._limits), caller, context, line)
+            call = call_of(request, await self._parsed(parse, request, caller), caller, context, line)
             key = request.options.idempotency_key or headers_of(context).get(IDEMPOTENCY_KEY, "")
             try:
                 # An answer that goes on after tokens that its caller has is no whole one to keep.
@@ -199,5 +202,9 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         """The model that would answer such a prompt."""
         return model_for(self._pipeline, name, caller, prompt)
 
-    async def _in_thread(self, work: Callable[..., Answer], *arguments: object) -> Answer:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+    async def _parsed(self, parse: Callable[[Any, Limits], Parsed], request: Any, caller: Caller) -> Parsed:
+        """What a request asks for; a long one is parsed in a thread."""
+        size_bytes = request.ByteSize()
+        if size_bytes <= INLINE_BYTES_MAX:
+            return parse(request, self._limits)
+        return await self._threads.run(caller, size_bytes, parse, request, self._limits)

@@ -27,7 +27,7 @@ from services.gateway.http import Exchange, HttpResponse, Routes
 from services.gateway.idempotency import Idempotency
 from services.gateway.metrics import Metrics
 from services.gateway.models.served import Listed, Models
-from services.gateway.rest.anthropic.body import OriginalCount, TokenCount, parse_count, parse_messages
+from services.gateway.rest.anthropic.body import parse_messages
 from services.gateway.rest.anthropic.errors import error_response as anthropic_error
 from services.gateway.rest.anthropic.format import MessagesFormat
 from services.gateway.rest.cors import Cors
@@ -90,7 +90,7 @@ class Api:
         add("POST", "/v1/responses", lambda x: self._generate(x, parse_responses, ResponsesFormat))
         add("POST", "/v1/embeddings", self._embed)
         add("POST", "/v1/messages", lambda x: self._generate(x, parse_messages, MessagesFormat))
-        add("POST", "/v1/messages/count_tokens", self._count_tokens)
+        add("POST", "/v1/messages/count_tokens", tokenizing.count)
         add("POST", "/tokenize", tokenizing.tokenize)
         add("POST", "/detokenize", tokenizing.detokenize)
         add("GET", "/v1/models", self._list_models)
@@ -142,12 +142,6 @@ class Api:
 
     def _embed(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
         return self._idempotency.answer(exchange, exchange.caller.tenant, self._embedder.answer)
-
-    async def _count_tokens(self, exchange: Exchange) -> None:
-        model, prompt = parse_count(exchange.request.body, self._limits)
-        rendered = await self._tokenizing.render(exchange, model, prompt)
-        original = OriginalCount(rendered.original_tokens) if prompt.report is not None else None
-        _respond_json(exchange, TokenCount(len(rendered.ids), original))
 
     def _ended(self, exchange: Exchange) -> None:
         """Count and log a request; `notes` carry what its handlers found out."""

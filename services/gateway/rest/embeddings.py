@@ -1,9 +1,7 @@
 """From a call for vectors to its streams at the router, and back to one answer."""
 
-import asyncio
 from array import array
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from services.common.clock import Clock
@@ -12,6 +10,7 @@ from services.common.errors import InvalidField, PromptTooLong
 from services.common.limits import Limits
 from services.gateway.accounts.metering.kv_seconds import kv_seconds
 from services.gateway.call.call import Call
+from services.gateway.call.fair_threads import FairThreads
 from services.gateway.call.inline import renders_inline
 from services.gateway.call.parts import Reservation, Route, Use, count_left
 from services.gateway.call.pipeline import Parts
@@ -23,6 +22,7 @@ from services.gateway.http import Exchange, HttpResponse
 from services.gateway.links.streams import Streams
 from services.gateway.metrics import Metrics
 from services.gateway.models.served import Models, ServedModel
+from services.gateway.rest.body_reader import BodyReader
 from services.gateway.rest.generate import call_of
 from services.gateway.rest.openai.embeddings import (
     EmbeddingsCall,
@@ -42,7 +42,8 @@ class Embedder:
         self,
         streams: Streams,
         models: Models,
-        threads: ThreadPoolExecutor,
+        threads: FairThreads,
+        bodies: BodyReader,
         metrics: Metrics,
         limits: Limits,
         clock: Clock,
@@ -51,6 +52,7 @@ class Embedder:
         self._streams = streams
         self._models = models
         self._threads = threads
+        self._bodies = bodies
         self._metrics = metrics
         self._limits = limits
         self._clock = clock
@@ -58,8 +60,7 @@ class Embedder:
 
     async def answer(self, exchange: Exchange) -> None:
         """Answer with all vectors or with one error; raises a `MeshError` for the latter."""
-        asked = parse_embeddings(exchange.request.body, self._limits)
-        exchange.request.release()
+        asked = await self._bodies.parsed_soon(exchange, parse_embeddings)
         call = call_of(exchange, exchange.caller, asked.generation)
         call.notes["model"] = call.generation.model[:200]
         route = self._parts.routes.resolve(call)
@@ -76,7 +77,7 @@ class Embedder:
     async def _rendered(self, call: Call, model: ServedModel) -> Prompts:
         if renders_inline(call.generation, model.renderer):
             return _render(call, model)
-        return await asyncio.get_running_loop().run_in_executor(self._threads, _render, call, model)
+        return await self._threads.run(call.caller, call.generation.size_bytes, _render, call, model)
 
     async def _make(
         self, exchange: Exchange, call: Call, asked: EmbeddingsCall, route: Route, prompts: Prompts

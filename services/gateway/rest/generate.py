@@ -12,6 +12,7 @@ from services.gateway.call.generation import Generation
 from services.gateway.call.pipeline import Pipeline
 from services.gateway.http import Exchange
 from services.gateway.metrics import Metrics
+from services.gateway.rest.body_reader import BodyReader
 from services.gateway.rest.openai.format import FormatType
 from services.gateway.rest.openai.ranges import DEADLINE_MS_MAX, SESSION_KEY_CHARS_MAX
 from services.gateway.rest.writers.rest import RestWriter
@@ -25,8 +26,11 @@ Parse = Callable[[bytes, Limits], Generation]
 class Generator:
     """Answers the endpoints that generate."""
 
-    def __init__(self, pipeline: Pipeline, metrics: Metrics, limits: Limits, clock: Clock) -> None:
+    def __init__(
+        self, pipeline: Pipeline, bodies: BodyReader, metrics: Metrics, limits: Limits, clock: Clock
+    ) -> None:
         self._pipeline = pipeline
+        self._bodies = bodies
         self._metrics = metrics
         self._limits = limits
         self._clock = clock
@@ -35,8 +39,22 @@ class Generator:
         self, exchange: Exchange, caller: Caller, parse: Parse, format_type: FormatType
     ) -> Coroutine[Any, Any, None] | None:
         """Check the body and hand the call to the pipeline."""
-        generation = parse(exchange.request.body, self._limits)
-        exchange.request.release()
+        if self._bodies.is_long(exchange):
+            return self._answer_later(exchange, caller, parse, format_type)
+        return self._start(exchange, caller, self._bodies.parsed(exchange, parse), format_type)
+
+    async def _answer_later(
+        self, exchange: Exchange, caller: Caller, parse: Parse, format_type: FormatType
+    ) -> None:
+        generation = await self._bodies.parsed_soon(exchange, parse)
+        if exchange.is_open:
+            starting = self._start(exchange, caller, generation, format_type)
+            if starting is not None:
+                await starting
+
+    def _start(
+        self, exchange: Exchange, caller: Caller, generation: Generation, format_type: FormatType
+    ) -> Coroutine[Any, Any, None] | None:
         call = call_of(exchange, caller, generation)
         return self._pipeline.start(call, self._writer(exchange, call, format_type))
 

@@ -1,29 +1,28 @@
 """Tokens of prompts and text of tokens, without generating anything."""
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 import msgspec
 
 from services.common.domain import Sampling
 from services.common.errors import InvalidField, NoWorkers
-from services.common.limits import Limits
 from services.gateway.call.call import Call
-from services.gateway.call.edits import Rendered
+from services.gateway.call.fair_threads import FairThreads
 from services.gateway.call.generation import ChatPrompt, Generation, Prompt
 from services.gateway.call.pipeline import Pipeline
 from services.gateway.call.request_id import new_request_id
 from services.gateway.http import Exchange, HttpResponse
 from services.gateway.models.rendering import Renderer
 from services.gateway.models.served import Models, ServedModel
+from services.gateway.rest.anthropic.body import OriginalCount, TokenCount, parse_count
+from services.gateway.rest.body_reader import BodyReader
 from services.gateway.rest.openai.tokenize import (
-    Detokenized,
     TokenizeAsk,
-    Tokenized,
+    detokenized_body,
     parse_detokenize,
     parse_tokenize,
+    tokenized_body,
 )
 from services.gateway.tenants import Caller
 
@@ -33,30 +32,32 @@ T = TypeVar("T")
 class Tokenizing:
     """Answers /tokenize and /detokenize; works in threads, for prompts may be long."""
 
-    def __init__(
-        self, pipeline: Pipeline, models: Models, threads: ThreadPoolExecutor, limits: Limits
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, models: Models, threads: FairThreads, bodies: BodyReader) -> None:
         self._pipeline = pipeline
         self._models = models
         self._threads = threads
-        self._limits = limits
+        self._bodies = bodies
 
     async def tokenize(self, exchange: Exchange) -> None:
         """The tokens of a text or conversation."""
-        ask = parse_tokenize(exchange.request.body, self._limits)
+        size_bytes = len(exchange.request.body)
+        ask = await self._bodies.parsed_soon(exchange, parse_tokenize)
         model = self.find(exchange, ask.model, ask.prompt)
-        _respond(exchange, await self._in_thread(_tokenized, ask, model))
+        exchange.respond(await self._in_thread(exchange, size_bytes, _tokenized, ask, model))
 
     async def detokenize(self, exchange: Exchange) -> None:
         """The text of tokens."""
-        ask = parse_detokenize(exchange.request.body, self._limits)
+        size_bytes = len(exchange.request.body)
+        ask = await self._bodies.parsed_soon(exchange, parse_detokenize)
         model = self.find(exchange, ask.model, ask.prompt)
-        _respond(exchange, Detokenized(prompt=await self._in_thread(text_of, ask.prompt, model.renderer)))
+        exchange.respond(await self._in_thread(exchange, size_bytes, _detokenized, ask, model))
 
-    async def render(self, exchange: Exchange, model_name: str, prompt: ChatPrompt) -> Rendered:
-        """A conversation's tokens, after its edits."""
+    async def count(self, exchange: Exchange) -> None:
+        """How many tokens a prompt of Anthropic's API has."""
+        size_bytes = len(exchange.request.body)
+        model_name, prompt = await self._bodies.parsed_soon(exchange, parse_count)
         model = self.find(exchange, model_name, prompt)
-        return await self._in_thread(prompt.rendered, model.renderer, model.model_len)
+        exchange.respond(await self._in_thread(exchange, size_bytes, _counted, prompt, model))
 
     def find(self, exchange: Exchange, name: str, prompt: Prompt) -> ServedModel:
         """The model that would answer a prompt; without a name the only one. Raises as `Models.find` does."""
@@ -72,8 +73,10 @@ class Tokenizing:
             raise InvalidField("model: is required, as several are served", field="model")
         return served[0]
 
-    async def _in_thread(self, work: Callable[..., T], *arguments: object) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work, *arguments)
+    async def _in_thread(
+        self, exchange: Exchange, size_bytes: int, work: Callable[..., T], *arguments: object
+    ) -> T:
+        return await self._threads.run(exchange.caller, size_bytes, work, *arguments)
 
 
 def model_for(pipeline: Pipeline, name: str, caller: Caller, prompt: Prompt) -> ServedModel:
@@ -87,11 +90,18 @@ def text_of(prompt: Prompt, renderer: Renderer) -> str:
     return renderer.shown(prompt.render(renderer))
 
 
-def _tokenized(ask: TokenizeAsk, model: ServedModel) -> Tokenized:
+def _tokenized(ask: TokenizeAsk, model: ServedModel) -> HttpResponse:
     ids = ask.prompt.render(model.renderer)
     names = model.renderer.names(ids) if ask.names_tokens else None
-    return Tokenized(count=len(ids), max_model_len=model.model_len, tokens=ids.tolist(), token_strs=names)
+    return HttpResponse(200, tokenized_body(ids, names, model.model_len))
 
 
-def _respond(exchange: Exchange, value: object) -> None:
-    exchange.respond(HttpResponse(200, msgspec.json.encode(value)))
+def _detokenized(ask: TokenizeAsk, model: ServedModel) -> HttpResponse:
+    return HttpResponse(200, detokenized_body(text_of(ask.prompt, model.renderer)))
+
+
+def _counted(prompt: ChatPrompt, model: ServedModel) -> HttpResponse:
+    """The tokens of a conversation, after its edits."""
+    rendered = prompt.rendered(model.renderer, model.model_len)
+    original = OriginalCount(rendered.original_tokens) if prompt.report is not None else None
+    return HttpResponse(200, msgspec.json.encode(TokenCount(len(rendered.ids), original)))

@@ -115,13 +115,17 @@ class VllmReading:
         self._generation = generation
         self._request = request
         self._variables = variables
+        self._prompt: tuple[Sequence[int], list[int]] = ((), [])
+        """The last prompt, and the list that parsers want of it; all its choices share that."""
 
     def open(self, prompt: Sequence[int]) -> AnswerReader:
         """A reader for one choice of a prompt; raises `InvalidField`."""
+        if self._prompt[0] is not prompt:
+            self._prompt = prompt, list(prompt)
         kind = StreamReader if self._generation.is_stream else WholeReader
         try:
             parser = self._parsing.open(self._request, self._variables)
-            return kind(parser, self._request, list(prompt), self._generation.tools)
+            return kind(parser, self._request, self._prompt[1], self._generation.tools)
         except Exception as error:  # as above
             raise refusal_of(error) from None
 

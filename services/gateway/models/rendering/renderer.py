@@ -11,6 +11,9 @@ from services.gateway.models.rendering.detokenizer import Decoding, Detokenizer
 from services.gateway.models.rendering.encoder import open_encoder
 from services.gateway.models.rendering.model_files import ModelFiles
 
+SHOWN_AT_ONCE = 8_192
+"""So many tokens become text in one step; other threads run between two."""
+
 
 class Renderer:
     """Makes token ids of prompts. Thread-safe: long prompts are rendered off the event loop.
@@ -69,7 +72,9 @@ class Renderer:
     def shown(self, prompt: "array[int]") -> str:
         """A prompt as its text."""
         detokenizer = self._decoding.open()
-        return detokenizer.push(prompt) + detokenizer.finish()
+        starts = range(0, len(prompt), SHOWN_AT_ONCE)
+        texts = [detokenizer.push(prompt[start : start + SHOWN_AT_ONCE]) for start in starts]
+        return "".join([*texts, detokenizer.finish()])
 
     def token(self, token_id: int) -> tuple[str, bytes]:
         """One token's text and bytes; several tokens may make one character, shown as U+FFFD then."""

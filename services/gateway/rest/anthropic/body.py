@@ -127,7 +127,7 @@ _count = msgspec.json.Decoder(CountBody)
 
 def parse_messages(body: bytes, limits: Limits) -> Generation:
     """The call of a body; raises `InvalidField`."""
-    fields = decode_json(body, _messages, depth_max=limits.json_depth_max)
+    fields = decode_json(body, _messages, limits)
     refuse_unsupported(fields, _UNSUPPORTED)
     if fields.service_tier not in TIERS:
         raise InvalidField("service_tier: must be auto or standard_only", field="service_tier")
@@ -153,7 +153,7 @@ def parse_messages(body: bytes, limits: Limits) -> Generation:
 
 def parse_count(body: bytes, limits: Limits) -> tuple[str, ChatPrompt]:
     """Model and prompt of a body whose tokens are to be counted; raises `InvalidField`."""
-    fields = decode_json(body, _count, depth_max=limits.json_depth_max)
+    fields = decode_json(body, _count, limits)
     with renamed(_NAMES):
         return fields.model, _prompt(
             fields, tools_of(fields.tools or (), fields.tool_choice, fields.messages)

@@ -66,7 +66,7 @@ _decoder = msgspec.json.Decoder(ChatBody)
 
 def parse_chat(body: bytes, limits: Limits) -> Generation:
     """The call of a body; raises `InvalidField`."""
-    fields = decode_json(body, _decoder, depth_max=limits.json_depth_max)
+    fields = decode_json(body, _decoder, limits)
     refuse_unsupported(fields, _UNSUPPORTED)
     max_tokens, max_tokens_field = fields.max_tokens, "max_tokens"
     if fields.max_completion_tokens is not None:

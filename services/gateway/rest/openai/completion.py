@@ -42,18 +42,18 @@ _decoder = msgspec.json.Decoder(CompletionBody)
 
 def parse_completion(body: bytes, limits: Limits) -> Generation:
     """The call of a body; raises `InvalidField`."""
-    fields = decode_json(body, _decoder, depth_max=limits.json_depth_max)
+    fields = decode_json(body, _decoder, limits)
     refuse_unsupported(fields, _UNSUPPORTED)
     within("logprobs", fields.logprobs, 0, ALTERNATIVES_MAX)
     if fields.echo and fields.logprobs is not None:
         raise InvalidField("logprobs: the prompt's are not known, so not with echo", field="logprobs")
     common = common_of(fields, body, limits)
-    prompts = prompts_of(fields.prompt, "prompt")
+    prompts = prompts_of(fields.prompt, "prompt", most=limits.choices_per_request_max)
     if common["n"] * len(prompts) > limits.choices_per_request_max:
         raise InvalidField(
             f"prompt: at most {limits.choices_per_request_max} choices of all prompts", field="prompt"
         )
-    common["size_bytes"] = _size_bytes(prompts, body)
+    common["size_bytes"] = len(body) if fields.echo else _size_bytes(prompts, body)
     return Generation(
         **common,
         prompts=prompts,

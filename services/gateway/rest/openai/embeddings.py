@@ -54,7 +54,7 @@ _to_json = msgspec.json.encode
 
 def parse_embeddings(body: bytes, limits: Limits) -> EmbeddingsCall:
     """The call of a body; raises `InvalidField`."""
-    fields = decode_json(body, _decoder, depth_max=limits.json_depth_max)
+    fields = decode_json(body, _decoder, limits)
     refuse_unsupported(fields, _UNSUPPORTED)
     encoding = _AS_LIST if fields.encoding_format is None else fields.encoding_format
     if encoding not in (_AS_LIST, _AS_BASE64):
@@ -78,9 +78,8 @@ def parse_embeddings(body: bytes, limits: Limits) -> EmbeddingsCall:
 
 def _prompts(fields: EmbeddingsBody, limits: Limits) -> tuple[Prompt, ...]:
     """The texts, each under the name of its place."""
-    made: Sequence[TextPrompt | TokenPrompt] = prompts_of(fields.input, "input")
-    if len(made) > limits.inputs_per_request_max:
-        raise InvalidField(f"input: at most {limits.inputs_per_request_max} texts", field="input")
+    most = limits.inputs_per_request_max
+    made: Sequence[TextPrompt | TokenPrompt] = prompts_of(fields.input, "input", most=most)
     if fields.add_special_tokens is False:
         made = [
             dataclasses.replace(one, begins=False) if isinstance(one, TextPrompt) else one for one in made

@@ -6,25 +6,24 @@ from typing import NoReturn, TypeVar
 import msgspec
 
 from services.common.errors import InvalidField
+from services.common.limits import Limits
+from services.gateway.rest.openai.json_elements import check_elements
 
 T = TypeVar("T")
 
-_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+(?:"|\\?\Z)', re.DOTALL)
-"""An unclosed string reaches to the end: were it no match, each later quote would be tried in its turn."""
-_BRACKET = re.compile(rb"[\[\]{}]")
 _PATH = re.compile(r"at (?:`key` in )?`\$\.?([^`]*)`$")
 _MISSING = re.compile(r"missing required field `([^`]*)`")
 
 
-def decode_json(body: bytes, decoder: "msgspec.json.Decoder[T]", *, depth_max: int) -> T:
-    """The decoded body; raises `InvalidField` for bad UTF-8, bad JSON, deep nesting and wrong types.
+def decode_json(body: bytes, decoder: "msgspec.json.Decoder[T]", limits: Limits) -> T:
+    """The decoded body; raises `InvalidField` for bad UTF-8, bad JSON and wrong types; and, before anything
+    is made of it, for too many elements and deep nesting.
 
     Unknown fields are ignored; of a field given twice the last counts.
     """
     if not body.isascii():
         _check_text(body)
-    if body.count(b"[") + body.count(b"{") > depth_max:
-        _check_depth(body, depth_max)
+    check_elements(body, limits)
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
@@ -52,12 +51,3 @@ def _check_text(body: bytes) -> None:
         body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InvalidField(f"the body is not valid UTF-8 at byte {error.start}") from None
-
-
-def _check_depth(body: bytes, depth_max: int) -> None:
-    """Before parsing, because parsers recurse. This exact count is made only where the cheap one is high."""
-    depth = 0
-    for bracket in _BRACKET.finditer(_STRING.sub(b"", body)):
-        depth += 1 if bracket.group() in b"[{" else -1
-        if depth > depth_max:
-            raise InvalidField(f"the body nests deeper than {depth_max} levels")

@@ -5,6 +5,8 @@ from typing import Any
 import msgspec
 
 from services.common.errors import InvalidField
+from services.common.limits import DEFAULTS
+from services.gateway.rest.openai.json_elements import Elements
 
 ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 
@@ -48,12 +50,13 @@ class Message(msgspec.Struct):
 
 def template_messages(messages: list[Message]) -> list[dict[str, Any]]:
     """Messages as templates take them; raises `InvalidField` for what they cannot be."""
+    elements = Elements(DEFAULTS)
     if not messages:
         raise InvalidField("messages: must have at least one message", field="messages")
-    return [_message(message, f"messages[{index}]") for index, message in enumerate(messages)]
+    return [_message(message, f"messages[{index}]", elements) for index, message in enumerate(messages)]
 
 
-def _message(message: Message, at: str) -> dict[str, Any]:
+def _message(message: Message, at: str, elements: Elements) -> dict[str, Any]:
     if message.role not in ROLES:
         raise InvalidField(f"{at}.role: must be one of {', '.join(ROLES)}", field=f"{at}.role")
     if message.function_call:
@@ -62,7 +65,7 @@ def _message(message: Message, at: str) -> dict[str, Any]:
         )
     made: dict[str, Any] = {"role": message.role, "content": _content(message, f"{at}.content")}
     if message.role == "assistant":
-        made |= _assistant(message, at)
+        made |= _assistant(message, at, elements)
     elif message.tool_calls:
         raise InvalidField(f"{at}.tool_calls: only the assistant calls tools", field=f"{at}.tool_calls")
     if message.tool_call_id is not None:
@@ -72,12 +75,13 @@ def _message(message: Message, at: str) -> dict[str, Any]:
     return made
 
 
-def _assistant(message: Message, at: str) -> dict[str, Any]:
+def _assistant(message: Message, at: str, elements: Elements) -> dict[str, Any]:
     """What only the assistant's own messages have. Templates differ in the name of the reasoning."""
     made: dict[str, Any] = {}
     if message.tool_calls:
         made["tool_calls"] = [
-            _tool_call(call, f"{at}.tool_calls[{index}]") for index, call in enumerate(message.tool_calls)
+            _tool_call(call, f"{at}.tool_calls[{index}]", elements)
+            for index, call in enumerate(message.tool_calls)
         ]
     reasoning = message.reasoning if message.reasoning is not None else message.reasoning_content
     if reasoning is not None:
@@ -85,31 +89,36 @@ def _assistant(message: Message, at: str) -> dict[str, Any]:
     return made
 
 
-def _tool_call(call: ToolCall, at: str) -> dict[str, Any]:
+def _tool_call(call: ToolCall, at: str, elements: Elements) -> dict[str, Any]:
     if call.type != "function":
         raise InvalidField(f"{at}.type: must be function", field=f"{at}.type")
-    function = {"name": call.function.name, "arguments": arguments_of(call.function.arguments)}
+    arguments = arguments_of(call.function.arguments, elements)
+    function = {"name": call.function.name, "arguments": arguments}
     made: dict[str, Any] = {"type": call.type, "function": function}
     return made if call.id is None else {"id": call.id, **made}
 
 
-def arguments_of(arguments: str | dict[str, Any] | None) -> dict[str, Any]:
-    """The arguments as an object.
+def arguments_of(arguments: str | dict[str, Any] | None, elements: Elements | None = None) -> dict[str, Any]:
+    """The arguments as an object; those of one conversation share `elements`.
 
-    What a model once wrote stays in the history: arguments that are no JSON object count as none, for
-    refusing them would refuse all the rest of the conversation.
+    What a model once wrote stays in the history: arguments that are no JSON object count as none, and so do
+    those that nest too deep or have too many elements, for refusing them would refuse all the rest of the
+    conversation.
     """
     if isinstance(arguments, dict):
         return arguments
-    return _decoded(arguments or "{}") or {}
+    text = (arguments or "{}").encode("utf-8", "surrogatepass")
+    if elements is not None and not elements.takes(text):
+        return {}
+    return _decoded(text) or {}
 
 
 def is_object(arguments: str) -> bool:
     """Whether the arguments of a call are complete: none at all, or a JSON object."""
-    return _decoded(arguments or "{}") is not None
+    return _decoded((arguments or "{}").encode("utf-8", "surrogatepass")) is not None
 
 
-def _decoded(arguments: str) -> dict[str, Any] | None:
+def _decoded(arguments: bytes) -> dict[str, Any] | None:
     try:
         decoded = msgspec.json.decode(arguments)
     except (msgspec.DecodeError, RecursionError):

@@ -10,8 +10,8 @@ Given = str | list[int | str | list[int]]
 """A text, token ids, or a list of texts or of lists of token ids."""
 
 
-def prompts_of(given: Given, name: str) -> tuple[TextPrompt | TokenPrompt, ...]:
-    """The prompts of a field; raises `InvalidField`."""
+def prompts_of(given: Given, name: str, *, most: int) -> tuple[TextPrompt | TokenPrompt, ...]:
+    """The prompts of a field, so many at most; raises `InvalidField`."""
     if isinstance(given, str):
         return (TextPrompt(given, name),)
     first = given[0] if given else None
@@ -19,6 +19,8 @@ def prompts_of(given: Given, name: str) -> tuple[TextPrompt | TokenPrompt, ...]:
         raise InvalidField(f"{name}: must not be empty", field=name)
     if isinstance(first, int):
         return (TokenPrompt(_ids(given, name), name),)
+    if len(given) > most:
+        raise InvalidField(f"{name}: at most {most} in one request", field=name)
     return tuple(_prompt(one, type(first), name, f"{name}[{index}]") for index, one in enumerate(given))
 
 

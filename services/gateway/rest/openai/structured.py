@@ -8,6 +8,8 @@ import msgspec
 
 from services.common.domain import Structured, StructuredKind
 from services.common.errors import InvalidField
+from services.common.limits import DEFAULTS
+from services.gateway.rest.openai.json_elements import check_elements
 
 VALUE_CHARS_MAX = 262_144
 CHOICES_MAX = 1_024
@@ -120,13 +122,13 @@ def _from_extensions(body: FormatFields) -> Iterator[tuple[str, Structured]]:
 def _structured(at: str, name: str, value: Any) -> Structured:
     if name == "json_object" or (name == "json" and value is True):
         return Structured(StructuredKind.JSON_OBJECT)
-    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     if name == "choice":
         _check_choices(at, value)
-    if name in ("json", "structural_tag"):
-        _check_json(at, text)
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     if not text or len(text) > VALUE_CHARS_MAX:
         raise InvalidField(f"{at}: must have 1 to {VALUE_CHARS_MAX} characters", field=at)
+    if name in ("json", "structural_tag"):
+        _check_json(at, text)
     return Structured(_KINDS[name], text)
 
 
@@ -137,9 +139,11 @@ def _check_choices(at: str, choices: list[str]) -> None:
 
 def _check_json(at: str, text: str) -> None:
     """A schema that is given as text; one that is given as an object has been decoded already."""
+    encoded = text.encode("utf-8", "surrogatepass")
+    check_elements(encoded, DEFAULTS, at)
     try:
-        decoded = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError):
+        decoded = msgspec.json.decode(encoded)
+    except msgspec.DecodeError:
         raise InvalidField(f"{at}: is not valid JSON", field=at) from None
     if not isinstance(decoded, dict):
         raise InvalidField(f"{at}: must be a JSON object", field=at)

@@ -1,13 +1,14 @@
 """POST /tokenize and /detokenize: the bodies, in vLLM's shapes."""
 
+from array import array
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
 from services.common.domain.tokens import tokens
-from services.common.errors import InvalidField
-from services.common.limits import Limits
+from services.common.errors import AnswerTooLarge, InvalidField, PromptTooLong
+from services.common.limits import DEFAULTS, Limits
 from services.gateway.call.generation import Prompt, TextPrompt, TokenPrompt
 from services.gateway.rest.openai.chat import ChatBody, chat_prompt
 from services.gateway.rest.openai.fields import refuse_unsupported
@@ -65,6 +66,9 @@ class TokenizeAsk:
     """Also wants each token as the vocabulary writes it."""
 
 
+SLICE = 16_384
+"""So many tokens, or characters times 64, are written in one step; other threads run between two."""
+
 _UNSUPPORTED: dict[str, tuple[object, ...]] = {"chat_template": (None,)}
 _tokenize = msgspec.json.Decoder(TokenizeBody)
 _detokenize = msgspec.json.Decoder(DetokenizeBody)
@@ -72,18 +76,45 @@ _detokenize = msgspec.json.Decoder(DetokenizeBody)
 
 def parse_tokenize(body: bytes, limits: Limits) -> TokenizeAsk:
     """What a body asks for; raises `InvalidField`."""
-    fields = decode_json(body, _tokenize, depth_max=limits.json_depth_max)
+    fields = decode_json(body, _tokenize, limits)
     refuse_unsupported(fields, _UNSUPPORTED)
     return TokenizeAsk(fields.model or "", _prompt(fields), bool(fields.return_token_strs))
 
 
 def parse_detokenize(body: bytes, limits: Limits) -> TokenizeAsk:
     """What a body asks for; raises `InvalidField`."""
-    fields = decode_json(body, _detokenize, depth_max=limits.json_depth_max)
+    fields = decode_json(body, _detokenize, limits)
     try:
         return TokenizeAsk(fields.model or "", TokenPrompt(tokens(fields.tokens), "tokens"))
     except (TypeError, OverflowError):
         raise InvalidField("tokens: token ids must be integers from 0 on", field="tokens") from None
+
+
+def tokenized_body(ids: "array[int]", names: list[str] | None, model_len: int) -> bytes:
+    """The answer to /tokenize; raises `PromptTooLong` for more tokens than are listed."""
+    most = DEFAULTS.json_elements_max
+    if len(ids) > most:
+        said = f"The prompt has {len(ids)} tokens, and {most} are listed at most."
+        raise PromptTooLong(said, field="prompt")
+    head = b'{"count":%d,"max_model_len":%d,"tokens":' % (len(ids), model_len)
+    return head + _list(ids) + b',"token_strs":' + (b"null" if names is None else _list(names)) + b"}"
+
+
+def detokenized_body(text: str) -> bytes:
+    """The answer to /detokenize; raises `AnswerTooLarge`."""
+    most = DEFAULTS.answer_size_bytes_max
+    if len(text) > most:
+        raise AnswerTooLarge(f"the text has {len(text)} characters, over {most}")
+    slices = (text[start : start + SLICE * 64] for start in range(0, len(text), SLICE * 64))
+    return b'{"prompt":"%b"}' % b"".join([_to_json(one)[1:-1] for one in slices])
+
+
+def _list(values: "array[int] | list[str]") -> bytes:
+    slices = (list(values[start : start + SLICE]) for start in range(0, len(values), SLICE))
+    return b"[%b]" % b",".join([_to_json(one)[1:-1] for one in slices])
+
+
+_to_json = msgspec.json.encode
 
 
 def _prompt(fields: TokenizeBody) -> Prompt:

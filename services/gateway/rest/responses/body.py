@@ -101,7 +101,7 @@ _decoder = msgspec.json.Decoder(ResponsesBody)
 
 def parse_responses(body: bytes, limits: Limits) -> Generation:
     """The call of a body; raises `InvalidField`."""
-    fields = decode_json(body, _decoder, depth_max=limits.json_depth_max)
+    fields = decode_json(body, _decoder, limits)
     refuse_unsupported(fields, _UNSUPPORTED)
     for name in _STATEFUL:
         if getattr(fields, name) is not None:

@@ -6,6 +6,8 @@ from typing import Any
 import msgspec
 
 from services.common.errors import InvalidField
+from services.common.limits import DEFAULTS
+from services.gateway.rest.openai.json_elements import Elements
 from services.gateway.rest.openai.messages import Part, arguments_of
 from services.gateway.rest.openai.packed_thought import unpack
 from services.gateway.rest.responses.caller_tool import INPUT, flat_name
@@ -60,6 +62,7 @@ class _Conversation:
 
     def __init__(self, messages: list[dict[str, Any]]) -> None:
         self.messages = messages
+        self._elements = Elements(DEFAULTS)
         self._turn: dict[str, Any] | None = None
         """The assistant's own message, while items may still be added to it."""
 
@@ -67,7 +70,7 @@ class _Conversation:
         """Take the next item."""
         kind = item.type or "message"
         if kind == "function_call":
-            self._called(item, arguments_of(item.arguments), at)
+            self._called(item, arguments_of(item.arguments, self._elements), at)
         elif kind == "custom_tool_call":
             self._called(item, {INPUT: item.input or ""}, at)
         elif kind == "reasoning":
