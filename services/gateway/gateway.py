@@ -150,7 +150,7 @@ class Gateway:
             self._inference,
             self._models_file,
             self._accounting,
-            LoopLag(self._registry, self._clock),
+            LoopLag(self._metrics, self._clock),
         )
 
     async def drain(self) -> None:

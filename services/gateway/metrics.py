@@ -7,6 +7,8 @@ from prometheus_client import CollectorRegistry, Gauge
 from services.common.telemetry.tallies import Counter, Histogram
 from services.gateway.call.metrics import FROM_REQUEST_S, NO_OBJECTIVES, AnswerMetrics, Objectives
 
+LAG_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
 
 class Metrics:
     """Counters, gauges and histograms; none is touched once per token."""
@@ -46,6 +48,12 @@ class Metrics:
         self._kept_bytes = Gauge(
             "pdmesh_gateway_idempotency_kept_bytes", "Answers kept for idempotency keys", registry=registry
         )
+        self.loop_lag_seconds = Histogram(
+            "pdmesh_gateway_loop_lag_seconds",
+            "How late the event loop wakes what sleeps, 4 times a second: above 0.05 something holds it up",
+            buckets=LAG_S,
+            registry=registry,
+        ).labels()
         self._bodies_bytes = Gauge(
             "pdmesh_gateway_bodies_bytes",
             "Request bodies that have come and that nothing has been made of yet",
