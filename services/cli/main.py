@@ -25,6 +25,7 @@ OPERATOR_COMMANDS = {
 """All are run by `services.cli.operator.commands`."""
 PLANNER_COMMANDS = {
     "simulate": "play a load on a fleet that does not exist yet",
+    "plan": "find the cheapest fleet that keeps a promise",
 }
 """Each is a module of `services.cli.planner`."""
 COMMANDS = {

@@ -12,6 +12,8 @@ from services.cli.ingest import IngestSettings
 from services.cli.main import COMMANDS, OPERATOR_COMMANDS
 from services.cli.operator.commands import parser_of
 from services.cli.operator.settings import OperatorSettings
+from services.cli.planner.plan import PlanSettings
+from services.cli.planner.plan import parser_of as plan_parser
 from services.cli.planner.simulate import SimulateSettings
 from services.cli.planner.simulate import parser_of as simulate_parser
 from services.cli.serve import EDGE, SERVED, with_process
@@ -27,8 +29,9 @@ SETTINGS = {
     "ingest": IngestSettings,
     "usage": UsageSettings,
     "simulate": SimulateSettings,
+    "plan": PlanSettings,
 }
-PARSERS = {"usage": usage_parser, "simulate": simulate_parser}
+PARSERS = {"usage": usage_parser, "simulate": simulate_parser, "plan": plan_parser}
 """Of commands that have flags beside their settings."""
 
 FENCE = re.compile(r"^```(?:sh|bash|console|)\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -12,6 +12,7 @@ from services.cli.demo import DemoSettings
 from services.cli.ingest import IngestSettings
 from services.cli.main import OPERATOR_COMMANDS
 from services.cli.operator.settings import OperatorSettings
+from services.cli.planner.plan import PlanSettings
 from services.cli.planner.simulate import SimulateSettings
 from services.cli.serve import SERVED, with_process
 from services.cli.up_settings import UpSettings
@@ -45,6 +46,7 @@ def settings_classes() -> dict[str, type[Any]]:
         "usage": UsageSettings,
         "operator": OperatorSettings,
         "simulate": SimulateSettings,
+        "plan": PlanSettings,
     }
     return {name: with_process(cls) for name, cls in served.items()} | own
 

@@ -26,6 +26,7 @@ SERVICES = (
     "usage",
     "operator",
     "simulate",
+    "plan",
 )
 """Names that may stand in `PDMESH_<SERVICE>_...` and as a table in a configuration file."""
 CONFIG_VARIABLE = "PDMESH_CONFIG"

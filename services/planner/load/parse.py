@@ -31,6 +31,8 @@ class Load:
     clients: int = 0
     """Of a closed loop."""
     peak_per_s: float = 0.0
+    longest_tokens: int = 0
+    """Of one prompt and answer; 0 where there is no such bound."""
 
 
 def parse_load(text: str, drawn: Drawn, for_ms: float, flag: str = "--load") -> Load:
@@ -50,6 +52,10 @@ def mean_lengths(drawn: Drawn) -> tuple[float, float]:
     """Mean prompt and answer of drawn lengths."""
     share = 0.9 if drawn.spread == "uniform" else 1.0
     return drawn.prompt_tokens * share, drawn.answer_tokens * share
+
+
+def _longest(drawn: Drawn) -> int:
+    return 0 if drawn.spread == "lognormal" else drawn.prompt_tokens + drawn.answer_tokens
 
 
 def _split(text: str, flag: str) -> dict[str, str]:
@@ -88,7 +94,10 @@ def _open(given: dict[str, str], drawn: Drawn, for_ms: float, flag: str) -> Load
         phases = tuple(Phase(each, span_ms) for each, span_ms in spans if span_ms > 0)
     mean = sum(phase.rate_per_s * phase.for_ms for phase in phases) / for_ms
     prompt, output = mean_lengths(drawn)
-    return Load(OpenLoop(drawn, phases), for_ms, prompt, output, mean, peak_per_s=max(peak, rate))
+    source = OpenLoop(drawn, phases)
+    return Load(
+        source, for_ms, prompt, output, mean, peak_per_s=max(peak, rate), longest_tokens=_longest(drawn)
+    )
 
 
 def _burst(text: str, flag: str) -> tuple[float, float, float]:
@@ -109,7 +118,7 @@ def _closed(given: dict[str, str], drawn: Drawn, for_ms: float, flag: str) -> Lo
     stagger_ms = milliseconds(given["stagger"], flag) if "stagger" in given else 1_000.0
     loop = ClosedLoop(drawn, clients, 0, think_ms, stagger_ms, until_ms=for_ms)
     prompt, output = mean_lengths(drawn)
-    return Load(loop, for_ms, prompt, output, 0.0, clients)
+    return Load(loop, for_ms, prompt, output, 0.0, clients, longest_tokens=_longest(drawn))
 
 
 def _trace(given: dict[str, str], flag: str) -> Load:
@@ -125,4 +134,5 @@ def load_of_requests(requests: list[tuple[float, Ask]], speed: float = 1.0) -> L
     prompt = sum(ask.prompt_tokens for _, ask in requests) / number
     output = sum(ask.answer_tokens for _, ask in requests) / number
     rate = number / for_ms * 1e3
-    return Load(Replay(requests, speed), for_ms, prompt, output, rate, peak_per_s=rate)
+    longest = max(ask.prompt_tokens + ask.answer_tokens for _, ask in requests)
+    return Load(Replay(requests, speed), for_ms, prompt, output, rate, 0, rate, longest)

@@ -61,6 +61,10 @@ class Engine:
         )
         return cls(times, limits, spec.tensor_parallel, spec.model.shape.context_tokens_max or 1 << 20)
 
+    def running_at_most(self, sequences: int) -> "Engine":
+        """The same with a smaller batch."""
+        return replace(self, limits=replace(self.limits, running_max=sequences))
+
 
 @dataclass(frozen=True, slots=True)
 class FleetOptions:
