@@ -139,6 +139,8 @@ class PairView:
     failures: int = 0
     handoff_ms: float = 0.0
     transfer_gb_per_s: float = 0.0
+    refusal: str = ""
+    """Why no KV can be handed over, so that requests take another way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +277,7 @@ def _pair(pair: Pair, now_ms: float) -> PairView:
         pair.failures,
         pair.handoff_ms.value,
         pair.transfer_gb_per_s.value,
+        pair.refusal,
     )
 
 

@@ -25,6 +25,7 @@ from services.router.core.actions import (
     RecordPrompt,
     RefuseWorker,
     ReleaseHandoff,
+    ReportPair,
     SendModels,
     SendPlaced,
     SendTokenEach,
@@ -140,6 +141,7 @@ class Shell:
             RefuseWorker: self._refuse,
             SendModels: self._send_models,
             RecordPrompt: self._record_prompt,
+            ReportPair: _log_pair,
         }
 
     def leave(self) -> None:
@@ -232,6 +234,14 @@ class Shell:
                 wait_s = min(wait_s, max(due_ms - self._clock.now_ms(), TICK_MS_MIN) / 1000.0)
             await asyncio.sleep(wait_s)
             self.feed(Tick())
+
+
+def _log_pair(report: ReportPair) -> None:
+    pair = f"{report.prefill_worker} -> {report.decode_worker}"
+    if report.why:
+        log.error("KV cannot be handed over, and requests take another way: %s: %s", pair, report.why)
+    else:
+        log.info("KV can be handed over again: %s", pair)
 
 
 def _add_command(draft: CommandDraft, action: StartJob | AbortJob | ReleaseHandoff | SendWant) -> None:

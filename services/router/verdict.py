@@ -63,7 +63,14 @@ class Finding:
 
 KINDS = (
     *("no_worker", "kv_full", "prefill_starved", "decode_starved", "refusals", "worker_suspended"),
-    *("worker_slow", "pair_held", "pair_suspended", "handoffs_unreleased", "handoffs_expired"),
+    *(
+        "worker_slow",
+        "pair_held",
+        "pair_refused",
+        "pair_suspended",
+        "handoffs_unreleased",
+        "handoffs_expired",
+    ),
     *("quarantine", "store_away"),
 )
 
@@ -220,6 +227,11 @@ def _slow(tier: TierView) -> Iterator[Finding]:
 
 def _of_pair(pair: PairView) -> Iterator[Finding]:
     name = f"{pair.prefill_worker} -> {pair.decode_worker}"
+    if pair.refusal:
+        text = f"{name}: KV cannot be handed over, so requests take another way: {pair.refusal}"
+        remedy = "a canary tries again every few seconds"
+        yield Finding("pair_refused", Severity.CRITICAL, pair.model, text, remedy)
+        return
     if pair.breaker != "open":
         return
     if pair.canary == "differed":

@@ -4,6 +4,7 @@ Each host has a bridge with the same address, as Docker makes them, and a networ
 not take those.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,3 +42,13 @@ def test_every_handoff_goes_through(hosts: Hosts, reference: Reference, length: 
     assert answer.headers["x-pdmesh-path"] == "disaggregated"
     assert answer.receipt["kv_size_bytes"] > 0
     assert answer.token_ids == reference[tuple(prompt)]
+
+
+def test_the_doctor_says_where_by_what_and_how_fast(hosts: Hosts) -> None:
+    doctor = hosts.back.cli("doctor", "--router", ROUTER)
+    line = next(line for line in doctor.stdout.splitlines() if "prefill -> decode" in line)
+    assert (doctor.returncode, line[:2]) == (0, "ok"), doctor.stdout
+    said = re.search(r"nixl \S+ at 10\.77\.0\.1:\d+, (\w+) \((\S+)\), .* the pull \S+ ms at \S+ GB/s", line)
+    assert said is not None, line
+    # Both hosts are one machine, which UCX notices: it may copy from process to process.
+    assert said.group(1, 2) in {("shm", "cma/memory"), ("tcp", "tcp/lan0")}

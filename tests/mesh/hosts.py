@@ -123,6 +123,14 @@ class Host:
         for end in (device, f"{device}-end"):
             self.ip("link", "set", end, "up")
 
+    def lose_packets_to(self, address: str, device: str) -> None:
+        """As a firewall does that drops them: they go to a neighbour that is not there."""
+        self.ip("neighbour", "replace", address, "lladdr", "02:00:00:00:00:01", "dev", device)
+
+    def lose_no_packets_to(self, address: str, device: str) -> None:
+        """The firewall lets them through again."""
+        self.ip("neighbour", "delete", address, "dev", device)
+
     def serve(self, *arguments: str, environ: dict[str, str] | None = None) -> Process:
         """Start `pdmesh serve ...`; it ends with this host, or with the test's process."""
         output = self._directory / f"{self.name}-{arguments[0]}-{self._started}.log"

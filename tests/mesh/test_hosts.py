@@ -58,3 +58,43 @@ def test_every_handoff_goes_through(hosts: Hosts, case: str) -> None:
         assert (answer.receipt["path"], answer.receipt["retries"]) == ("disaggregated", 0), answer.receipt
         assert answer.receipt["handoff_gb_per_s"] > 0
         assert answer.headers["x-pdmesh-path"] == "disaggregated"
+
+
+REFUSED = {
+    "loopback": (("--handoff-host", "127.0.0.1"), "address: 127.0.0.1:", "--routers"),
+    "firewall": (("--handoff-host", "10.78.0.1"), "firewall: 10.78.0.1:", "--side-channel-port"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_pair_that_cannot_hand_over_is_refused_before_traffic(hosts: Hosts, case: str) -> None:
+    flags, why, remedy = REFUSED[case]
+    hosts.back.lose_packets_to("10.78.0.1", "lan1")
+    try:
+        hosts.serve("0.0.0.0", "10.77.0.1:9000", "10.77.0.1:9000", *flags)
+        hosts.processes["router"].wait_for(f"KV cannot be handed over.*prefill -> decode.*{why}")
+        answer = hosts.ask([7] * 300)
+        assert (answer.receipt["path"], answer.receipt["path_reason"]) == ("local", "pair_refused")
+        assert (answer.receipt["retries"], answer.headers["x-pdmesh-path"]) == (0, "local")
+        doctor = hosts.back.cli("doctor", "--router", "10.77.0.1:9000")
+        line = next(line for line in doctor.stdout.splitlines() if "prefill -> decode" in line)
+        assert (doctor.returncode, line[:5]) == (1, "WRONG")
+        assert why in line
+        assert remedy in line
+    finally:
+        hosts.back.lose_no_packets_to("10.78.0.1", "lan1")
+
+
+def test_a_refused_pair_is_taken_once_the_firewall_is_open(hosts: Hosts) -> None:
+    hosts.back.lose_packets_to("10.78.0.1", "lan1")
+    try:
+        hosts.serve("0.0.0.0", "10.77.0.1:9000", "10.77.0.1:9000", "--handoff-host", "10.78.0.1")
+        hosts.processes["router"].wait_for("KV cannot be handed over")
+    finally:
+        hosts.back.lose_no_packets_to("10.78.0.1", "lan1")
+    hosts.back.cli("forgive", "--router", "10.77.0.1:9000")
+    answer = hosts.ask([8] * 300)
+    assert (answer.receipt["path"], answer.receipt["retries"]) == ("disaggregated", 0)
+    doctor = hosts.back.cli("doctor", "--router", "10.77.0.1:9000")
+    assert "sim-tcp at 10.78.0.1:" in doctor.stdout
+    assert ", tcp, " in doctor.stdout

@@ -259,16 +259,18 @@ class HandoffOffered(_message.Message):
     def __init__(self, stream: _Optional[int] = ..., handoff_id: _Optional[str] = ..., connector_params: _Optional[bytes] = ..., kv_tokens: _Optional[int] = ..., kv_blocks: _Optional[int] = ..., kv_size_bytes: _Optional[int] = ..., lease_ms: _Optional[int] = ..., token_ids: _Optional[bytes] = ..., cached_tokens: _Optional[int] = ..., logprobs: _Optional[_Union[_types_pb2.LogprobColumns, _Mapping]] = ...) -> None: ...
 
 class HandoffAdopted(_message.Message):
-    __slots__ = ("stream", "handoff_id", "kv_size_bytes", "transfer_ms")
+    __slots__ = ("stream", "handoff_id", "kv_size_bytes", "transfer_ms", "transport")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     HANDOFF_ID_FIELD_NUMBER: _ClassVar[int]
     KV_SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
     TRANSFER_MS_FIELD_NUMBER: _ClassVar[int]
+    TRANSPORT_FIELD_NUMBER: _ClassVar[int]
     stream: int
     handoff_id: str
     kv_size_bytes: int
     transfer_ms: float
-    def __init__(self, stream: _Optional[int] = ..., handoff_id: _Optional[str] = ..., kv_size_bytes: _Optional[int] = ..., transfer_ms: _Optional[float] = ...) -> None: ...
+    transport: str
+    def __init__(self, stream: _Optional[int] = ..., handoff_id: _Optional[str] = ..., kv_size_bytes: _Optional[int] = ..., transfer_ms: _Optional[float] = ..., transport: _Optional[str] = ...) -> None: ...
 
 class HandoffReleased(_message.Message):
     __slots__ = ("handoff_id", "expired")

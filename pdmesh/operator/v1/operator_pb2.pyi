@@ -169,7 +169,7 @@ class DescribePairsResponse(_message.Message):
     def __init__(self, pairs: _Optional[_Iterable[_Union[PairStatus, _Mapping]]] = ...) -> None: ...
 
 class PairStatus(_message.Message):
-    __slots__ = ("prefill_worker", "decode_worker", "differences", "connector", "handoffs", "failures", "handoff_ms", "transfer_gb_per_s", "canary", "canary_age_s", "breaker")
+    __slots__ = ("prefill_worker", "decode_worker", "differences", "connector", "handoffs", "failures", "handoff_ms", "transfer_gb_per_s", "canary", "canary_age_s", "breaker", "handoff_address", "transport", "transfer_ms", "refusal", "failure")
     PREFILL_WORKER_FIELD_NUMBER: _ClassVar[int]
     DECODE_WORKER_FIELD_NUMBER: _ClassVar[int]
     DIFFERENCES_FIELD_NUMBER: _ClassVar[int]
@@ -181,6 +181,11 @@ class PairStatus(_message.Message):
     CANARY_FIELD_NUMBER: _ClassVar[int]
     CANARY_AGE_S_FIELD_NUMBER: _ClassVar[int]
     BREAKER_FIELD_NUMBER: _ClassVar[int]
+    HANDOFF_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    TRANSPORT_FIELD_NUMBER: _ClassVar[int]
+    TRANSFER_MS_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    FAILURE_FIELD_NUMBER: _ClassVar[int]
     prefill_worker: str
     decode_worker: str
     differences: _containers.RepeatedScalarFieldContainer[str]
@@ -192,7 +197,12 @@ class PairStatus(_message.Message):
     canary: str
     canary_age_s: float
     breaker: str
-    def __init__(self, prefill_worker: _Optional[str] = ..., decode_worker: _Optional[str] = ..., differences: _Optional[_Iterable[str]] = ..., connector: _Optional[str] = ..., handoffs: _Optional[int] = ..., failures: _Optional[int] = ..., handoff_ms: _Optional[float] = ..., transfer_gb_per_s: _Optional[float] = ..., canary: _Optional[str] = ..., canary_age_s: _Optional[float] = ..., breaker: _Optional[str] = ...) -> None: ...
+    handoff_address: str
+    transport: str
+    transfer_ms: float
+    refusal: str
+    failure: str
+    def __init__(self, prefill_worker: _Optional[str] = ..., decode_worker: _Optional[str] = ..., differences: _Optional[_Iterable[str]] = ..., connector: _Optional[str] = ..., handoffs: _Optional[int] = ..., failures: _Optional[int] = ..., handoff_ms: _Optional[float] = ..., transfer_gb_per_s: _Optional[float] = ..., canary: _Optional[str] = ..., canary_age_s: _Optional[float] = ..., breaker: _Optional[str] = ..., handoff_address: _Optional[str] = ..., transport: _Optional[str] = ..., transfer_ms: _Optional[float] = ..., refusal: _Optional[str] = ..., failure: _Optional[str] = ...) -> None: ...
 
 class DrainRequest(_message.Message):
     __slots__ = ("worker_id",)

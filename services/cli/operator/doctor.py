@@ -10,7 +10,7 @@ from services.cli.operator.fleet import handoffs
 from services.cli.operator.pairs import finding_of
 from services.common.domain import Role
 
-OF_PAIRS = ("pair_held", "pair_suspended")
+OF_PAIRS = ("pair_held", "pair_refused", "pair_suspended")
 """Findings that each pair's own line tells in full."""
 OF_HANDOFFS = ("handoffs_unreleased", "handoffs_expired")
 

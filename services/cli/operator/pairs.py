@@ -14,6 +14,11 @@ def finding_of(pair: Pair) -> Finding:
             f"{name}: cannot hand over, {'; '.join(pair.differences)}",
             "start both with the same engine settings",
         )
+    if pair.refusal:
+        return wrong(
+            f"{name}: KV cannot be handed over, so requests take another way ({_measured(pair)})",
+            pair.refusal,
+        )
     if pair.canary == "differed" and pair.breaker == "open":
         return wrong(
             f"{name}: tokens after a handoff differ from tokens without, so the pair is held and requests "
@@ -24,7 +29,7 @@ def finding_of(pair: Pair) -> Finding:
     if pair.breaker == "open":
         return wrong(
             f"{name}: suspended after failed handoffs ({_measured(pair)})",
-            f"see the log of {pair.decode_worker} for why; it is tried again by itself",
+            f"{pair.failure or f'see the log of {pair.decode_worker} for why'}; it is tried again by itself",
         )
     if pair.canary == "failed":
         return wrong(f"{name}: the last canary did not end ({_measured(pair)})", "see both workers' logs")
@@ -45,12 +50,13 @@ def _of_sound(pair: Pair, name: str) -> Finding:
 
 
 def _measured(pair: Pair) -> str:
-    parts = [pair.connector, f"{pair.handoffs} handoffs, {pair.failures} failed"]
+    place = f"{pair.connector} at {pair.handoff_address}" if pair.handoff_address else pair.connector
+    parts = [place, pair.transport, f"{pair.handoffs} handoffs, {pair.failures} failed"]
     if pair.handoff_ms:
         parts.append(f"{pair.handoff_ms:.1f} ms each")
-    if pair.transfer_gb_per_s:
-        parts.append(f"{pair.transfer_gb_per_s:.2f} GB/s")
+    if pair.transfer_ms:
+        parts.append(f"the pull {pair.transfer_ms:.1f} ms at {pair.transfer_gb_per_s:.2f} GB/s")
     parts.append(f"breaker {pair.breaker.replace('_', '-')}")
     if pair.canary_age_s >= 0:
         parts.append(f"canary {pair.canary.replace('_', ' ')} {pair.canary_age_s:.0f} s ago")
-    return ", ".join(parts)
+    return ", ".join(filter(None, parts))

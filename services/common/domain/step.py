@@ -126,6 +126,8 @@ class HandoffAdopted:
     handoff_id: str
     kv_size_bytes: int
     transfer_ms: float
+    transport: str = ""
+    """What the KV travelled by, in the engine's words, such as "tcp (tcp/eth0)"; "" where not known."""
 
 
 @record

@@ -99,6 +99,7 @@ def adopted_to_wire(adopted: HandoffAdopted) -> fleet_pb2.HandoffAdopted:
         handoff_id=adopted.handoff_id,
         kv_size_bytes=adopted.kv_size_bytes,
         transfer_ms=adopted.transfer_ms,
+        transport=adopted.transport,
     )
 
 
@@ -172,7 +173,9 @@ def _add_offered(step: StepOutput, wire: Iterable[fleet_pb2.HandoffOffered]) -> 
 
 
 def _add_adopted(step: StepOutput, wire: Iterable[fleet_pb2.HandoffAdopted]) -> None:
-    step.adopted = [HandoffAdopted(a.stream, a.handoff_id, a.kv_size_bytes, a.transfer_ms) for a in wire]
+    step.adopted = [
+        HandoffAdopted(a.stream, a.handoff_id, a.kv_size_bytes, a.transfer_ms, a.transport) for a in wire
+    ]
 
 
 def _add_tokens(step: StepOutput, wire: types_pb2.TokenColumns) -> None:

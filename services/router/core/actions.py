@@ -131,6 +131,15 @@ class RecordPrompt:
     why: str
 
 
+@record
+class ReportPair:
+    """Tell the operator that KV cannot be handed over between two workers, and why; or "" once it can."""
+
+    prefill_worker: str
+    decode_worker: str
+    why: str
+
+
 Action = (
     StartJob
     | AbortJob
@@ -143,4 +152,5 @@ Action = (
     | EndStream
     | SendModels
     | RecordPrompt
+    | ReportPair
 )

@@ -22,6 +22,12 @@ class CoreConfig:
     """Until the rate of freed KV blocks is known, so many times the fleet's blocks may be asked for."""
     canary_interval_ms: int = 0
     """Time between two trials of the correctness sentinel; 0 is off."""
+    canary_wait_ms_max: int = 3_000
+    """A request waits so long at most for the first canary of a new pair, then it takes another way."""
+    canary_handoff_ms_max: int = 10_000
+    """A canary's KV must be on its way within this, since nothing of a new pair is known."""
+    refused_pair_retry_ms: int = 10_000
+    """How long after a canary whose KV could not be handed over the next one is sent."""
     role_dwell_ms_min: int = 60_000
     """A worker keeps a role for this long before it may change it."""
     role_flips_per_hour_max: int = 12

@@ -60,6 +60,8 @@ class Flight:
     waiting_since_ms: float = 0.0
     dispatched_ms: float | None = None
     """Since when a worker runs the prompt; `None` before, and after the first token."""
+    handoff_failure: str = ""
+    """Why its KV was not handed over."""
 
     def __post_init__(self) -> None:
         self.tokens_max = self.request.sampling.max_tokens

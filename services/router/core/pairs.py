@@ -23,7 +23,7 @@ class CanaryResult(IntEnum):
     """It did not end, so nothing could be compared."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Pair:
     """One prefill worker handing over to one decode worker."""
 
@@ -36,13 +36,28 @@ class Pair:
     """From offer to adoption, as the router sees it."""
     transfer_gb_per_s: Mean = field(default_factory=Mean)
     """As the decode worker measured the pull alone."""
+    transfer_ms: Mean = field(default_factory=Mean)
+    """The pull alone; of a canary, whose KV is small, nearly all of it is latency."""
+    transport: str = ""
+    """What the KV travels by, in the decode worker's words."""
     canary: CanaryResult = CanaryResult.UNKNOWN
     canary_at_ms: float | None = None
+    refusal: str = ""
+    """Why KV could not be handed over at all, so that no request takes this way; "" where it can."""
+    failure: str = ""
+    """Why the last handoff failed."""
+    wanted_since_ms: float | None = None
+    """When a request first waited for its first canary."""
 
     @property
     def names(self) -> tuple[str, str]:
         """What its workers are called, whatever session they are in."""
         return self.prefill.worker_id, self.decode.worker_id
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether KV has been handed over, or a canary has ended: only then requests take this way."""
+        return self.handoffs > 0 or self.canary is not CanaryResult.UNKNOWN
 
 
 class Pairs:
@@ -53,6 +68,9 @@ class Pairs:
 
     def __init__(self) -> None:
         self._pairs: dict[tuple[int, int], Pair] = {}
+        self.refused: dict[Pair, None] = {}
+        """Those whose KV cannot be handed over at all."""
+        self.times_forgiven = 0
         self._held: dict[tuple[str, str], None] = {}
         """Names of pairs that were held when a worker went, and of which canaries are to decide anew; the
         oldest go first.
@@ -74,9 +92,14 @@ class Pairs:
         return self._known(prefill, decode) or Pair(prefill, decode)
 
     def may_hand_over(self, prefill: Worker, decode: Worker, now_ms: float) -> bool:
-        """Whether the pair's breaker lets a handoff through."""
+        """Whether nothing is held against the pair: neither its breaker is open, nor was its canary stuck."""
         pair = self._known(prefill, decode)
-        return pair is None or not pair.breaker.is_open(now_ms)
+        return pair is None or not (pair.refusal or pair.breaker.is_open(now_ms))
+
+    def is_tried(self, prefill: Worker, decode: Worker) -> bool:
+        """Whether a canary, or a request, has gone this way."""
+        pair = self._pairs.get((prefill.session, decode.session))
+        return pair is not None and pair.is_tried
 
     def _known(self, prefill: Worker, decode: Worker) -> Pair | None:
         if self._held:
@@ -87,6 +110,7 @@ class Pairs:
         """A worker is gone."""
         gone = [key for key in self._pairs if session in key]
         for pair in map(self._pairs.pop, gone):
+            self.refused.pop(pair, None)
             if pair.breaker.is_held:
                 self._held.pop(pair.names, None)
                 self._held[pair.names] = None
@@ -107,11 +131,25 @@ class Pairs:
         self._held.pop(pair.names, None)
         pair.breaker.hold()
 
+    def refuse(self, pair: Pair, why: str) -> None:
+        """KV cannot be handed over between the two."""
+        pair.refusal = why
+        self.refused[pair] = None
+
+    def accept(self, pair: Pair) -> None:
+        """It can again."""
+        pair.refusal = ""
+        self.refused.pop(pair, None)
+
     def forgive(self) -> None:
         """Forget what was held against any pair."""
         self._held.clear()
         for pair in self._pairs.values():
             pair.breaker.release()
+        for pair in self.refused:
+            pair.refusal, pair.canary, pair.canary_at_ms = "", CanaryResult.UNKNOWN, None
+        self.refused.clear()
+        self.times_forgiven += 1
 
     def __iter__(self) -> Iterator[Pair]:
         """All that have met."""

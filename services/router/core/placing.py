@@ -1,5 +1,6 @@
 """Placing: late binding of waiting flights to workers that have room."""
 
+from dataclasses import replace
 from enum import IntEnum
 
 from services.common.domain import HandoffTicket, Job, JobKind, Path, Request, Role
@@ -10,7 +11,7 @@ from services.router.core.ending import Ending
 from services.router.core.fleet import Pool, Seat, Worker
 from services.router.core.flight import Flight, Phase
 from services.router.core.handoffs import Handoff, HandoffState
-from services.router.core.state import State
+from services.router.core.state import CANARY_GATEWAY, State
 from services.router.core.timers import Timer, TimerKind
 
 NO_ADAPTER_RETRY_AFTER_MS = 1_000
@@ -106,16 +107,40 @@ class Placing:
             able = [w for w in flight.pool.prefill_workers(now_ms) if w.runs_adapter(lora)]
             if any(self._may_hand_over(w, decode, now_ms) for w in able):
                 return Outcome.NEEDS_PREFILL
-            others = any(w is not decode for w in able)
-            reason = "pair_suspended" if others else "no_prefill_worker"
-            self._go_without_prefill(flight, decode, reason, now_ms)
+            others = [w for w in able if w is not decode]
+            if any(self._is_awaited(w, decode, now_ms) for w in others):
+                return Outcome.NEEDS_PREFILL
+            self._go_without_prefill(flight, decode, self._why_none(others, decode, now_ms), now_ms)
             return Outcome.LEFT_QUEUE
         self._leave_for(flight, decode, now_ms)
         self._start_prefill(flight, prefill, now_ms)
         return Outcome.LEFT_QUEUE
 
     def _may_hand_over(self, prefill: Worker, decode: Worker, now_ms: float) -> bool:
-        return prefill is not decode and self._state.pairs.may_hand_over(prefill, decode, now_ms)
+        if prefill is decode or not self._state.pairs.may_hand_over(prefill, decode, now_ms):
+            return False
+        return not self._state.config.canary_interval_ms or self._state.pairs.is_tried(prefill, decode)
+
+    def _is_awaited(self, prefill: Worker, decode: Worker, now_ms: float) -> bool:
+        """Whether a new pair's first canary is worth waiting for."""
+        pairs, config = self._state.pairs, self._state.config
+        if not pairs.may_hand_over(prefill, decode, now_ms):
+            return False
+        pair = pairs.of(prefill, decode)
+        if pair.wanted_since_ms is None:
+            pair.wanted_since_ms = now_ms
+            due_ms = now_ms + config.canary_wait_ms_max
+            self._state.timers.at(due_ms, Timer(TimerKind.BREAKER, decode.session, 0))
+        return now_ms - pair.wanted_since_ms < config.canary_wait_ms_max
+
+    def _why_none(self, others: list[Worker], decode: Worker, now_ms: float) -> str:
+        """Why no prefill worker's KV can come to this decode worker, in the receipt's words."""
+        if not others:
+            return "no_prefill_worker"
+        known = [self._state.pairs.peek(w, decode) for w in others]
+        if any(pair.refusal for pair in known):
+            return "pair_refused"
+        return "pair_suspended" if any(p.breaker.is_open(now_ms) for p in known) else "pair_untried"
 
     def _go_without_prefill(self, flight: Flight, decode: Worker, reason: str, now_ms: float) -> None:
         if flight.request.strict_disaggregation:
@@ -180,9 +205,13 @@ class Placing:
         ticket = HandoffTicket(
             offer.handoff_id, handoff.worker.worker_id, offer.connector_params, offer.kv_tokens, expires_in_ms
         )
+        if flight.gateway == CANARY_GATEWAY:
+            ticket = replace(
+                ticket, expires_in_ms=min(expires_in_ms, self._state.config.canary_handoff_ms_max)
+            )
         flight.phase = Phase.ADOPTING
         self._start(flight, seat.worker, JobKind.ADOPT, now_ms, ticket)
-        self._expect_progress(flight, now_ms + expires_in_ms + self._state.config.adoption_grace_ms)
+        self._expect_progress(flight, now_ms + ticket.expires_in_ms + self._state.config.adoption_grace_ms)
 
     def _ticket_ms(self, handoff: Handoff, now_ms: float) -> int:
         if handoff.state is not HandoffState.OFFERED:

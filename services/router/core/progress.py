@@ -14,11 +14,12 @@ from services.common.domain import (
     TokenLogprobs,
 )
 from services.common.domain.tokens import no_tokens, tokens
-from services.router.core.actions import ReleaseHandoff, SendTokenEach, SendTokens
+from services.router.core.actions import ReleaseHandoff, ReportPair, SendTokenEach, SendTokens
 from services.router.core.ending import Ending
 from services.router.core.fleet import Worker
 from services.router.core.flight import Flight, Phase
 from services.router.core.handoffs import Handoff, HandoffState
+from services.router.core.pairs import Pair
 from services.router.core.placing import Placing
 from services.router.core.recovery import Recovery
 from services.router.core.state import State
@@ -188,10 +189,21 @@ class Progress:
             return
         pair = self._state.pairs.of(handoff.worker, decode)
         pair.handoffs += 1
+        if pair.handoffs == 1 or pair.refusal:
+            self._first_handoff(pair)
         pair.breaker.success()
+        pair.transport = adopted.transport or pair.transport
         pair.handoff_ms.add(now_ms - handoff.offered_ms)
         if adopted.transfer_ms > 0:
             pair.transfer_gb_per_s.add(adopted.kv_size_bytes / adopted.transfer_ms / 1e6)
+            pair.transfer_ms.add(adopted.transfer_ms)
+
+    def _first_handoff(self, pair: Pair) -> None:
+        """Requests may take this way from here on, also those that have waited for it."""
+        if pair.refusal:
+            self._state.pairs.accept(pair)
+            self._state.do(ReportPair(*pair.names, ""))
+        self._state.room_changed(pair.decode)
 
     def _finished(self, worker: Worker, finished: JobFinished, now_ms: float) -> None:
         flight = worker.jobs.get(finished.stream)

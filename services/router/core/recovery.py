@@ -28,6 +28,7 @@ class Recovery:
         if failed.kind is FailureKind.INVALID:
             self._ending.fail(flight, InvalidField(failed.message), now_ms)
         elif failed.kind is FailureKind.HANDOFF and flight.phase is Phase.ADOPTING:
+            flight.handoff_failure = failed.message
             self._handoff_failed(flight, worker, "handoff_failed", now_ms)
         else:
             is_leaving = failed.kind is FailureKind.LEAVING
@@ -84,6 +85,7 @@ class Recovery:
             return
         self._ending.stop_job(flight, abort=True)
         if flight.phase is Phase.ADOPTING:
+            flight.handoff_failure = "the decode worker said nothing in time"
             self._handoff_failed(flight, worker, "handoff_timeout", now_ms)
         else:
             self._blame(worker, now_ms)
@@ -106,6 +108,7 @@ class Recovery:
         if handoff is not None and handoff.worker.pool is not None:
             pair = self._state.pairs.of(handoff.worker, decode)
             pair.failures += 1
+            pair.failure = flight.handoff_failure
             if pair.breaker.fault(now_ms):
                 self._state.breaker_opened(decode, pair.breaker)
         if handoff is not None and handoff.state is HandoffState.ADOPTED:

@@ -5,13 +5,19 @@ local path of the same decode worker, and compares token by token. The two runs 
 salts, lest the second read the blocks that the first left behind. Two differing prompts in a row hold
 the pair's breaker open: near ties may differ once, a broken handoff differs always. A pair that was held when
 one of its workers went stays held when that is back, and is compared again: the worker may have been mended.
+
+A new pair is tried at once, and requests go that way only then: a pair whose KV cannot be handed over at all
+(a wrong address, a firewall, builds that do not fit) is refused, with the reason, until a canary comes
+through.
 """
 
 from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from services.common.domain import FinishReason, Path, Receipt, Request, Sampling
 from services.common.domain.tokens import tokens
+from services.router.core.actions import ReportPair
 from services.router.core.fleet import Worker
 from services.router.core.flight import Flight
 from services.router.core.pairs import CanaryResult, Pair
@@ -23,6 +29,9 @@ PROMPT_BLOCKS = 2.5
 TOKEN_IDS = range(10, 250)
 """Ids that every vocabulary has."""
 PAIRS_SORTED_MAX = 1_000
+TRIALS_MAX = 16
+"""Pairs compared at once; in a fleet that has just come up all are new."""
+TRIALS_PER_WORKER_MAX = 4
 
 
 @dataclass(slots=True)
@@ -35,42 +44,57 @@ class _Trial:
 
 
 class Sentinel:
-    """Tests one pair at a time."""
+    """Tests new pairs at once, some at a time, and then one pair after the other."""
 
     def __init__(self, state: State, placing: Placing) -> None:
         self._state, self._placing = state, placing
-        self._trial: _Trial | None = None
-        self._trials = self._streams = 0
+        self._trials: dict[int, _Trial] = {}
+        """By the stream of the canary that is under way."""
+        self._begun = self._streams = 0
         self._next_ms = 0.0
+        self._new: list[Pair] = []
+        """Pairs without a canary as yet."""
+        self._changes = 0
+        """Of the fleet and of what is held against pairs, as of the last look for new pairs."""
 
     def tick(self, now_ms: float) -> None:
-        """Start a trial when one is due and none is under way."""
+        """Start the trials that are due."""
         interval_ms = self._state.config.canary_interval_ms
-        if not interval_ms or self._trial is not None or now_ms < self._next_ms:
+        if not interval_ms:
+            return
+        self._try_new(now_ms)
+        if self._trials or now_ms < self._next_ms:
             return
         self._next_ms = now_ms + interval_ms
         pair = self._next_pair(now_ms)
         if pair is not None:
-            self._trials += 1
-            self._trial = _Trial(pair, self._trials)
-            self._placing.place_canary(
-                self._flight(pair, "handed", now_ms), pair.prefill, pair.decode, now_ms
-            )
+            self._begin(pair, now_ms)
 
     def settle(self, now_ms: float) -> None:
         """Take in how canaries have ended."""
         while self._state.canaries_ended:
             flight, reason = self._state.canaries_ended.pop(0)
-            if self._trial is not None:
-                self._judge(self._trial, flight, reason, now_ms)
+            trial = self._trials.pop(flight.stream, None)
+            if trial is not None:
+                self._judge(trial, flight, reason, now_ms)
+
+    def _begin(self, pair: Pair, now_ms: float) -> None:
+        self._begun += 1
+        trial = _Trial(pair, self._begun)
+        flight = self._flight(trial, "handed", now_ms)
+        self._placing.place_canary(flight, pair.prefill, pair.decode, now_ms)
 
     def _judge(self, trial: _Trial, flight: Flight, reason: FinishReason, now_ms: float) -> None:
         pair, answer = trial.pair, list(flight.delivered)
-        if reason is not FinishReason.LENGTH or _is_gone(pair):
+        if _is_gone(pair):
+            self._conclude(pair, CanaryResult.FAILED, now_ms)
+        elif reason is not FinishReason.LENGTH:
+            if flight.handoff_failure and not pair.handoffs:
+                self._refuse(pair, flight.handoff_failure)
             self._conclude(pair, CanaryResult.FAILED, now_ms)
         elif trial.handed_over is None:
             trial.handed_over = answer
-            self._placing.place_canary(self._flight(pair, "local", now_ms), None, pair.decode, now_ms)
+            self._placing.place_canary(self._flight(trial, "local", now_ms), None, pair.decode, now_ms)
         elif trial.handed_over == answer:
             if self._state.pairs.is_on_trial(pair):
                 self._state.pairs.acquit(pair)
@@ -86,7 +110,48 @@ class Sentinel:
 
     def _conclude(self, pair: Pair, result: CanaryResult, now_ms: float) -> None:
         pair.canary, pair.canary_at_ms = result, now_ms
-        self._trial = None
+        self._state.room_changed(pair.decode if pair.decode.pool is not None else None)
+
+    def _refuse(self, pair: Pair, why: str) -> None:
+        """No request takes this way before a canary has; said once for each reason."""
+        if why != pair.refusal:
+            self._state.do(ReportPair(*pair.names, why))
+        self._state.pairs.refuse(pair, why)
+
+    def _try_new(self, now_ms: float) -> None:
+        changes = sum(pool.changes for pool in self._state.fleet.pools.values())
+        changes += self._state.pairs.times_forgiven
+        if changes != self._changes:
+            self._changes = changes
+            self._new = [pair for pair in self._all() if not pair.is_tried]
+        for pair in [*self._new, *self._refused(now_ms)]:
+            if len(self._trials) < TRIALS_MAX and self._may_be_tried(pair, now_ms):
+                self._begin(pair, now_ms)
+        self._new = [pair for pair in self._new if not pair.is_tried and not _is_gone(pair)]
+
+    def _refused(self, now_ms: float) -> Iterator[Pair]:
+        """Those whose next chance has come."""
+        since_ms = now_ms - self._state.config.refused_pair_retry_ms
+        for pair in self._state.pairs.refused:
+            if pair.canary_at_ms is not None and pair.canary_at_ms <= since_ms:
+                yield pair
+
+    def _may_be_tried(self, pair: Pair, now_ms: float) -> bool:
+        if pair.is_tried and not pair.refusal:
+            return False
+        for worker in (pair.prefill, pair.decode):
+            under_way = sum(worker in (t.pair.prefill, t.pair.decode) for t in self._trials.values())
+            if under_way >= TRIALS_PER_WORKER_MAX or not worker.takes_work(now_ms) or not worker.has_room(1):
+                return False
+        return all(trial.pair is not pair for trial in self._trials.values())
+
+    def _all(self) -> Iterator[Pair]:
+        for pool in self._state.fleet.pools.values():
+            if pool.embedding_model is None:
+                serving = [w for w in pool.workers.values() if w.is_serving]
+                prefills = [w for w in serving if w.role.can_prefill_for_others()]
+                decodes = [w for w in serving if w.role.can_decode()]
+                yield from (self._state.pairs.of(p, d) for p in prefills for d in decodes if p is not d)
 
     def _next_pair(self, now_ms: float) -> Pair | None:
         is_on_trial = self._state.pairs.is_on_trial
@@ -103,9 +168,11 @@ class Sentinel:
             found += [of(p, d) for p in prefills for d in decodes if p is not d]
         return found
 
-    def _flight(self, pair: Pair, run: str, now_ms: float) -> Flight:
+    def _flight(self, trial: _Trial, run: str, now_ms: float) -> Flight:
+        """The canary of one of a trial's two runs."""
         self._streams += 1
-        number = self._trials
+        self._trials[self._streams] = trial
+        pair, number = trial.pair, trial.number
         request = Request(
             request_id=f"canary-{number}-{run}",
             model=pair.decode.registration.fingerprint.model,

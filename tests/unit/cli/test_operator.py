@@ -109,9 +109,16 @@ def pair(**fields: object) -> wire.PairStatus:
     ("status", "verdict", "said"),
     [
         (
-            pair(handoff_ms=12.34, transfer_gb_per_s=2.5),
+            pair(
+                handoff_address="10.0.0.1:5600",
+                transport="tcp (tcp/eth0)",
+                handoff_ms=12.34,
+                transfer_ms=1.5,
+                transfer_gb_per_s=2.5,
+            ),
             Verdict.WELL,
-            "nixl, 9 handoffs, 0 failed, 12.3 ms each, 2.50 GB/s, breaker closed, canary equal 4 s ago",
+            "nixl at 10.0.0.1:5600, tcp (tcp/eth0), 9 handoffs, 0 failed, 12.3 ms each, "
+            "the pull 1.5 ms at 2.50 GB/s, breaker closed, canary equal 4 s ago",
         ),
         (pair(canary="unknown", canary_age_s=-1.0), Verdict.NOTE, "no canary yet"),
         (pair(canary="differed_once"), Verdict.NOTE, "another one will confirm"),
@@ -119,6 +126,12 @@ def pair(**fields: object) -> wire.PairStatus:
         (pair(canary="differed", breaker="open"), Verdict.WRONG, "the pair is held"),
         (pair(canary="differed"), Verdict.NOTE, "forgiven, and compared again"),
         (pair(breaker="open", failures=3), Verdict.WRONG, "9 handoffs, 3 failed"),
+        (pair(breaker="open", failures=3, failure="firewall: closed"), Verdict.WRONG, "firewall: closed"),
+        (
+            pair(canary="failed", refusal="address: loopback; set x"),
+            Verdict.WRONG,
+            "address: loopback; set x",
+        ),
         (pair(canary="failed"), Verdict.WRONG, "did not end"),
         (pair(differences=["dtype: a != b"]), Verdict.WRONG, "cannot hand over, dtype: a != b"),
     ],

@@ -35,6 +35,7 @@ COUNTERS = (
     "num_notifications_after_expiry",
     "pulling",
     "pulled",
+    "failed",
     "settled",
     "freed",
     "expired",
@@ -140,9 +141,9 @@ def test_the_offer_of_an_aborted_prefill_is_dropped(translator: Translator, drop
 
 def test_an_adoption_adds_up_all_ranks(translator: Translator) -> None:
     admit(translator, 5, JobKind.ADOPT)
-    translator.translate(step(pulled=[["5", 100, 0.002]]))
-    got = translator.translate(step(pulled=[["5", 150, 0.001]], settled=["5"], bytes_transferred=[150]))
-    assert got.adopted == [HandoffAdopted(5, "h", 250, pytest.approx(2.0))]
+    translator.translate(step(pulled=[["5", 100, 0.002, "tcp (tcp/eth0)"]]))
+    got = translator.translate(step(pulled=[["5", 150, 0.001, ""]], settled=["5"], bytes_transferred=[150]))
+    assert got.adopted == [HandoffAdopted(5, "h", 250, pytest.approx(2.0), "tcp (tcp/eth0)")]
     assert translator.counters.totals["nixl_bytes"] == 150
 
 
@@ -158,6 +159,12 @@ def test_a_failed_pull_is_the_handoffs_fault_and_never_an_adoption(translator: T
     got = translator.translate(step(output("5", finish="error"), settled=["5"]))
     assert got.failed == [JobFailed(5, FailureKind.HANDOFF, "the KV could not be pulled")]
     assert got.adopted == []
+
+
+def test_a_failed_pull_says_what_the_connector_said(translator: Translator) -> None:
+    admit(translator, 5, JobKind.ADOPT)
+    got = translator.translate(step(output("5", finish="error"), failed=[["5", "firewall: no answer"]]))
+    assert got.failed == [JobFailed(5, FailureKind.HANDOFF, "firewall: no answer")]
 
 
 @pytest.mark.parametrize("finish", ["error", "abort"])

@@ -5,10 +5,11 @@ from dataclasses import replace
 import pytest
 
 from services.common.domain import FailureKind, Path, Role
-from services.router.core.events import Forgive
+from services.router.core.actions import ReportPair
+from services.router.core.events import Forgive, SetRole
 from services.router.core.pairs import CanaryResult
 from tests.sim.invariants import check_callers
-from tests.sim.world import CONFIG, World
+from tests.sim.world import CONFIG, Caller, World
 
 INTERVAL_MS = 500
 
@@ -128,5 +129,139 @@ def test_a_canary_that_a_leaving_worker_turns_away_says_nothing_of_other_pairs(w
     world.add_worker(Role.PREFILL, "q")
     world.add_worker(Role.DECODE, "d")
     world.run(1.8 * INTERVAL_MS)
-    compared = [pair for pair in world.core.state.pairs if pair.canary is not CanaryResult.UNKNOWN]
-    assert [(pair.names, pair.canary) for pair in compared] == [(("p", "d"), CanaryResult.FAILED)]
+    assert {pair.names: pair.canary for pair in world.core.state.pairs} == {
+        ("p", "d"): CanaryResult.FAILED,
+        ("q", "d"): CanaryResult.EQUAL,
+    }
+
+
+def reports(world: World) -> list[ReportPair]:
+    return [action for _, action in world.log if isinstance(action, ReportPair)]
+
+
+def path_of(caller: Caller) -> tuple[Path, str]:
+    receipt = caller.outcomes[0].receipt
+    return receipt.path, receipt.path_reason
+
+
+@pytest.fixture
+def rare() -> World:
+    """Canaries in turn come once an hour, so that only first ones are seen."""
+    return World(0, replace(CONFIG, stall_timeout_ms=60_000, canary_interval_ms=3_600_000))
+
+
+def test_all_new_pairs_are_tried_at_once(rare):
+    for name in "abc":
+        rare.add_worker(Role.PREFILL, f"p{name}")
+        rare.add_worker(Role.DECODE, f"d{name}")
+    rare.run(1_000.0)
+    assert len(list(rare.core.state.pairs)) == 9
+    assert results(rare) == {CanaryResult.EQUAL}
+
+
+def test_a_request_waits_for_the_first_canary_of_the_only_pair(rare):
+    rare.add_worker(Role.PREFILL)
+    rare.add_worker(Role.DECODE)
+    caller = rare.submit(rare.add_gateway(), 100, 5)
+    rare.run(1_000.0)
+    assert path_of(caller) == (Path.DISAGGREGATED, "long_prompt")
+    check_callers(rare)
+
+
+def test_a_pair_whose_first_canary_is_not_handed_over_is_refused_until_one_is(rare):
+    rare.add_worker(Role.PREFILL, "p")
+    decode = rare.add_worker(Role.DECODE, "d")
+    decode.faults.adopt_fails = True
+    gateway = rare.add_gateway()
+    early = rare.submit(gateway, 100, 5)
+    rare.run(1_000.0)
+    (report,) = reports(rare)
+    assert (report.prefill_worker, report.decode_worker) == ("p", "d")
+    assert report.why
+    late = rare.submit(gateway, 100, 5)
+    demanding = rare.submit(gateway, 100, 5, strict_disaggregation=True)
+    rare.run(2_000.0)
+    assert path_of(early) == path_of(late) == (Path.LOCAL, "pair_refused")
+    assert early.outcomes[0].receipt.retries == late.outcomes[0].receipt.retries == 0
+    assert "pair_refused" in demanding.outcomes[0].error.message
+    rare.run(3 * CONFIG.refused_pair_retry_ms)
+    assert len(reports(rare)) == 1  # said once
+    decode.faults.adopt_fails = False
+    rare.run(5 * CONFIG.refused_pair_retry_ms)
+    assert [report.why for report in reports(rare)[1:]] == [""]
+    mended = rare.submit(gateway, 100, 5)
+    rare.run(rare.now_ms + 1_000.0)
+    assert path_of(mended) == (Path.DISAGGREGATED, "long_prompt")
+    check_callers(rare)
+
+
+def test_other_pairs_of_a_refused_pairs_workers_serve(rare):
+    rare.add_worker(Role.PREFILL, "p")
+    rare.add_worker(Role.DECODE, "bad", kv_blocks=400).faults.adopt_fails = True
+    rare.add_worker(Role.DECODE, "good")
+    rare.run(1_000.0)
+    refused = {pair.names for pair in rare.core.state.pairs if pair.refusal}
+    assert refused == {("p", "bad")}
+    gateway = rare.add_gateway()
+    callers = [rare.submit(gateway, 100, 5) for _ in range(6)]
+    rare.run(3_000.0)
+    assert {caller.outcomes[0].receipt.retries for caller in callers} == {0}
+    check_callers(rare)
+
+
+def test_a_request_does_not_wait_long_for_a_canary_that_is_stuck(rare):
+    rare.add_worker(Role.PREFILL)
+    rare.add_worker(Role.DECODE).faults.adopt_never = True
+    caller = rare.submit(rare.add_gateway(), 100, 5)
+    rare.run(CONFIG.canary_wait_ms_max + 1_000.0)
+    assert path_of(caller) == (Path.LOCAL, "pair_untried")
+    rare.run(CONFIG.canary_handoff_ms_max + CONFIG.adoption_grace_ms + 2_000.0)
+    (report,) = reports(rare)
+    assert "in time" in report.why
+
+
+def test_forgiving_tries_a_refused_pair_at_once(rare):
+    rare.add_worker(Role.PREFILL)
+    decode = rare.add_worker(Role.DECODE)
+    decode.faults.adopt_fails = True
+    rare.run(1_000.0)
+    decode.faults.adopt_fails = False
+    rare.feed(Forgive())
+    rare.run(2_000.0)
+    assert results(rare) == {CanaryResult.EQUAL}
+    assert not rare.core.state.pairs.refused
+
+
+def test_a_pair_that_has_handed_over_is_not_refused_for_a_later_canary(world):
+    world.add_worker(Role.PREFILL)
+    decode = world.add_worker(Role.DECODE)
+    world.run(INTERVAL_MS)
+    decode.faults.adopt_fails = True
+    world.run(2 * INTERVAL_MS)
+    assert results(world) == {CanaryResult.FAILED}
+    assert reports(world) == []
+
+
+def test_a_worker_that_comes_back_is_tried_again(rare):
+    rare.add_worker(Role.PREFILL, "p")
+    decode = rare.add_worker(Role.DECODE, "d")
+    decode.faults.adopt_fails = True
+    rare.run(1_000.0)
+    decode.die()
+    rare.run(1_100.0)
+    assert not rare.core.state.pairs.refused
+    rare.add_worker(Role.DECODE, "d")
+    caller = rare.submit(rare.add_gateway(), 100, 5)
+    rare.run(3_000.0)
+    assert path_of(caller) == (Path.DISAGGREGATED, "long_prompt")
+
+
+def test_a_new_pair_of_a_changed_role_is_tried(rare):
+    rare.add_worker(Role.PREFILL, "p")
+    rare.add_worker(Role.DECODE, "d")
+    other = rare.add_worker(Role.DECODE, "x")
+    rare.run(1_000.0)
+    rare.feed(SetRole(other.registration.worker_id, Role.PREFILL))
+    rare.run(2_000.0)
+    pairs = {pair.names: pair.canary for pair in rare.core.state.pairs}
+    assert pairs["x", "d"] is CanaryResult.EQUAL

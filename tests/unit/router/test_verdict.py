@@ -148,12 +148,13 @@ def test_one_worker_that_is_much_slower_than_its_peers_is_named() -> None:
     ("pair", "kind"),
     [
         (PairView("p", "d", "m", "open", "differed"), "pair_held"),
+        (PairView("p", "d", "m", "open", "failed", failures=1, refusal="firewall: x"), "pair_refused"),
         (PairView("p", "d", "m", "open", "failed", handoffs=9, failures=3), "pair_suspended"),
     ],
 )
 def test_a_pair_that_hands_nothing_over_is_named(pair: PairView, kind: str) -> None:
     assert only(fleet(pairs=(pair,))).kind == kind
-    assert findings(fleet(pairs=(replace(pair, breaker="half_open"),))) == []
+    assert findings(fleet(pairs=(replace(pair, breaker="half_open", refusal=""),))) == []
 
 
 def test_a_busy_prefill_worker_that_releases_late_is_no_fault() -> None:

@@ -76,7 +76,9 @@ class Adoptions:
         del self._pulls[sequence]
         handoff_id = sequence.job.handoff.handoff_id if sequence.job.handoff else ""
         transfer_ms = self._clock.now_ms() - began_ms
-        self._on_adopted(sequence, HandoffAdopted(sequence.stream, handoff_id, size_bytes, transfer_ms))
+        self._on_adopted(
+            sequence, HandoffAdopted(sequence.stream, handoff_id, size_bytes, transfer_ms, "tcp")
+        )
 
     async def _transfer(self, sequence: Sequence) -> int:
         """Move what is not cached here; returns its bytes."""

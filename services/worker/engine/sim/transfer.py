@@ -11,9 +11,12 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any, Protocol
 
+from services.worker.engine.handoff_failure import unreachable
 from services.worker.engine.sim.offers import Offer, Offers
 
 LINE_SIZE_BYTES_MAX = 4096
+CONNECT_TIMEOUT_S = 1.0
+"""For the first contact with a prefill worker."""
 ACKNOWLEDGED = b"adopted\n"
 
 
@@ -131,9 +134,10 @@ class Peer:
     async def pull(self, expected: bytes, skip_blocks: int) -> None:
         """Take the KV over; `expected` is the content that the job's text has. Raises HandoffFailed."""
         try:
-            reader, writer = await asyncio.open_connection(self.host, self.port)
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                reader, writer = await asyncio.open_connection(self.host, self.port)
         except OSError as error:
-            raise HandoffFailed(f"prefill worker away: {error}") from error
+            raise HandoffFailed(unreachable(self.host, self.port, error)) from error
         try:
             writer.write(_encode({"op": "pull", "handoff_id": self.handoff_id, "skip_blocks": skip_blocks}))
             header = _decode(await reader.readline())

@@ -1,7 +1,19 @@
 """Running totals that prove where prompt tokens came from and what NIXL moved."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
+
+
+class Pulled(NamedTuple):
+    """One request's KV, as far as its ranks have it."""
+
+    size_bytes: int
+    seconds: float
+    """Of the slowest rank."""
+    transport: str
+
+
+NOTHING = Pulled(0, 0.0, "")
 
 
 @dataclass(slots=True)
@@ -26,7 +38,7 @@ class Counters:
             0.0,
         )
     )
-    _pulled: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _pulled: dict[str, Pulled] = field(default_factory=dict)
 
     def count_prefill(self, stats: Any) -> None:
         """Add one request's vLLM PrefillStats."""
@@ -34,8 +46,8 @@ class Counters:
         self.totals["prompt_tokens_local_cache_hit"] += stats.num_local_cached_tokens
         self.totals["prompt_tokens_external_kv_transfer"] += stats.num_external_cached_tokens
 
-    def take_in(self, news: dict[str, list[Any]]) -> dict[str, tuple[int, float]]:
-        """Add one step's `HandoffNews`; returns bytes and seconds of pulls that have ended on some rank.
+    def take_in(self, news: dict[str, list[Any]]) -> dict[str, Pulled]:
+        """Add one step's `HandoffNews`; returns what is known of pulls that have ended on some rank.
 
         The caller removes entries of settled requests.
         """
@@ -47,7 +59,9 @@ class Counters:
         self.totals["nixl_failed_notifications"] += len(news["num_failed_notifications"])
         self.totals["nixl_num_kv_expired_reqs"] += len(news["num_kv_expired_reqs"])
         self.totals["nixl_notifications_after_expiry"] += len(news["num_notifications_after_expiry"])
-        for request_id, size_bytes, seconds in news["pulled"]:
-            known_bytes, known_seconds = self._pulled.get(request_id, (0, 0.0))
-            self._pulled[request_id] = (known_bytes + size_bytes, max(known_seconds, seconds))
+        for request_id, size_bytes, seconds, transport in news["pulled"]:
+            known = self._pulled.get(request_id, NOTHING)
+            self._pulled[request_id] = Pulled(
+                known.size_bytes + size_bytes, max(known.seconds, seconds), transport or known.transport
+            )
         return self._pulled

@@ -33,7 +33,7 @@ from services.worker.engine.vllm.adapters import Adapter
 from services.worker.engine.vllm.arguments import EngineArguments
 from services.worker.engine.vllm.counters import Counters
 from services.worker.engine.vllm.fingerprint import capacity, fingerprint
-from services.worker.engine.vllm.jobs import BadTicket, LiveJob, RequestBuilder
+from services.worker.engine.vllm.jobs import BadTicket, LiveJob, RequestBuilder, why_expired
 from services.worker.engine.vllm.load import LoadMeter
 from services.worker.engine.vllm.outputs import Offers, Translator
 from services.worker.engine.vllm.probe import Probe
@@ -338,9 +338,7 @@ class VllmEngine:
             live.expiry = asyncio.get_running_loop().call_later(delay_s, self._on_ticket_expired, live)
             return
         self.abort([live.job.stream])
-        failed = JobFailed(
-            live.job.stream, FailureKind.HANDOFF, "the ticket expired before the KV was pulled"
-        )
+        failed = JobFailed(live.job.stream, FailureKind.HANDOFF, why_expired(live))
         self._sink.on_step(StepOutput(failed=[failed]))
 
     def _on_kv_changes(self, changes: list[KvChange]) -> None:

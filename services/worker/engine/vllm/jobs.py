@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from services.common.domain import EmbeddingAsk, EmbeddingModel, HandoffTicket, Job, JobKind
+from services.common.domain.address import join_address
+from services.worker.engine.handoff_failure import stuck
 from services.worker.engine.vllm import pooling
 from services.worker.engine.vllm.adapters import Adapter
 from services.worker.engine.vllm.sampling import extra_args, to_vllm
@@ -50,6 +52,8 @@ class LiveJob:
     started: bool = False
     """Has generated a token."""
     pulling: bool = False
+    pull_failure: str = ""
+    """Why the KV did not come, in the connector's words."""
     adopted: bool = False
     cached_tokens: int = 0
     replay: list[int] = field(default_factory=list)
@@ -182,3 +186,13 @@ def _parse_params(encoded: bytes) -> dict[str, Any]:
         return {key: given[key] for key in _TICKET_KEYS}
     except (ValueError, KeyError, TypeError) as error:
         raise BadTicket(f"the ticket's connector parameters are not NIXL's: {error!r}") from error
+
+
+def why_expired(live: LiveJob) -> str:
+    """Why the KV of a job did not come before its ticket's end, for the operator."""
+    ticket = live.job.handoff
+    if ticket is None or live.pull_failure:
+        return live.pull_failure or "there was no ticket"
+    params = json.loads(ticket.connector_params)
+    address = join_address(str(params["remote_host"]), int(params["remote_port"]))
+    return stuck(address, ticket.expires_in_ms / 1_000)

@@ -9,6 +9,7 @@ from pathlib import Path
 from services.common.domain.address import join_address
 from services.common.errors import EngineStartFailed
 from services.worker.engine.interface import LOOPBACK
+from services.worker.engine.vllm import ucx
 
 PORTS_MIN, PORTS_SPAN, PORTS_END = 20_000, 10_000, 32_768
 """Where free ports are looked for: below the ephemeral ones."""
@@ -28,6 +29,7 @@ def prepare_environment(handoff_host: str, port: int) -> str:
     devices = devices_for(host)
     if devices:
         os.environ.setdefault("UCX_NET_DEVICES", devices)
+    ucx.prepare_environment()
     return join_address(host, port)
 
 

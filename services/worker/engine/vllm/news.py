@@ -12,7 +12,9 @@ from vllm.distributed.kv_transfer.kv_connector.v1.nixl.stats import NixlKVConnec
 PULLING = "pulling"
 """Decode side: request ids whose pull was handed to the workers."""
 PULLED = "pulled"
-"""Decode side, each rank: [request id, bytes, seconds] of a pull that has ended well."""
+"""Decode side, each rank: [request id, bytes, seconds, transport] of a pull that has ended well."""
+FAILED = "failed"
+"""Decode side, each rank: [request id, why] of a pull that has not."""
 SETTLED = "settled"
 """Decode side: request ids whose pull has ended, well or not, on all ranks."""
 FREED = "freed"
@@ -20,7 +22,7 @@ FREED = "freed"
 EXPIRED = "expired"
 """Prefill side, each rank: those of them whose lease ran out."""
 
-_LISTS = (PULLING, PULLED, SETTLED, FREED, EXPIRED)
+_LISTS = (PULLING, PULLED, FAILED, SETTLED, FREED, EXPIRED)
 
 
 class HandoffNews(NixlKVConnectorStats):  # type: ignore[misc]

@@ -20,7 +20,7 @@ from services.common.domain import (
     TokenLogprobs,
 )
 from services.common.domain.tokens import tokens
-from services.worker.engine.vllm.counters import Counters
+from services.worker.engine.vllm.counters import NOTHING, Counters, Pulled
 from services.worker.engine.vllm.jobs import LiveJob
 from services.worker.engine.vllm.pooling import to_vector
 
@@ -66,10 +66,14 @@ class Translator:
     def translate(self, outputs: Any) -> StepOutput:
         """This step's news, tables updated."""
         step = StepOutput()
+        stats = outputs.scheduler_stats
+        if stats is not None and stats.kv_connector_stats:
+            for request_id, why in stats.kv_connector_stats.get("failed", ()):
+                if request_id in self.live:
+                    self.live[request_id].pull_failure = why
         for output in outputs.outputs:
             if output.finish_reason is not None and str(output.finish_reason) == _ERROR:
                 self._fail(output.request_id, step)
-        stats = outputs.scheduler_stats
         if stats is not None and stats.kv_connector_stats:
             self._handoffs(stats.kv_connector_stats, step)
         for output in outputs.outputs:
@@ -82,7 +86,9 @@ class Translator:
             return
         in_handoff = live.job.kind is JobKind.ADOPT and not live.adopted
         kind = FailureKind.HANDOFF if in_handoff else FailureKind.ENGINE
-        message = "the KV could not be pulled" if in_handoff else "vLLM failed the request"
+        message = "vLLM failed the request"
+        if in_handoff:
+            message = live.pull_failure or "the KV could not be pulled"
         step.failed.append(JobFailed(live.job.stream, kind, message))
 
     def _handoffs(self, news: dict[str, list[Any]], step: StepOutput) -> None:
@@ -91,21 +97,24 @@ class Translator:
             if request_id in self.live:
                 self.live[request_id].pulling = True
         for request_id in news.get("settled", ()):
-            size_bytes, seconds = pulled.pop(request_id, (0, 0.0))
+            moved = pulled.pop(request_id, NOTHING)
             if (live := self.live.get(request_id)) is not None:
-                self._adopt(live, size_bytes, seconds, step)
+                self._adopt(live, moved, step)
         expired = set(news.get("expired", ()))
         for request_id in news.get("freed", ()):
             handoff_id = self.offers.pop(request_id)
             if handoff_id is not None:
                 step.released.append(HandoffReleased(handoff_id, expired=request_id in expired))
 
-    def _adopt(self, live: LiveJob, size_bytes: int, seconds: float, step: StepOutput) -> None:
+    def _adopt(self, live: LiveJob, moved: Pulled, step: StepOutput) -> None:
         live.adopted = True
         live.settle()
         if live.job.handoff is not None:
             handoff_id = live.job.handoff.handoff_id
-            step.adopted.append(HandoffAdopted(live.job.stream, handoff_id, size_bytes, seconds * 1_000))
+            took_ms = moved.seconds * 1_000
+            step.adopted.append(
+                HandoffAdopted(live.job.stream, handoff_id, moved.size_bytes, took_ms, moved.transport)
+            )
 
     def _output(self, output: Any, timestamp: float, step: StepOutput) -> None:
         live = self.live.get(output.request_id)
@@ -126,7 +135,7 @@ class Translator:
             return
         if live.job.kind is JobKind.ADOPT and not live.adopted:
             # All of it was in this engine's own prefix cache: nothing moved.
-            self._adopt(live, 0, 0.0, step)
+            self._adopt(live, NOTHING, step)
         self._tokens(live, output, step)
 
     def _vector(self, live: LiveJob, output: Any, step: StepOutput) -> None:

@@ -11,7 +11,9 @@ from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorTransfe
 from vllm.distributed.kv_transfer.kv_connector.v1.nixl.metadata import NixlConnectorMetadata, ReqMeta
 from vllm.distributed.kv_transfer.kv_connector.v1.nixl.pull_worker import NixlPullConnectorWorker
 
-from services.worker.engine.vllm.news import EXPIRED, PULLED, HandoffNews
+from services.worker.engine.handoff_failure import transport_failed, unfit, unreachable
+from services.worker.engine.vllm.news import EXPIRED, FAILED, PULLED, HandoffNews
+from services.worker.engine.vllm.ucx import UcxLog
 
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
@@ -29,6 +31,10 @@ MARGIN_MS = "mesh_margin_ms"
 """Key in the connector's extra configuration: how long a pull may take past its deadline to begin."""
 
 
+class HandoffImpossible(Exception):
+    """KV cannot come from a peer; the message says why, and what to do."""
+
+
 class HandoffWorker(NixlPullConnectorWorker):  # type: ignore[misc]
     """Stock pulls, with deadlines, explicit release and news of each request."""
 
@@ -40,6 +46,9 @@ class HandoffWorker(NixlPullConnectorWorker):  # type: ignore[misc]
         self._released: set[str] = set()
         self._pull_deadline: dict[str, float] = {}
         self._moved: dict[str, tuple[int, float]] = {}
+        self._ucx = UcxLog()
+        self._why: dict[str, str] = {}
+        """Why pulls failed, noted by whichever thread saw it."""
 
     @property
     def kv_block_size_bytes(self) -> int:
@@ -86,11 +95,17 @@ class HandoffWorker(NixlPullConnectorWorker):  # type: ignore[misc]
         """One line for a failed transfer: the job goes on elsewhere, a peer that is gone needs no trace."""
         peer = context.get("dst_engine_id") or context.get("remote_engine_id") or "a peer"
         reason = context.get("error") or context.get("xfer_state") or ""
-        _log.warning("KV of request %s from %s: %s %s", req_id, peer, failure_type, reason)
+        said = self._ucx.last_error()
+        _log.warning("KV of request %s from %s: %s %s %s", req_id, peer, failure_type, reason, said)
+        if req_id is not None and failure_type != "notification_failed":
+            self._why[req_id] = _why(reason, said)
 
     def _nixl_handshake(self, host: str, port: int, *args: Any, **kwargs: Any) -> Any:
         """Shake hands, once it is known that somebody listens: the stock handshake waits five seconds."""
-        socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S).close()
+        try:
+            socket.create_connection((host, port), timeout=CONNECT_TIMEOUT_S).close()
+        except OSError as error:
+            raise HandoffImpossible(unreachable(host, port, error)) from error
         return super()._nixl_handshake(host, port, *args, **kwargs)
 
     def _read_blocks_for_req(self, req_id: str, meta: ReqMeta) -> None:
@@ -100,9 +115,15 @@ class HandoffWorker(NixlPullConnectorWorker):  # type: ignore[misc]
             return
         super()._read_blocks_for_req(req_id, meta)
 
+    def _transport(self, request_id: str) -> str:
+        meta = self._recving_metadata.get(request_id)
+        return self._ucx.transport_to(meta.remote.engine_id) if meta is not None and meta.remote else ""
+
     def get_transfer_results(self) -> KVConnectorTransferResults:
         """What has ended on this rank since the last step."""
         results = super().get_transfer_results()
+        while self._why:
+            self.xfer_stats.note(FAILED, list(self._why.popitem()))
         for request_id in results.finished_recving:
             self._pull_deadline.pop(request_id, None)
             self._moved.pop(request_id, None)
@@ -134,8 +155,18 @@ class HandoffWorker(NixlPullConnectorWorker):  # type: ignore[misc]
         if time.monotonic() > deadline + self._margin_s:
             failed.add(request_id)
         if not failed and request_id not in self._recv_failures:
-            self.xfer_stats.note(PULLED, [request_id, size_bytes, seconds])
+            self.xfer_stats.note(PULLED, [request_id, size_bytes, seconds, self._transport(request_id)])
         return done, failed
+
+
+def _why(reason: object, ucx_said: str) -> str:
+    """One line for the operator."""
+    if isinstance(reason, HandoffImpossible):
+        return str(reason)
+    text = str(reason)
+    if "compatibility" in text or "mismatch" in text:
+        return unfit(" ".join(text.split(". ")[:2]))
+    return transport_failed(ucx_said or text or "the transfer failed")
 
 
 @contextlib.contextmanager
