@@ -59,6 +59,10 @@ def test_a_process_reads_its_own_log(tmp_path: Path, monkeypatch: pytest.MonkeyP
     log.forget("a")
     file.write_text(table("| 0..inf | zero-copy | cma/memory |"))
     assert log.transport_to("a") == log.transport_to("b") == "shm (cma/memory)"
+    assert not file.exists()
+    file.write_text("UCX  ERROR   no way\n")  # the next one, as the first is full
+    assert log.last_error() == "no way"
+    log.close()
 
 
 def test_what_the_operator_asks_of_ucx_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,6 +60,12 @@ class HandoffWorker(NixlPullConnectorWorker):  # type: ignore[misc]
         """Whether a pull is being set up or under way."""
         return bool(self._recving_metadata)
 
+    def shutdown(self) -> None:
+        """Let go of everything."""
+        super().shutdown()
+        if hasattr(self, "_ucx"):  # vLLM also calls this after an error in the constructor
+            self._ucx.close()
+
     def release(self, request_ids: Iterable[str]) -> None:
         """Free offered KV at the next step. Requests that are not offered are ignored."""
         self._released.update(self._reqs_to_process.intersection(request_ids))

@@ -1,15 +1,16 @@
 """What UCX says of itself: by which transport it reads from a peer, and why it cannot.
 
 UCX says both in its log alone. So the log of each engine process is a file of its own, which is read after
-the first pull from a peer and after a failure, and removed with the process.
+the first pull from a peer and after a failure. It has no name any more then, so it ends with the process.
 """
 
-import atexit
 import contextlib
+import ctypes
 import os
 import re
 import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 LOG_SIZE_BYTES_MAX = 1 << 20
 READ_BYTES_MAX = 256 * 1024
@@ -42,15 +43,14 @@ def prepare_environment() -> None:
 
 
 class UcxLog:
-    """This process's log, read as it grows."""
+    """This process's log, read as it grows; to be made once UCX has been loaded, and has opened it."""
 
     def __init__(self) -> None:
         named = os.environ.get("UCX_LOG_FILE", "")
         self._path = Path(named.replace("%p", str(os.getpid()))) if named else None
         self._transports: dict[str, str] = {}
-        self._seen_bytes = 0
-        if self._path is not None:
-            atexit.register(_remove, self._path)
+        self._file: BinaryIO | None = None
+        self._open()
 
     def transport_to(self, peer: str) -> str:
         """By what KV comes from a peer, to be asked after its first pull; "" where UCX has not said.
@@ -66,18 +66,33 @@ class UcxLog:
         """A peer that comes back may be elsewhere."""
         self._transports.pop(peer, None)
 
+    def close(self) -> None:
+        """Read no more."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
     def last_error(self) -> str:
         """UCX's newest complaint; "" where it has none."""
         return error_in(self._read())
 
     def _read(self) -> str:
         """The log's end."""
-        if self._path is None:
+        self._open()
+        if self._file is None:
             return ""
-        with contextlib.suppress(OSError), self._path.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - READ_BYTES_MAX))
-            return file.read().decode(errors="replace")
-        return ""
+        ctypes.CDLL(None).fflush(None)  # UCX leaves what it has written in the C library's buffer
+        self._file.seek(max(0, os.fstat(self._file.fileno()).st_size - READ_BYTES_MAX))
+        return self._file.read().decode(errors="replace")
+
+    def _open(self) -> None:
+        """Take the name from the file, also from the one that UCX begins when the first is full."""
+        if self._path is not None:
+            with contextlib.suppress(FileNotFoundError):
+                begun = self._path.open("rb")
+                self._path.unlink()
+                self.close()
+                self._file = begun
 
 
 def transport_of(log: str) -> str:
@@ -99,8 +114,3 @@ def error_in(log: str) -> str:
     """The newest error in a log."""
     errors = _ERROR.findall(log)
     return errors[-1].strip() if errors else ""
-
-
-def _remove(path: Path) -> None:
-    with contextlib.suppress(OSError):
-        path.unlink()
