@@ -37,7 +37,7 @@ COMMANDS = {
     **OPERATOR_COMMANDS,
     **PLANNER_COMMANDS,
     "usage": "show what tenants used, by day and model",
-    "key": "make an API key, and the line for the tenants file",
+    "key": "make an API key with its line for the tenants file, or a mesh's secret",
     "version": "print the version",
 }
 """The others are each a module of this package with `run(arguments) -> exit code`; all are imported only when

@@ -39,6 +39,12 @@ def plan(settings: UpSettings, ports: Iterator[int], cores: Sequence[int]) -> li
     return [replace(spec, environ=_secret(spec.service, settings.mesh.secret)) for spec in specs]
 
 
+def router_addresses(specs: Sequence[ChildSpec]) -> list[str]:
+    """HOST:PORT of each router of a mesh."""
+    worker = next(spec for spec in specs if "--routers" in spec.command)
+    return worker.command[worker.command.index("--routers") + 1].split(",")
+
+
 def _secret(service: str, secret: str) -> tuple[tuple[str, str], ...]:
     services = ("gateway", "router") if service == "edge" else (service,)
     return tuple((f"PDMESH_{name.upper()}_MESH_SECRET", secret) for name in services)

@@ -42,7 +42,8 @@ def replace_json(path: Path, content: object, flag: str) -> None:
 
 
 class ReadyFile:
-    """JSON: `url` of the REST API, `grpc` of the gRPC API, `urls`, `metrics` and `pids` by process name.
+    """JSON: `url` of the REST API, `grpc` of the gRPC API, `urls`, `metrics` and `pids` by process name, and
+    `secret_file`.
 
     It exists while the mesh serves.
     """
@@ -65,8 +66,11 @@ class ReadyFile:
         except OSError as error:
             raise BadSetting(f"--ready-file: {self._path}: {error.strerror}") from None
 
-    def write(self, children: Mapping[str, Child]) -> None:
-        """Replace it in one step, so that a reader never sees half of it."""
+    def write(self, children: Mapping[str, Child], secret_file: str = "") -> None:
+        """Replace it in one step, so that a reader never sees half of it.
+
+        `secret_file` is where a mesh that made its own secret keeps it.
+        """
         if self._path is None:
             return
         public, routers = public_facts(children), router_urls(children.values())
@@ -77,5 +81,6 @@ class ReadyFile:
             "urls": {**urls, "router": routers[0]} if "edge" in urls and routers else urls,
             "metrics": metrics_urls(children),
             "pids": {name: child.pid for name, child in children.items()},
+            "secret_file": secret_file,
         }
         replace_json(self._path, content, "ready-file")

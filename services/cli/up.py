@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -11,10 +12,11 @@ from random import Random
 from services.cli import configuration
 from services.cli.autoscaler import Autoscaler
 from services.cli.mesh_client import is_ready
+from services.cli.mesh_secret import SecretFiles, new_secret
 from services.cli.metrics_targets import MetricsTargets
 from services.cli.operator.client import OperatorClient
 from services.cli.output import Output
-from services.cli.plan import plan
+from services.cli.plan import plan, router_addresses
 from services.cli.ports import free_ports
 from services.cli.ready_file import ReadyFile, public_facts, router_urls
 from services.cli.startup import startup_unwrapped
@@ -70,7 +72,11 @@ class Mesh:
         """`on_ready` is called once with the REST API's URL."""
         self._clock = clock = MonotonicClock()
         self._ports, self._cores = free_ports(Random()), sorted(os.sched_getaffinity(0))
+        has_secret = settings.mesh.secret or settings.mesh.secret_file
+        if not has_secret:  # or any process that reaches a router's port could take requests
+            settings = replace(settings, mesh=replace(settings.mesh, secret=new_secret()))
         specs = plan(settings, self._ports, self._cores)
+        self._secret_files = SecretFiles(settings.mesh.secret, [] if has_secret else router_addresses(specs))
         self._settings = settings
         self._output = Output(clock, Path(settings.log_dir) if settings.log_dir else None)
         self._output.open_logs([spec.name for spec in specs])
@@ -83,6 +89,7 @@ class Mesh:
     async def run(self) -> None:
         """Until `stop` or a signal; raises `Startup`."""
         self._ready_file.clear()
+        self._write_secret()
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
         try:
@@ -95,6 +102,7 @@ class Mesh:
                     task.cancel()
         finally:
             self._ready_file.clear()
+            self._secret_files.remove()
             self._output.close()
 
     def _on_signal(self) -> None:
@@ -136,8 +144,15 @@ class Mesh:
         return await asyncio.to_thread(is_ready, url)
 
     def _write_files(self) -> None:
-        self._ready_file.write(self._supervisor.ready)
+        self._ready_file.write(self._supervisor.ready, self._secret_files.path)
         self._metrics_targets.write(self._supervisor.ready)
+
+    def _write_secret(self) -> None:
+        """For operators' commands on this host; the processes have it from their environment."""
+        try:
+            self._secret_files.write()
+        except OSError as error:
+            self._output.say(f"commands such as `pdmesh fleet` will lack the mesh's secret: {error}")
 
     async def _redraw(self) -> None:
         """Keep the live line's clock going."""

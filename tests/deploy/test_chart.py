@@ -1,5 +1,6 @@
 """The Helm chart: valid for Kubernetes, and every flag in it one that the command line takes."""
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import kubernetes_validate
 import pytest
 
 from services.cli.serve import parse_edge, parse_service
+from services.common.credentials.mesh import SECRET_CHARS_MIN
 from services.router.core.scaling.rules import TierRules
 from services.router.keda_trigger import parse as parse_trigger
 from tests.deploy.chart import VALUES, Manifest, RenderFailed, of_kind, pods, render
@@ -254,3 +256,30 @@ def test_the_prometheus_variant_asks_for_a_metric_that_exists() -> None:
 def test_what_cannot_be_rendered_is_said(settings: tuple[str, ...], words: str) -> None:
     with pytest.raises(RenderFailed, match=words):
         render("", *settings)
+
+
+def test_a_mesh_has_a_secret_unless_it_is_to_be_open() -> None:
+    manifests = render("", MODEL)
+    (made,) = [m for m in manifests if m["kind"] == "Secret"]
+    assert len(base64.b64decode(made["data"]["secret"])) >= SECRET_CHARS_MIN
+    for component, pod in pods(manifests).items():
+        shown = {e["name"]: e.get("valueFrom", {}) for e in pod["containers"][0].get("env", [])}
+        if component != "redis":
+            told = shown[f"PDMESH_{component.upper()}_MESH_SECRET"]["secretKeyRef"]
+            assert told == {"name": made["metadata"]["name"], "key": "secret"}
+    open_mesh = render("", MODEL, "mesh.open=true")
+    assert not [m for m in open_mesh if m["kind"] == "Secret"]
+    assert "MESH_SECRET" not in json.dumps(open_mesh)
+
+
+@pytest.mark.parametrize("edge", ["true", "false"])
+def test_an_address_with_a_password_is_in_no_flag(edge: str) -> None:
+    manifests = render("", MODEL, "redis.urlSecret=cache", f"edge.enabled={edge}")
+    assert "redis" not in pods(manifests)
+    for component, pod in pods(manifests).items():
+        (container,) = pod["containers"]
+        assert not [flag for flag in container["args"] if flag.startswith(("--store", "--redis-url"))]
+        told = {e["name"] for e in container["env"] if "cache" in json.dumps(e)}
+        services = {"edge": ["GATEWAY", "ROUTER"]}.get(component, [component.upper()])
+        stores = {f"PDMESH_{s}_STORE" for s in services if s in ("GATEWAY", "ROUTER")}
+        assert told == {f"PDMESH_{services[0]}_REDIS_URL", *stores}

@@ -24,7 +24,7 @@ def read(arguments: list[str]) -> Any:
     return parse(service, importlib.import_module(f"services.{service}.settings").Settings, flags)[0]
 
 
-@pytest.mark.parametrize("name", sorted(set(COMPOSE["services"]) - {"redis"}))
+@pytest.mark.parametrize("name", sorted(set(COMPOSE["services"]) - {"redis", "secret"}))
 def test_compose_flags(name: str) -> None:
     service = COMPOSE["services"][name]
     settings = read(service["command"])
@@ -76,3 +76,12 @@ def test_images_contain_what_they_copy() -> None:
         for name in source.split():
             assert (ROOT / name).exists(), name
             assert f"!{name}" in ignored, name
+
+
+def test_every_process_of_compose_shows_the_same_secret() -> None:
+    services = COMPOSE["services"]
+    assert services["secret"]["command"][:2] == ["key", "secret"]
+    file = services["secret"]["command"][2]
+    for name in set(services) - {"redis", "secret"}:
+        assert f"--mesh-secret-file={file}" in services[name]["command"]
+        assert services[name]["volumes"] == ["mesh:/run/pdmesh:ro"]

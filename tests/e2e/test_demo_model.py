@@ -53,7 +53,7 @@ def mesh(alone: Reference, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client(mesh: Mesh) -> AsyncIterator[TokenClient]:
-    async with connected(mesh.facts["urls"]["router"], DEMO_MODEL.name) as connection:
+    async with connected(mesh.facts["urls"]["router"], DEMO_MODEL.name, mesh.security) as connection:
         yield connection
 
 

@@ -51,7 +51,7 @@ def mesh(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def client(mesh: Mesh, model: Path) -> AsyncIterator[TokenClient]:
-    async with connected(mesh.facts["urls"]["router"], model.name) as connection:
+    async with connected(mesh.facts["urls"]["router"], model.name, mesh.security) as connection:
         yield connection
 
 
@@ -124,7 +124,7 @@ async def test_an_adapters_kv_is_handed_over(client: TokenClient) -> None:
 
 async def _busiest(mesh: Mesh) -> str:
     """The decode worker with most requests."""
-    async with OperatorClient(mesh.facts["urls"]["router"], 5_000) as operator:
+    async with OperatorClient(mesh.facts["urls"]["router"], 5_000, mesh.security) as operator:
         fleet = await operator.fleet()
     decode = [worker for worker in fleet.workers if worker.role == int(Role.DECODE)]
     return max(decode, key=lambda worker: worker.running_requests).worker_id

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 from pdmesh.router.v1 import router_pb2, router_pb2_grpc
+from services.common.credentials import Security
 from services.common.domain import FinishReason, Receipt, Request, Sampling
 from services.common.domain.tokens import tokens
 from services.common.errors import MeshError, RouterUnavailable
@@ -79,11 +80,11 @@ class TokenClient:
 
 
 @contextlib.asynccontextmanager
-async def connected(address: str, model: str) -> AsyncIterator[TokenClient]:
+async def connected(address: str, model: str, security: Security) -> AsyncIterator[TokenClient]:
     """A client of the router at HOST:PORT."""
     channel, draft = open_channel(address), SubmissionDraft()
     draft.greet(router_pb2.GatewayGreeting(gateway_id="e2e", version="test"))
-    call = router_pb2_grpc.RouterServiceStub(channel).Connect()
+    call = router_pb2_grpc.RouterServiceStub(channel).Connect(metadata=security.metadata)
     link: Link[router_pb2.ConnectResponse, router_pb2.ConnectRequest] = Link(call, draft)
     client = TokenClient(draft, link.wake, model)
     try:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from services.cli.mesh_client import is_ready
+from services.common.credentials import MeshSettings, Security
 from tests.tidy.source import ROOT
 
 START_S_MAX = 60.0
@@ -67,6 +68,11 @@ class Mesh:
     def ready_file(self) -> Path:
         """Where the mesh says where it is."""
         return self._ready_file
+
+    @property
+    def security(self) -> Security:
+        """What its processes show each other."""
+        return MeshSettings(secret_file=self.facts["secret_file"]).security()
 
     @property
     def url(self) -> str:

@@ -43,7 +43,7 @@ class Site:
         self.mesh, self.redis, self.model_dir = mesh, redis, model_dir
 
     async def ask(self, router: str) -> tuple[wire.DescribeFleetResponse, wire.DescribeScalingResponse]:
-        async with OperatorClient(self.mesh.facts["urls"][router], 2_000) as client:
+        async with OperatorClient(self.mesh.facts["urls"][router], 2_000, self.mesh.security) as client:
             return await client.fleet(), await client.scaling()
 
     async def until(self, condition: Callable[[dict[str, str], str], bool], *routers: str) -> str:

@@ -30,7 +30,7 @@ async def test_vectors_are_right_though_a_worker_dies(model_dir: Path, tmp_path:
                 model=model_dir.name, input=texts, extra_body={"pdmesh": {"receipt": True}}
             )
             asking = asyncio.create_task(wishes)
-            async with OperatorClient(mesh.facts["urls"]["router"], 5_000) as operator:
+            async with OperatorClient(mesh.facts["urls"]["router"], 5_000, mesh.security) as operator:
                 while await running(operator, "decode-1") < 2:
                     await asyncio.sleep(0.02)
             mesh.send("decode-1")

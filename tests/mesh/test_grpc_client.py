@@ -63,6 +63,7 @@ def came(stream: AsyncStream) -> int:
 def second_gateway(mesh: Mesh, model_dir: Path) -> Iterator[str]:
     """Another gateway of the same mesh; the address of its gRPC API."""
     arguments = ["serve", "gateway", "--model", str(model_dir), "--router", mesh.facts["urls"]["router"]]
+    arguments += ["--mesh-secret-file", mesh.facts["secret_file"]]
     command = [sys.executable, "-m", "services.cli", *arguments, "--port", "0", "--log-level", "warning"]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as process:
         try:

@@ -41,7 +41,7 @@ def operate(mesh: Mesh, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 async def order(mesh: Mesh, request: Order) -> dict[str, str]:
     """Give an order without starting a process for it; workers' states right after."""
-    async with OperatorClient(mesh.facts["urls"]["router"], 5_000) as client:
+    async with OperatorClient(mesh.facts["urls"]["router"], 5_000, mesh.security) as client:
         await client.order(request)
         return {worker.worker_id: worker.state for worker in (await client.fleet()).workers}
 

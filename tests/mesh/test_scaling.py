@@ -35,7 +35,7 @@ def up(model_dir: Path, tmp_path: Path) -> Iterator:
 
 async def workers(mesh: Mesh) -> dict[str, str]:
     """States of the decode workers."""
-    async with OperatorClient(mesh.facts["urls"]["router"], 5_000) as client:
+    async with OperatorClient(mesh.facts["urls"]["router"], 5_000, mesh.security) as client:
         fleet = await client.fleet()
     return {w.worker_id: w.state for w in fleet.workers if w.role == int(Role.DECODE)}
 
@@ -100,7 +100,7 @@ async def test_a_spare_is_activated_and_another_one_loaded(up, model_dir: Path) 
 
 async def test_what_is_wanted_is_watched_only_while_the_supervisor_lives(up) -> None:
     mesh = up()
-    async with OperatorClient(mesh.facts["urls"]["router"], 5_000) as client:
+    async with OperatorClient(mesh.facts["urls"]["router"], 5_000, mesh.security) as client:
         async with asyncio.timeout(WAIT_S):
             while not (scaling := await client.scaling()).watchers:
                 await asyncio.sleep(0.05)

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from services.cli import configuration
+from services.cli.mesh_secret import security_for
 from services.cli.operator.client import OperatorClient
 from services.cli.operator.command import Command, Options
 from services.cli.operator.doctor import DOCTOR
@@ -56,7 +57,9 @@ def parser_of(name: str) -> StrictParser:
 
 
 async def _act(command: Command, settings: OperatorSettings, options: Options) -> int:
-    async with OperatorClient(settings.address(), settings.timeout_ms, settings.mesh.security()) as client:
+    address = settings.address()
+    security = security_for(settings.mesh, address)
+    async with OperatorClient(address, settings.timeout_ms, security) as client:
         return await command.act(client, options)
 
 

@@ -82,7 +82,7 @@ def run(experiment: Experiment, scratch: Path) -> tuple[list[dict[str, Any]], li
         with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as load:
 
             def follow() -> None:
-                seen.extend(asyncio.run(watch(router, lambda: load.poll() is not None)))
+                seen.extend(asyncio.run(watch(router, mesh.security, lambda: load.poll() is not None)))
 
             thread = threading.Thread(target=follow)
             thread.start()

@@ -7,16 +7,17 @@ from time import time
 from typing import Any
 
 from services.cli.operator.client import OperatorClient
+from services.common.credentials import Security
 from services.common.domain import Role
 from services.common.errors import MeshError
 
 INTERVAL_S = 1.0
 
 
-async def watch(router: str, is_over: Callable[[], bool]) -> list[dict[str, Any]]:
+async def watch(router: str, security: Security, is_over: Callable[[], bool]) -> list[dict[str, Any]]:
     """One entry per moment and tier, until it is over."""
     seen: list[dict[str, Any]] = []
-    async with OperatorClient(router, 2_000) as client:
+    async with OperatorClient(router, 2_000, security) as client:
         while not is_over():
             with contextlib.suppress(MeshError):
                 fleet, scaling = await client.fleet(), await client.scaling()

@@ -12,6 +12,17 @@ app.kubernetes.io/component: {{ .component }}
 {{- .Values.redis.url | default (printf "redis://%s:6379/0" (include "pdmesh.name" (dict "root" . "component" "redis"))) -}}
 {{- end -}}
 
+{{- define "pdmesh.redisFlag" -}}
+{{- /* An address with a password is a variable: everybody who may see a pod may see its flags. */ -}}
+{{- if not .root.Values.redis.urlSecret -}}
+- {{ .flag }}={{ include "pdmesh.redis" .root }}
+{{- end -}}
+{{- end -}}
+
+{{- define "pdmesh.meshSecret" -}}
+{{- .Values.mesh.secret | default (include "pdmesh.name" (dict "root" . "component" "mesh")) -}}
+{{- end -}}
+
 {{- define "pdmesh.routing" -}}
 {{- /* Where the router is: by itself, or in one process with a gateway. */ -}}
 {{- ternary "edge" "router" .Values.edge.enabled -}}
@@ -51,9 +62,22 @@ capabilities: {drop: [ALL]}
   valueFrom: {fieldRef: {fieldPath: status.podIP}}
 - name: HOME
   value: /tmp
-{{- if .root.Values.mesh.secret }}
+{{- if not .root.Values.mesh.open }}
 - name: PDMESH_{{ .component | upper }}_MESH_SECRET
-  valueFrom: {secretKeyRef: {name: {{ .root.Values.mesh.secret }}, key: secret}}
+  valueFrom: {secretKeyRef: {name: {{ include "pdmesh.meshSecret" .root }}, key: secret}}
+{{- end }}
+{{- if .root.Values.redis.urlSecret }}
+{{- $names := list (printf "%s_REDIS_URL" (upper .component)) }}
+{{- if has .component (list "gateway" "router") }}
+{{- $names = append $names (printf "%s_STORE" (upper .component)) }}
+{{- end }}
+{{- if and .root.Values.edge.enabled (eq .component "gateway") }}
+{{- $names = append $names "ROUTER_STORE" }}
+{{- end }}
+{{- range $name := $names }}
+- name: PDMESH_{{ $name }}
+  valueFrom: {secretKeyRef: {name: {{ $.root.Values.redis.urlSecret }}, key: url}}
+{{- end }}
 {{- end }}
 {{- if .root.Values.model.hubTokenSecret }}
 - name: HF_TOKEN

@@ -9,8 +9,8 @@
 {{- if $.Values.model.name }}
 - --served-model-name={{ $.Values.model.name }}
 {{- end }}
-- --store={{ include "pdmesh.redis" $ }}
-- --redis-url={{ include "pdmesh.redis" $ }}
+{{ include "pdmesh.redisFlag" (dict "root" $ "flag" "--store") }}
+{{ include "pdmesh.redisFlag" (dict "root" $ "flag" "--redis-url") }}
 - --usage-dir=/usage
 {{- if .tenantsSecret }}
 - --tenants=/tenants/tenants.toml
@@ -82,8 +82,8 @@ lifecycle:
 - --lane-port=9001
 - --metrics-port=9090
 - --router-id=$(POD_NAME)
-- --store={{ include "pdmesh.redis" $ }}
-- --redis-url={{ include "pdmesh.redis" $ }}
+{{ include "pdmesh.redisFlag" (dict "root" $ "flag" "--store") }}
+{{ include "pdmesh.redisFlag" (dict "root" $ "flag" "--redis-url") }}
 - --quarantine-dir=/quarantine
 - --grace-ms={{ mul .graceSeconds 1000 }}
 {{- range $tier, $values := dict "prefill" $.Values.prefill "decode" $.Values.decode }}
