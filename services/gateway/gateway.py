@@ -111,6 +111,7 @@ class Gateway:
             clock,
             parts,
             chat_max_tokens_default=self._settings.chat_max_tokens_default,
+            control_tokens=self._settings.control_tokens,
         )
         self._api = self._make_api(pipeline, parts)
         server = HttpServer(

@@ -6,6 +6,7 @@ from services.common.credentials import JwtSettings, MeshSettings, TlsSettings
 from services.common.retrieval import RetrievalSettings
 from services.common.settings import group, setting
 from services.gateway.idempotency.key import HEADERS, IDEMPOTENCY_KEY
+from services.gateway.tenants import CONTROL_TOKENS, TAKEN
 
 PORT_MAX = 65_535
 
@@ -90,6 +91,12 @@ class Settings:
         10_000, "how long a request with an idempotency key runs on without a reader", least=0
     )
     retrieval: RetrievalSettings = group(RetrievalSettings, "retrieval_")
+    control_tokens: str = setting(
+        TAKEN,
+        "what a control token such as <|im_end|> is that a caller writes into a message: the token, as with "
+        "vLLM (taken), or its letters (plain); tenants may have their own",
+        choices=CONTROL_TOKENS,
+    )
     chat_max_tokens_default: int = setting(0, "max_tokens of a chat that names none; 0 is all that fits")
     resume_wait_ms: int = setting(
         10_000, "how long requests in flight wait for a lost router to come back", least=0

@@ -13,6 +13,8 @@ INLINE_TEXTS_MAX = 32
 
 def renders_inline(generation: Generation, renderer: Renderer) -> bool:
     """Whether a call's prompts are short enough to be rendered on the event loop."""
+    if not renderer.is_ready:
+        return False
     if generation.size_bytes <= INLINE_BODY_BYTES_MAX:
         return True
     if generation.size_bytes > INLINE_FAST_BODY_BYTES_MAX or not renderer.encoder.is_fast:

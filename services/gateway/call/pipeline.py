@@ -42,6 +42,7 @@ from services.gateway.call.writers import Opening, Writer
 from services.gateway.links.streams import Streams
 from services.gateway.metrics import Metrics
 from services.gateway.models.served import Models, ServedModel
+from services.gateway.tenants import PLAIN, TAKEN
 
 _max_tokens = attrgetter("max_tokens")
 
@@ -69,6 +70,7 @@ class Pipeline:
         parts: Parts,
         *,
         chat_max_tokens_default: int = 0,
+        control_tokens: str = TAKEN,
     ) -> None:
         self._streams = streams
         self._models = models
@@ -77,6 +79,7 @@ class Pipeline:
         self._clock = clock
         self._parts = parts
         self._chat_max_tokens_default = chat_max_tokens_default
+        self._control_tokens = control_tokens
 
     def start(self, call: Call, writer: Writer) -> Coroutine[Any, Any, None] | None:
         """Have a call answered: at once, or by the coroutine returned where something must be waited for.
@@ -86,7 +89,7 @@ class Pipeline:
         """
         call.notes["model"] = call.generation.model[:200]
         route = self._parts.routes.resolve(call)
-        model = self._models.find(route.model)
+        model = self._find(call, route)
         if model.embedding_model is not None:
             raise no_text(call.generation.model)
         check_thinking(call.generation, is_limited=model.limits_thinking)
@@ -101,7 +104,14 @@ class Pipeline:
 
     def model_of(self, call: Call) -> ServedModel:
         """The model that would answer a call; raises `ModelNotFound`, `NoWorkers` or `RouterUnavailable`."""
-        return self._models.find(self._parts.routes.resolve(call).model)
+        return self._find(call, self._parts.routes.resolve(call))
+
+    def _find(self, call: Call, route: Route) -> ServedModel:
+        """The model with what renders this caller's prompts."""
+        model = self._models.find(route.model)
+        if (call.caller.control_tokens or self._control_tokens) != PLAIN:
+            return model
+        return dataclasses.replace(model, renderer=model.renderer.plain)
 
     async def _start_later(
         self, retrieval: Coroutine[Any, Any, Call], route: Route, model: ServedModel, writer: Writer

@@ -1,5 +1,13 @@
 """Tenants: who calls, by which credential, and what they may do."""
 
-from services.gateway.tenants.caller import ANONYMOUS, UNLIMITED, Caller, TenantQuota
+from services.gateway.tenants.caller import (
+    ANONYMOUS,
+    CONTROL_TOKENS,
+    PLAIN,
+    TAKEN,
+    UNLIMITED,
+    Caller,
+    TenantQuota,
+)
 
-__all__ = ["ANONYMOUS", "UNLIMITED", "Caller", "TenantQuota"]
+__all__ = ["ANONYMOUS", "CONTROL_TOKENS", "PLAIN", "TAKEN", "UNLIMITED", "Caller", "TenantQuota"]

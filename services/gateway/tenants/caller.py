@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 from services.common.domain import ServiceClass
 
+TAKEN, PLAIN = CONTROL_TOKENS = ("taken", "plain")
+"""What a control token is that a caller writes into a message: the token, or its letters."""
+
 
 @dataclass(frozen=True, slots=True)
 class TenantQuota:
@@ -35,6 +38,8 @@ class Caller:
     """The most tokens that one choice of an answer may have; `None` is the model's own limit."""
     models: frozenset[str] | None = None
     """Names of models that the tenant may ask for; `None` is all."""
+    control_tokens: str = ""
+    """What a control token in a message is, "taken" or "plain"; "" is what the gateway's settings say."""
     is_admin: bool = False
     """May read and change what belongs to other tenants: `/admin/...`."""
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from services.common.domain.request import TENANT_WEIGHT_MAX, TENANT_WEIGHT_MIN
 from services.common.settings import group, setting
+from services.gateway.tenants.caller import CONTROL_TOKENS
 
 CLASSES = ("interactive", "standard", "batch")
 
@@ -23,6 +24,12 @@ class Allowance:
     models: tuple[str, ...] = setting((), "names of models that it may ask for; all if not set")
     cache_group: str = setting(
         "", "shares cached prompts with all tenants of this group, with nobody if not set"
+    )
+    control_tokens: str = setting(
+        "",
+        "what a control token in one of its messages is: the token (taken) or its letters (plain); what the "
+        "gateway's --control-tokens says if not set",
+        choices=("", *CONTROL_TOKENS),
     )
     is_admin: bool = setting(False, "may use /admin, and /metrics where it is for admins")
 

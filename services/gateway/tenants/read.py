@@ -121,6 +121,7 @@ def _caller(tenant: str, values: Values, tiers: Mapping[str, Values], secret: st
         quota=quota,
         max_tokens=allowed.max_tokens,
         models=frozenset(allowed.models) or None,
+        control_tokens=allowed.control_tokens,
         is_admin=allowed.is_admin,
     )
 

@@ -15,8 +15,8 @@ from services.gateway.call.inline import (
 )
 
 
-def is_inline(size_bytes: int, *prompts: Prompt, is_fast: bool = True) -> bool:
-    renderer: Any = types.SimpleNamespace(encoder=types.SimpleNamespace(is_fast=is_fast))
+def is_inline(size_bytes: int, *prompts: Prompt, is_fast: bool = True, is_ready: bool = True) -> bool:
+    renderer: Any = types.SimpleNamespace(is_ready=is_ready, encoder=types.SimpleNamespace(is_fast=is_fast))
     return renders_inline(Generation("m", prompts, Sampling(1), size_bytes=size_bytes), renderer)
 
 
@@ -35,6 +35,10 @@ def test_longer_texts_where_the_fast_library_encodes_them() -> None:
         assert is_inline(INLINE_FAST_BODY_BYTES_MAX, prompt)
         assert not is_inline(INLINE_FAST_BODY_BYTES_MAX + 1, prompt)
         assert not is_inline(INLINE_BODY_BYTES_MAX + 1, prompt, is_fast=False)
+
+
+def test_none_while_something_is_to_be_loaded() -> None:
+    assert not is_inline(1, chat(), is_ready=False)
 
 
 @pytest.mark.parametrize(

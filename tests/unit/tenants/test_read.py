@@ -26,6 +26,7 @@ concurrent = 32
 max_tokens = 512
 models = ["small", "large"]
 is_admin = true
+control_tokens = "plain"
 [tenants.plain]
 keys = ["{KeyRecord.of(OTHER_KEY)}"]
 """
@@ -46,6 +47,7 @@ def test_a_tenant_has_its_own_values_then_its_tiers():
         quota=TenantQuota(100_000, 600, 32),
         max_tokens=512,
         models=frozenset({"small", "large"}),
+        control_tokens="plain",
         is_admin=True,
     )
 

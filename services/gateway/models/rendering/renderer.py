@@ -1,7 +1,9 @@
 """A model's text side in one place: prompts in, detokenizers out."""
 
+import copy
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from services.common.errors import InvalidField
@@ -10,6 +12,7 @@ from services.gateway.models.rendering.chat_template import ChatTemplate
 from services.gateway.models.rendering.detokenizer import Decoding, Detokenizer
 from services.gateway.models.rendering.encoder import open_encoder
 from services.gateway.models.rendering.model_files import ModelFiles
+from services.gateway.models.rendering.plain_content import PlainContent
 
 SHOWN_AT_ONCE = 8_192
 """So many tokens become text in one step; other threads run between two."""
@@ -33,6 +36,21 @@ class Renderer:
             ChatTemplate(files.chat_template, files.named_tokens) if files.chat_template else None
         )
         self._decoding = Decoding(files)
+        self._control = files.tokenizer, files.chat_template
+        self._plain_content: PlainContent | None = None
+
+    @cached_property
+    def plain(self) -> "Renderer":
+        """The same, but that control tokens in messages stay text."""
+        other = copy.copy(self)
+        tokenizer, template = self._control
+        other._plain_content = PlainContent(tokenizer, self.encoder, template)
+        return other
+
+    @property
+    def is_ready(self) -> bool:
+        """False while the next prompt has to wait for something to be loaded."""
+        return self._plain_content is None or self._plain_content.is_ready
 
     def chat(
         self,
@@ -44,8 +62,12 @@ class Renderer:
         """The prompt of a conversation. The template writes special tokens itself, so none are added."""
         if self._template is None:
             raise InvalidField("this model has no chat template; use /v1/completions", field="messages")
-        text = self._template.render(messages, variables, continues_last=continues_last)
-        return self._encode(text, adds_special=False)
+        plain = self._plain_content
+        if plain is None:
+            text = self._template.render(messages, variables, continues_last=continues_last)
+            return self._encode(text, adds_special=False)
+        messages, variables = plain.guard_messages(messages), plain.guard(variables)
+        return plain.encode(self._template.render(messages, variables, continues_last=continues_last))
 
     def text(self, prompt: str, *, add_special_tokens: bool = True) -> "array[int]":
         """The prompt of a plain text, begun as the tokenizer begins one."""
