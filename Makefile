@@ -45,6 +45,7 @@ check: setup ## style, types, protos, stubs, reference pages
 	$(BIN)/buf lint protos
 	$(BIN)/python -m tools.stubs --check
 	$(BIN)/python -m tools.docs --check
+	$(BIN)/python -m tools.dashboards --check
 
 test: check ## everything that CI runs
 	$(BIN)/pytest -n 2 tests/tidy tests/unit tests/wire tests/attack tests/deploy tests/sim
@@ -95,8 +96,9 @@ bench-scaling: setup-light ## a 4x burst with and without autoscaling, and a tra
 protos: setup ## generate the stubs in pdmesh/ from protos/
 	$(BIN)/python -m tools.stubs
 
-docs: setup-light ## generate the reference pages in docs/
+docs: setup-light ## generate the reference pages in docs/ and the dashboards in deploy/grafana/
 	$(BIN)/python -m tools.docs
+	$(BIN)/python -m tools.dashboards
 
 clean: ## remove what the commands above have made, .venv included
 	rm -rf .venv build .run *.egg-info

@@ -9,7 +9,7 @@ from services.cli.ready_file import metrics_urls, replace_json
 
 
 class MetricsTargets:
-    """Target groups for Prometheus' `file_sd_configs`, with the tier and the process as labels."""
+    """Target groups for Prometheus' `file_sd_configs`, with service and process as labels."""
 
     def __init__(self, path: str) -> None:
         self._path = Path(path) if path else None
@@ -23,6 +23,6 @@ class MetricsTargets:
         replace_json(self._path, groups, "metrics-targets")
 
 
-def _group(name: str, tier: str, url: SplitResult) -> dict[str, object]:
-    labels = {"tier": tier, "process": name, "__scheme__": url.scheme}
+def _group(name: str, service: str, url: SplitResult) -> dict[str, object]:
+    labels = {"service": service, "process": name, "__scheme__": url.scheme}
     return {"targets": [url.netloc], "labels": labels}

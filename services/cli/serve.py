@@ -131,15 +131,21 @@ def run_process(service: str, settings: Any, ready_fd: int) -> int:
     return 0
 
 
+def groups_of(settings: Any) -> Iterator[Any]:
+    """A settings object and all groups of settings inside it."""
+    if is_dataclass(settings):
+        yield settings
+        for part in fields(settings):
+            yield from groups_of(getattr(settings, part.name))
+
+
 def certificates_of(settings: Any) -> Iterator[str]:
     """Files of the certificates that a process shows, "" for none, wherever they stand in its settings."""
-    if isinstance(settings, TlsSettings):
-        yield settings.cert
-    elif isinstance(settings, MeshSettings):
-        yield settings.tls_cert
-    elif is_dataclass(settings):
-        for part in fields(settings):
-            yield from certificates_of(getattr(settings, part.name))
+    for group_of_settings in groups_of(settings):
+        if isinstance(group_of_settings, TlsSettings):
+            yield group_of_settings.cert
+        elif isinstance(group_of_settings, MeshSettings):
+            yield group_of_settings.tls_cert
 
 
 async def until_stopped(service: str, settings: Any, ready_fd: int) -> None:
@@ -168,8 +174,9 @@ async def until_stopped(service: str, settings: Any, ready_fd: int) -> None:
 
 def metrics_url(settings: Any) -> dict[str, str]:
     """Where Prometheus finds a process's metrics, if it has a port for them."""
-    if port := getattr(settings, "metrics_port", 0):
-        return {"metrics": f"http://{join_address(settings.host, port)}/metrics"}
+    for served in groups_of(settings):
+        if port := getattr(served, "metrics_port", 0):
+            return {"metrics": f"http://{join_address(served.host, port)}/metrics"}
     return {}
 
 

@@ -134,8 +134,8 @@ CASES: dict[str, tuple[Series, Series]] = {
     "PdmeshNoWorker": (found("no_worker", "critical"), found("kv_full")),
     "PdmeshRefusals": (refused("kv_memory_full", 20.0), refused("invalid_field", 500.0)),
     "PdmeshQuotaRefusals": (
-        requests(0.0) | {'pdmesh_gateway_quota_refusals_total{kind="tokens"}': rising(100.0)},
-        requests(0.0) | {'pdmesh_gateway_quota_refusals_total{kind="tokens"}': rising(10.0)},
+        requests(0.0) | {'pdmesh_gateway_quota_refusals_total{limit="tokens"}': rising(100.0)},
+        requests(0.0) | {'pdmesh_gateway_quota_refusals_total{limit="tokens"}': rising(10.0)},
     ),
     "PdmeshHandoffsUnreleased": (
         gauge('pdmesh_router_unreleased_handoffs{instance="r"}', 1),
@@ -182,8 +182,8 @@ CASES: dict[str, tuple[Series, Series]] = {
         gauge('pdmesh_gateway_router_attached{instance="g"}', 1),
     ),
     "PdmeshProcessDown": (
-        gauge('up{job="pdmesh",instance="g",tier="gateway"}', 0),
-        gauge('up{job="pdmesh",instance="g",tier="gateway"}', 1),
+        gauge('up{job="pdmesh",instance="g",service="gateway"}', 0),
+        gauge('up{job="pdmesh",instance="g",service="gateway"}', 1),
     ),
     "PdmeshStoreAway": (
         gauge('pdmesh_gateway_usage_store_up{instance="g"}', 0),
@@ -204,6 +204,10 @@ CASES: dict[str, tuple[Series, Series]] = {
     "PdmeshTenantsStale": (
         gauge('pdmesh_gateway_tenants_stale{instance="g"}', 1),
         gauge('pdmesh_gateway_tenants_stale{instance="g"}', 0),
+    ),
+    "PdmeshEventLoopLag": (
+        histogram("pdmesh_gateway_loop_lag_seconds", 'instance="g"', "0.5", 100.0, 0.0),
+        histogram("pdmesh_gateway_loop_lag_seconds", 'instance="g"', "0.05", 100.0, 0.0),
     ),
     "PdmeshMemoryGrows": (
         {'process_resident_memory_bytes{job="pdmesh",instance="g"}': f"600000000+20000000x{LONG}"},

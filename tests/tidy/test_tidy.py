@@ -51,7 +51,7 @@ def test_no_file_names_a_registry_or_a_machine() -> None:
     assert wrong == []
 
 
-@pytest.mark.parametrize("module", ["tools.stubs", "tools.docs"])
+@pytest.mark.parametrize("module", ["tools.stubs", "tools.docs", "tools.dashboards"])
 def test_generated_files_are_fresh(module: str) -> None:
     result = subprocess.run(
         [sys.executable, "-m", module, "--check"], cwd=ROOT, capture_output=True, text=True

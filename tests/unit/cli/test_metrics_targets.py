@@ -9,8 +9,10 @@ from services.cli.metrics_targets import MetricsTargets
 from services.cli.ready_file import metrics_urls
 from services.cli.serve import certificates_of, metrics_url
 from services.common.credentials import MeshSettings, TlsSettings
+from services.decode.settings import Settings as DecodeSettings
 from services.gateway.settings import Settings as GatewaySettings
 from services.router.settings import Settings as RouterSettings
+from services.worker.settings import WorkerSettings
 
 
 def child(service: str, **facts: str) -> Any:
@@ -32,7 +34,7 @@ def test_each_process_that_serves_and_shows_metrics_is_a_target(tmp_path: Path) 
     assert set(groups) == {"gateway", "decode-1"}
     assert groups["gateway"]["targets"] == ["127.0.0.1:8000"]
     assert groups["gateway"]["labels"]["__scheme__"] == "https"
-    assert groups["decode-1"]["labels"] == {"tier": "decode", "process": "decode-1", "__scheme__": "http"}
+    assert groups["decode-1"]["labels"] == {"service": "decode", "process": "decode-1", "__scheme__": "http"}
     MetricsTargets("").write(CHILDREN)
 
 
@@ -45,6 +47,8 @@ def test_a_process_says_where_its_metrics_are_if_it_has_a_port_for_them() -> Non
     assert metrics_url(RouterSettings(metrics_port=9100, host="::1")) == {
         "metrics": "http://[::1]:9100/metrics"
     }
+    worker = DecodeSettings(worker=WorkerSettings(model="m", metrics_port=9200))
+    assert metrics_url(worker) == {"metrics": "http://127.0.0.1:9200/metrics"}
     assert metrics_urls({"edge": child("edge", url="http://h:1")}) == {"edge": "http://h:1/metrics"}
 
 

@@ -1,0 +1,1 @@
+"""The Grafana dashboards in deploy/grafana, made from one short description of each."""
