@@ -15,6 +15,8 @@ LINE_BYTES_MAX = 64 * 1024
 """A longer line of output is cut into several."""
 PIPE_CLOSE_S = 1.0
 """Output may follow a process's end this long, from what it started itself."""
+NEVER_STARTED = 256
+"""In the place of an exit code, of which the highest is 255."""
 STARTUP_PREFIX = "pdmesh: "
 """How the line begins with which a process says why it could not start."""
 
@@ -29,6 +31,8 @@ class Exit:
     """The line in which it said why it could not start; "" without one."""
 
     def __str__(self) -> str:
+        if self.code == NEVER_STARTED:
+            return self.last_words
         how = f"exit code {self.code}" if self.code >= 0 else signal.Signals(-self.code).name
         return f"{how}: {self.last_words}" if self.last_words else how
 
@@ -54,14 +58,18 @@ class Child:
 
     async def run(self, on_ready: Callable[["Child"], None]) -> Exit:
         """Start, call `on_ready` once it serves, and return when it and what it started have ended."""
-        # Pipes of our own: asyncio's would keep wait() from returning while a grandchild holds them open.
-        pipes = [os.pipe() for _ in range(3)]
-        out, err, ready = (read for read, _ in pipes)
+        pipes: list[tuple[int, int]] = []
         try:
-            process = self._process = await self._start(*(write for _, write in pipes))
+            process = self._process = await self._start(pipes)
+        except OSError as error:  # no descriptors, no memory: for a while, perhaps
+            for read, _ in pipes:
+                os.close(read)
+            self.ended.set()
+            return Exit(NEVER_STARTED, f"no process can be started: {error.strerror}")
         finally:
             for _, write in pipes:
                 os.close(write)
+        out, err, ready = (read for read, _ in pipes)
         self._tell()
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -97,7 +105,11 @@ class Child:
             elif self._process.returncode is None:
                 self._process.terminate()
 
-    async def _start(self, out: int, err: int, ready: int) -> asyncio.subprocess.Process:
+    async def _start(self, pipes: list[tuple[int, int]]) -> asyncio.subprocess.Process:
+        """The process, with pipes that the caller closes; raises OSError."""
+        # Pipes of our own: asyncio's would keep wait() from returning while a grandchild holds them open.
+        pipes.extend(os.pipe() for _ in range(3))
+        out, err, ready = (write for _, write in pipes)
         return await asyncio.create_subprocess_exec(
             *self.spec.command,
             *("--ready-fd", str(ready), "--parent-pid", str(os.getpid())),

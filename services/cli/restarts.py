@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 
 @dataclass(slots=True)
 class RestartPolicy:
-    """Waits longer after each death in a row, and gives up after `deaths_max` within `window_ms`."""
+    """Waits longer after each death in a row; past `deaths_max` within `window_ms` it has died too often."""
 
     deaths_max: int = 5
     window_ms: float = 60_000.0
     delay_ms_min: float = 200.0
     delay_ms_max: float = 5_000.0
+    given_up_delay_ms: float = 30_000.0
+    """Between attempts with one that has died too often, while the mesh can serve without it."""
     _deaths_ms: deque[float] = field(default_factory=deque)
 
     def delay_ms(self, now_ms: float) -> float | None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from services.cli.child import Child, Exit
+from services.cli.child import NEVER_STARTED, Child, Exit
 from services.cli.output import Output
 from services.cli.plan import DRAIN_ORDER, ChildSpec
 from services.cli.restarts import RestartPolicy
@@ -14,6 +14,8 @@ from services.common.errors import CrashLoop, Startup, StoreUnavailable, by_reas
 
 CONFIGURATION_EXIT_CODE = 2
 STORE_RETRY_S = 1.0
+INSTEAD = {"prefill": ("prefill", "decode")}
+"""Services whose work others can do as well: a decode worker runs prompts by itself."""
 
 
 class Supervisor:
@@ -35,12 +37,19 @@ class Supervisor:
         self._restart_policy = restart_policy
         self._children: dict[str, Child] = {}
         self._retired: set[str] = set()
+        self._added: set[str] = set()
+        self._given_up: set[str] = set()
+        """Those that die again and again, and are tried now and then."""
+        self._failure: Startup | None = None
+        self._has_failed = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
         self._stopping = asyncio.Event()
         self.all_ready = asyncio.Event()
         """Set once every process has been ready."""
         self.on_change: Callable[[], None] = lambda: None
         """Called whenever a process has become ready, or has ended for good."""
+        self.on_given_up: Callable[[str, str], None] = lambda _name, _why: None
+        """Called with name and reason at each death of a process without which the mesh goes on."""
         self.on_lost: Callable[[str, str], None] = lambda _name, _why: None
         """Called with name and reason when a process that was added is given up."""
 
@@ -64,6 +73,7 @@ class Supervisor:
         if self._tasks is not None and not self._stopping.is_set():
             self._output.open_logs([spec.name])
             self._children[spec.name] = self._child(spec)
+            self._added.add(spec.name)
             self._tasks.create_task(self._keep_added(spec))
 
     def retire(self, name: str) -> bool:
@@ -80,20 +90,39 @@ class Supervisor:
         return True
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Start everything, restart what dies, and drain when `stop` is set."""
+        """Start everything, restart what dies, and drain when `stop` is set or the mesh cannot be kept up."""
         with startup_unwrapped():
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 for spec in self._specs:
-                    tasks.create_task(self._keep(spec))
-                await stop.wait()
-                await self._drain()
+                    tasks.create_task(self._keep_planned(spec))
+                await self._until_end(stop, tasks)
+                if self._failure is not None and not self.all_ready.is_set():
+                    self.kill()  # nothing has been served
+                else:
+                    await self._drain()
+        if self._failure is not None:
+            raise self._failure
 
     def kill(self) -> None:
         """End every process at once."""
         self._stopping.set()
         for child in self._children.values():
             child.kill()
+
+    async def _until_end(self, stop: asyncio.Event, tasks: asyncio.TaskGroup) -> None:
+        ends = [tasks.create_task(event.wait()) for event in (stop, self._has_failed)]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        for end in ends:
+            end.cancel()
+
+    async def _keep_planned(self, spec: ChildSpec) -> None:
+        """Run one process that the mesh began with; if it cannot be kept up, the mesh ends."""
+        try:
+            await self._keep(spec)
+        except Startup as error:
+            self._failure = self._failure or error
+            self._has_failed.set()
 
     async def _keep(self, spec: ChildSpec) -> None:
         """Run one process again and again."""
@@ -135,31 +164,57 @@ class Supervisor:
         """A process has ended for good; its name may be used again."""
         self._children.pop(name, None)
         self._retired.discard(name)
+        self._added.discard(name)
         self._output.forget(name)
         self.on_change()
 
     def _on_ready(self, child: Child) -> None:
         self._output.state(child.spec.name, "ready")
-        if len(self.ready) == len(self._specs):
-            self.all_ready.set()
+        self._given_up.discard(child.spec.name)
+        self._note_readiness()
         self.on_change()
+
+    def _note_readiness(self) -> None:
+        if len(self.ready.keys() | self._given_up) >= len(self._specs):
+            self.all_ready.set()
 
     async def _before_restart(self, name: str, end: Exit, policy: RestartPolicy, was_ready: bool) -> None:
         """Say that a process died, and wait as long as its policy wants; raises `Startup` to give up."""
         if end.code == CONFIGURATION_EXIT_CODE and not was_ready:
             raise refusal(name, end)
-        if was_ready and end.last_words.startswith(StoreUnavailable.reason):
-            # No crash, and what needs no store goes on meanwhile.
+        needs_store = was_ready and end.last_words.startswith(StoreUnavailable.reason)
+        if needs_store or end.code == NEVER_STARTED:
+            # No crash, and what serves goes on meanwhile.
             self._output.say(f"{name} cannot start again ({end}); trying again in {STORE_RETRY_S:.0f} s")
             await self._pause(STORE_RETRY_S)
             return
         delay_ms = policy.delay_ms(self._clock.now_ms())
         if delay_ms is None:
-            raise CrashLoop(
-                f"{name} died {policy.deaths_max + 1} times in {policy.window_ms / 1000:.0f} s: {end}"
+            self._give_up(
+                name, f"died {policy.deaths_max + 1} times in {policy.window_ms / 1000:.0f} s: {end}"
             )
+            delay_ms = policy.given_up_delay_ms
         self._output.say(f"{name} died ({end}); starting it again in {delay_ms / 1000:.1f} s")
         await self._pause(delay_ms / 1000.0)
+
+    def _give_up(self, name: str, why: str) -> None:
+        """Go on without one that dies again and again; raises `CrashLoop` where the mesh cannot."""
+        if name in self._added or not self._serves_without(name):
+            raise CrashLoop(f"{name} {why}")
+        self._given_up.add(name)
+        self._output.say(f"{name} is given up, and the mesh goes on without it: it {why}")
+        self._output.state(name, "given up")
+        self._note_readiness()
+        self.on_given_up(name, why)
+
+    def _serves_without(self, name: str) -> bool:
+        """Whether another process that has not been given up does the same work."""
+        able = INSTEAD.get(self._children[name].spec.service, (self._children[name].spec.service,))
+        return any(
+            child.spec.service in able and "--standby" not in child.spec.command
+            for other, child in self._children.items()
+            if other != name and other not in self._given_up | self._retired
+        )
 
     async def _pause(self, pause_s: float) -> None:
         """Unless all is being stopped."""

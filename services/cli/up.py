@@ -1,6 +1,7 @@
 """`pdmesh up`: a whole mesh on this host, kept running until Ctrl-C."""
 
 import asyncio
+import contextlib
 import os
 import signal
 from collections.abc import Callable, Sequence
@@ -23,9 +24,10 @@ from services.cli.startup import startup_unwrapped
 from services.cli.supervisor import Supervisor
 from services.cli.up_settings import UpSettings
 from services.cli.worker_specs import WorkerSpecs
+from services.common.background import keep_running
 from services.common.clock import MonotonicClock
 from services.common.descriptors import raise_limit
-from services.common.errors import ModelMissing
+from services.common.errors import MeshError, ModelMissing
 from services.common.settings import StrictParser
 from services.common.telemetry import dropped_notice, relay_output
 
@@ -83,6 +85,8 @@ class Mesh:
         self._ready_file = ReadyFile(settings.ready_file)
         self._metrics_targets = MetricsTargets(settings.metrics_targets)
         self._supervisor = Supervisor(specs, self._output, clock, settings.grace_ms)
+        self._given_up: asyncio.Queue[tuple[str, str]] = asyncio.Queue()
+        self._supervisor.on_given_up = lambda name, why: self._given_up.put_nowait((name, why))
         self._on_ready = on_ready
         self.stop = asyncio.Event()
 
@@ -94,9 +98,11 @@ class Mesh:
             asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
         try:
             async with asyncio.TaskGroup() as tasks:
-                side = [tasks.create_task(self._announce()), tasks.create_task(self._redraw())]
+                background = {"announcement": self._announce, "live line": self._redraw}
+                background["report of processes given up"] = self._report_given_up
                 if self._settings.autoscale:
-                    side.append(tasks.create_task(self._autoscale()))
+                    background["autoscaler"] = self._autoscale
+                side = [tasks.create_task(keep_running(name, work)) for name, work in background.items()]
                 await self._supervisor.run(self.stop)
                 for task in side:
                     task.cancel()
@@ -137,6 +143,16 @@ class Mesh:
             for url in router_urls(self._supervisor.ready.values())
         ]
         await Autoscaler(connects, self._supervisor, specs, self._clock, self._output.say).run()
+
+    async def _report_given_up(self) -> None:
+        """Have the routers show which processes die again and again; told at each death, it may be lost."""
+        security = self._settings.mesh.security()
+        while True:
+            name, why = await self._given_up.get()
+            for url in router_urls(self._supervisor.ready.values()):
+                with contextlib.suppress(MeshError):
+                    async with OperatorClient(url, ROUTER_TIMEOUT_MS, security) as router:
+                        await router.note_given_up(name, why)
 
     async def _serves(self, url: str) -> bool:
         if self._settings.tls.client_ca:

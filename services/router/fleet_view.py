@@ -168,6 +168,8 @@ class FleetView:
     quarantined_prompts: int = 0
     store_is_away: bool = False
     """The router has a store and it does not answer."""
+    given_up: Mapping[str, str] = field(default_factory=dict)
+    """Why each process that dies again and again does so, by its name."""
 
     @property
     def workers(self) -> list[WorkerView]:
@@ -175,8 +177,16 @@ class FleetView:
         return [worker for model in self.models for worker in model.workers]
 
 
-def view_of(state: State, scaling: Scaling, now_ms: float, *, store_is_away: bool = False) -> FleetView:
-    """The fleet now."""
+def view_of(
+    state: State,
+    scaling: Scaling,
+    now_ms: float,
+    *,
+    store_is_away: bool = False,
+    given_up: Mapping[str, str] | None = None,
+) -> FleetView:
+    """The fleet now. A process that is attached is not given up, whatever was told before."""
+    attached = {name for pool in list(state.fleet.pools.values()) for name in _names(pool)}
     return FleetView(
         models=tuple(_model(pool, scaling, now_ms) for pool in list(state.fleet.pools.values())),
         pairs=tuple(_pair(pair, now_ms) for pair in list(state.pairs)),
@@ -184,7 +194,12 @@ def view_of(state: State, scaling: Scaling, now_ms: float, *, store_is_away: boo
         open_requests=len(state.flights),
         quarantined_prompts=len(state.quarantine),
         store_is_away=store_is_away,
+        given_up={name: why for name, why in (given_up or {}).items() if name not in attached},
     )
+
+
+def _names(pool: Pool) -> list[str]:
+    return [worker.worker_id for worker in list(pool.workers.values())]
 
 
 def worker_state(worker: Worker, now_ms: float) -> str:

@@ -1,7 +1,7 @@
 """Gauges of the router's state, read when they are scraped."""
 
 from collections import Counter as Occurrences
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -25,12 +25,15 @@ class StateCollector(Collector):
         scaling: Scaling,
         now_ms: Callable[[], float],
         store_is_away: Callable[[], bool] = lambda: False,
+        given_up: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self._state, self._scaling, self._now_ms, self._store_is_away = state, scaling, now_ms, store_is_away
+        self._given_up = given_up
 
     def collect(self) -> Iterator[GaugeMetricFamily | CounterMetricFamily]:
         """All gauges, at this moment."""
-        view = view_of(self._state, self._scaling, self._now_ms(), store_is_away=self._store_is_away())
+        away, given_up = self._store_is_away(), self._given_up()
+        view = view_of(self._state, self._scaling, self._now_ms(), store_is_away=away, given_up=given_up)
         yield GaugeMetricFamily("pdmesh_router_open_requests", "Requests in flight", view.open_requests)
         yield from _handoffs(view)
         yield GaugeMetricFamily(

@@ -96,7 +96,10 @@ class Router:
         self.shell = Shell(core, clock, Metrics(registry), PoisonLog(settings.quarantine_dir))
         self._id = settings.router_id or f"router-{socket.gethostname()}-{os.getpid()}"
         self._board: Board | None = None
-        registry.register(StateCollector(core.state, core.scaling, clock.now_ms, self._store_is_away))
+        gauges = StateCollector(
+            core.state, core.scaling, clock.now_ms, self._store_is_away, self.shell.given_up.current
+        )
+        registry.register(gauges)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[str]:

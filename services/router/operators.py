@@ -50,7 +50,8 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
     ) -> operator_pb2.DescribeFleetResponse:
         """The fleet as this router sees it, and what is wrong with it."""
         core, now_ms = self._shell.core, self._clock.now_ms()
-        view = view_of(core.state, core.scaling, now_ms, store_is_away=self._board.is_away)
+        away, given_up = self._board.is_away, self._shell.given_up.current()
+        view = view_of(core.state, core.scaling, now_ms, store_is_away=away, given_up=given_up)
         return operator_pb2.DescribeFleetResponse(
             router_id=self._router_id,
             workers=[_worker_status(worker) for worker in view.workers],
@@ -138,6 +139,13 @@ class OperatorServicer(operator_pb2_grpc.OperatorServiceServicer):
         answer = operator_pb2.ForgiveResponse(prompts=len(state.quarantine), pairs=suspended)
         await self._order(Forgive(), context)
         return answer
+
+    async def NoteGivenUp(  # noqa: N802
+        self, request: operator_pb2.NoteGivenUpRequest, _context: Context
+    ) -> operator_pb2.NoteGivenUpResponse:
+        """Show that a process dies again and again."""
+        self._shell.given_up.note(request.process, request.why)
+        return operator_pb2.NoteGivenUpResponse()
 
     async def DryRun(  # noqa: N802
         self, request: operator_pb2.DryRunRequest, context: Context

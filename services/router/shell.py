@@ -34,6 +34,7 @@ from services.router.core.actions import (
     StartJob,
 )
 from services.router.core.events import Event, Tick
+from services.router.given_up import GivenUp
 from services.router.metrics import Metrics
 from services.router.poison import PoisonLog
 
@@ -125,6 +126,7 @@ class Shell:
     def __init__(self, core: RouterCore, clock: Clock, metrics: Metrics, poison: PoisonLog) -> None:
         self.core = core
         self.gateways: dict[int, Gateway] = {}
+        self.given_up = GivenUp(clock)
         self.is_leaving = False
         self.workers: dict[int, WorkerPeer] = {}
         self.idle = asyncio.Event()

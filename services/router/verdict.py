@@ -71,7 +71,7 @@ KINDS = (
         "handoffs_unreleased",
         "handoffs_expired",
     ),
-    *("quarantine", "store_away"),
+    *("quarantine", "store_away", "process_given_up"),
 )
 
 
@@ -94,6 +94,10 @@ def _all(view: FleetView) -> Iterator[Finding]:
         text = f"{view.quarantined_prompts} prompts are refused because workers died with them"
         remedy = "the router's --quarantine-dir has them; `pdmesh forgive` takes them again"
         yield Finding("quarantine", Severity.WARNING, "", text, remedy)
+    for name, why in view.given_up.items():
+        text = f"{name} cannot be kept running: it {why}"
+        remedy = "its log tells why; it is started again now and then"
+        yield Finding("process_given_up", Severity.WARNING, "", text, remedy)
     if view.store_is_away:
         text = "the store (Redis) does not answer: this router sees no other router"
         yield Finding("store_away", Severity.WARNING, "", text, "start Redis again, or check --store")

@@ -19,6 +19,18 @@ SEVERITY_NOTE: Severity
 SEVERITY_WARNING: Severity
 SEVERITY_CRITICAL: Severity
 
+class NoteGivenUpRequest(_message.Message):
+    __slots__ = ("process", "why")
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
+    WHY_FIELD_NUMBER: _ClassVar[int]
+    process: str
+    why: str
+    def __init__(self, process: _Optional[str] = ..., why: _Optional[str] = ...) -> None: ...
+
+class NoteGivenUpResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
 class DescribeFleetRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...

@@ -84,6 +84,11 @@ class OperatorServiceStub:
                 request_serializer=pdmesh_dot_operator_dot_v1_dot_operator__pb2.ForgiveRequest.SerializeToString,
                 response_deserializer=pdmesh_dot_operator_dot_v1_dot_operator__pb2.ForgiveResponse.FromString,
                 _registered_method=True)
+        self.NoteGivenUp = channel.unary_unary(
+                '/pdmesh.operator.v1.OperatorService/NoteGivenUp',
+                request_serializer=pdmesh_dot_operator_dot_v1_dot_operator__pb2.NoteGivenUpRequest.SerializeToString,
+                response_deserializer=pdmesh_dot_operator_dot_v1_dot_operator__pb2.NoteGivenUpResponse.FromString,
+                _registered_method=True)
         self.DescribeScaling = channel.unary_unary(
                 '/pdmesh.operator.v1.OperatorService/DescribeScaling',
                 request_serializer=pdmesh_dot_operator_dot_v1_dot_operator__pb2.DescribeScalingRequest.SerializeToString,
@@ -167,6 +172,14 @@ class OperatorServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def NoteGivenUp(self, request, context):
+        """By who starts the mesh's processes: one dies again and again, and is tried now and then. A finding says so
+        until it attaches, or for five minutes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DescribeScaling(self, request, context):
         """How many workers each tier should have, and why.
         """
@@ -234,6 +247,11 @@ def add_OperatorServiceServicer_to_server(servicer, server):
                     servicer.Forgive,
                     request_deserializer=pdmesh_dot_operator_dot_v1_dot_operator__pb2.ForgiveRequest.FromString,
                     response_serializer=pdmesh_dot_operator_dot_v1_dot_operator__pb2.ForgiveResponse.SerializeToString,
+            ),
+            'NoteGivenUp': grpc.unary_unary_rpc_method_handler(
+                    servicer.NoteGivenUp,
+                    request_deserializer=pdmesh_dot_operator_dot_v1_dot_operator__pb2.NoteGivenUpRequest.FromString,
+                    response_serializer=pdmesh_dot_operator_dot_v1_dot_operator__pb2.NoteGivenUpResponse.SerializeToString,
             ),
             'DescribeScaling': grpc.unary_unary_rpc_method_handler(
                     servicer.DescribeScaling,
@@ -516,6 +534,33 @@ class OperatorService:
             '/pdmesh.operator.v1.OperatorService/Forgive',
             pdmesh_dot_operator_dot_v1_dot_operator__pb2.ForgiveRequest.SerializeToString,
             pdmesh_dot_operator_dot_v1_dot_operator__pb2.ForgiveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NoteGivenUp(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/pdmesh.operator.v1.OperatorService/NoteGivenUp',
+            pdmesh_dot_operator_dot_v1_dot_operator__pb2.NoteGivenUpRequest.SerializeToString,
+            pdmesh_dot_operator_dot_v1_dot_operator__pb2.NoteGivenUpResponse.FromString,
             options,
             channel_credentials,
             insecure,

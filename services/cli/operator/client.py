@@ -98,6 +98,10 @@ class OperatorClient:
         """Forget what was held against prompts, workers and pairs."""
         return await self._call(self._stub.Forgive, wire.ForgiveRequest())
 
+    async def note_given_up(self, name: str, why: str) -> None:
+        """Say that a process dies again and again."""
+        await self._call(self._stub.NoteGivenUp, wire.NoteGivenUpRequest(process=name, why=why))
+
     async def _call(self, method: Method[Answer], request: Message) -> Answer:
         return await self._answer(method(request, timeout=self._timeout_s, metadata=self._metadata))
 

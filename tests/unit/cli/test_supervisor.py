@@ -5,6 +5,7 @@ import io
 import os
 import signal
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -59,7 +60,8 @@ class Mesh:
         self._stream = io.StringIO()
         clock = MonotonicClock()
         output = Output(clock, stream=self._stream)
-        self.supervisor = Supervisor(specs, output, clock, grace_ms, partial(RestartPolicy, deaths_max))
+        policy = partial(RestartPolicy, deaths_max, given_up_delay_ms=50.0)
+        self.supervisor = Supervisor(specs, output, clock, grace_ms, policy)
         self.stop = asyncio.Event()
         self.task = asyncio.create_task(self.supervisor.run(self.stop))
 
@@ -120,6 +122,95 @@ async def test_a_crash_loop_ends_the_mesh() -> None:
     with pytest.raises(CrashLoop, match="router died 3 times in 60 s: exit code 7"):
         await mesh.task
     assert not is_alive(mesh.supervisor._children["gateway"].pid)
+
+
+@pytest.mark.parametrize(
+    ("looping", "others"),
+    [("decode-1", ("decode-2",)), ("prefill-1", ("decode-1",)), ("router-2", ("router", "decode-1"))],
+)
+async def test_a_mesh_that_can_serve_goes_on_without_one_that_dies_again_and_again(
+    looping: str, others: tuple[str, ...]
+) -> None:
+    specs = [script(name, SERVES, name.partition("-")[0]) for name in others]
+    mesh = Mesh(script(looping, DIES_AT_ONCE, looping.partition("-")[0]), *specs, deaths_max=1)
+    told: list[tuple[str, str]] = []
+    again = asyncio.Event()
+
+    def given_up(name: str, why: str) -> None:
+        told.append((name, why))
+        if len(told) > 2:
+            again.set()
+
+    mesh.supervisor.on_given_up = given_up
+    assert set(await mesh.ready()) == set(others)
+    async with asyncio.timeout(30):
+        await again.wait()  # it is tried again and again
+    assert set(mesh.supervisor.ready) == set(others)
+    assert set(told) == {(looping, "died 2 times in 60 s: exit code 7")}
+    assert f"{looping} is given up, and the mesh goes on without it: it died 2 times" in mesh.said
+    await mesh.end()
+
+
+async def test_one_that_was_given_up_and_serves_after_all_is_as_good_as_the_others(tmp_path: Path) -> None:
+    flag = tmp_path / "mended"
+    text = f"import os, sys\nif not os.path.exists({str(flag)!r}): sys.exit(7)\n{SERVES}"
+    mesh = Mesh(script("decode-1", text, "decode"), script("decode-2", SERVES, "decode"), deaths_max=0)
+    back = asyncio.Event()
+    mesh.supervisor.on_change = lambda: back.set() if "decode-1" in mesh.supervisor.ready else None
+    await mesh.ready()
+    flag.touch()
+    async with asyncio.timeout(30):
+        await back.wait()
+    assert mesh.supervisor._given_up == set()
+    await mesh.end()
+
+
+async def test_a_mesh_that_cannot_go_on_drains_before_it_ends(tmp_path: Path) -> None:
+    trace, flag = tmp_path / "trace", tmp_path / "broken"
+    leaves = f"NAME = 'gateway'\nTRACE = {str(trace)!r}\n{LEAVES_IN_ORDER}"
+    breaks = f"import os, sys\nif os.path.exists({str(flag)!r}): sys.exit(7)\n{SERVES}"
+    mesh = Mesh(script("gateway", leaves), script("decode-1", breaks, "decode"), deaths_max=1)
+    ready = await mesh.ready()
+    flag.touch()
+    os.kill(ready["decode-1"].pid, signal.SIGKILL)
+    with pytest.raises(CrashLoop, match="decode-1 died 2 times in 60 s: exit code 7"):
+        await mesh.task
+    assert trace.read_text() == "gateway\n"
+
+
+async def test_when_all_of_a_tier_die_again_and_again_the_mesh_ends() -> None:
+    workers = [script(f"decode-{n}", DIES_AT_ONCE, "decode") for n in (1, 2)]
+    mesh = Mesh(script("gateway", SERVES), *workers, deaths_max=1)
+    with pytest.raises(CrashLoop, match=r"decode-. died 2 times"):
+        await mesh.task
+
+
+async def test_a_standby_worker_does_no_work_for_another() -> None:
+    spare = script("decode-2", SERVES, "decode")
+    spare = replace(spare, command=(*spare.command, "--standby"))
+    mesh = Mesh(script("decode-1", DIES_AT_ONCE, "decode"), spare, deaths_max=0)
+    with pytest.raises(CrashLoop, match="decode-1"):
+        await mesh.task
+
+
+async def test_a_process_that_the_system_cannot_start_is_tried_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("services.cli.supervisor.STORE_RETRY_S", 0.01)
+    start, attempts = Child._start, []
+
+    async def starts_late(child: Child, pipes: list[tuple[int, int]]) -> asyncio.subprocess.Process:
+        attempts.append(child)
+        if len(attempts) < 4:
+            pipes.append(os.pipe())
+            raise OSError(24, "Too many open files")
+        return await start(child, pipes)
+
+    monkeypatch.setattr(Child, "_start", starts_late)
+    mesh = Mesh(script("router", SERVES), deaths_max=0)
+    assert set(await mesh.ready()) == {"router"}
+    assert "router cannot start again (no process can be started: Too many open files)" in mesh.said
+    await mesh.end()
 
 
 async def test_what_cannot_start_ends_the_mesh_in_its_own_words() -> None:

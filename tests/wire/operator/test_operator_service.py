@@ -107,6 +107,14 @@ async def test_a_dry_run_of_half_a_token_is_invalid(pair: Operated) -> None:
     assert details(failure) == ("invalid_field", {"field": "prompt_token_ids"}, 0)
 
 
+async def test_a_process_that_dies_again_and_again_is_a_finding_until_it_attaches(pair: Operated) -> None:
+    for name in ("d", "decode-9"):
+        await pair.stub.NoteGivenUp(wire.NoteGivenUpRequest(process=name, why="died 6 times in 60 s"))
+    fleet = await pair.stub.DescribeFleet(wire.DescribeFleetRequest())
+    (told,) = [finding for finding in fleet.findings if finding.kind == "process_given_up"]
+    assert told.text == "decode-9 cannot be kept running: it died 6 times in 60 s"
+
+
 async def test_forgiving_what_is_fine_counts_nothing(pair: Operated) -> None:
     assert await pair.stub.Forgive(wire.ForgiveRequest()) == wire.ForgiveResponse()
 

@@ -5,9 +5,7 @@ import contextlib
 import logging
 import multiprocessing
 import os
-import tempfile
 import textwrap
-import uuid
 import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from services.worker.engine.vllm.adapters import Adapter
 from services.worker.engine.vllm.arguments import EngineArguments, parse
 from services.worker.engine.vllm.pooling import is_pooling
 from services.worker.engine.vllm.root_cause import root_cause
+from services.worker.engine.vllm.sockets import kv_events_endpoint
 
 _KV_ROLE = {Role.PREFILL: "kv_producer", Role.DECODE: "kv_consumer", Role.BOTH: "kv_both"}
 
@@ -115,7 +114,7 @@ def _start(plan: Plan, cores: list[int], side_channel: str) -> Core:
     from vllm.renderers import renderer_from_config
     from vllm.v1.engine.input_processor import InputProcessor
 
-    endpoint = f"ipc://{tempfile.gettempdir()}/pdmesh-kv-{uuid.uuid4().hex}"
+    endpoint = kv_events_endpoint()
     on_cpu = bool(current_platform.is_cpu())
     try:
         config = _build_config(plan, on_cpu, endpoint)
