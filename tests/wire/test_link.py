@@ -169,6 +169,48 @@ async def test_tokens_wait_for_more_and_nothing_else_waits(ends: Ends):
     assert frames == [4], "three tokens waited for a fourth, and all went with an end"
 
 
+async def test_a_lone_fast_stream_is_not_held_back(ends: Ends):
+    """Its tokens come one in each frame, as soon as the link has seen that they come faster than frames."""
+    if not ends.has_lanes:
+        return  # gRPC's own pace merges enough
+    limits = replace(PATIENT, token_frame_interval_ms=40)
+    counts: list[int] = []
+
+    async def handler(context):
+        draft = AnswerDraft()
+        link = Link(context, draft, limits=limits)
+        taken = 0
+
+        def on_frame(_frame):
+            asyncio.get_running_loop().call_later(0.015, tick)
+
+        def tick():
+            nonlocal taken
+            taken += 1
+            draft.add_tokens(1, tokens([taken]))
+            if taken == 40:
+                draft.end(router_pb2.StreamEnded(stream=1))
+            else:
+                asyncio.get_running_loop().call_later(0.015, tick)
+            link.wake()
+
+        await link.run(on_frame)
+
+    call = await ends.call(handler)
+    link = Link(call, SubmissionDraft(), limits=limits)
+
+    def on_frame(frame):
+        counts.append(len(frame.tokens.streams) // 4)
+        if frame.ended:
+            link.close()
+
+    link.wake()
+    async with asyncio.timeout(20.0):
+        await link.run(on_frame)
+    assert sum(counts) == 40
+    assert counts[10:].count(1) > len(counts[10:]) * 0.7
+
+
 async def test_a_silent_peer_is_lost(ends: Ends):
     limits = replace(DEFAULTS, heartbeat_interval_ms=20, heartbeat_timeout_ms=100)
 

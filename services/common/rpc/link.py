@@ -17,6 +17,7 @@ from services.common.errors import MeshError, ProtocolViolation
 from services.common.limits import DEFAULTS, Limits
 from services.common.rpc.head import send_head
 from services.common.rpc.token_frame import TokenFrame
+from services.common.rpc.token_pace import TokenPace
 
 FAREWELL_S = 1.0
 """How long a server may take to read a client's last frame."""
@@ -74,8 +75,9 @@ class Link(Generic[In, Out]):
         self._sent = self._acknowledged_by_peer = 0
         self._received = self._acknowledged_to_peer = 0
         self._spoke_ms = self._clock.now_ms()
-        self._tokens_due_ms = self._spoke_ms + limits.token_frame_interval_ms
-        """Until when tokens wait for more to go with them."""
+        self._pace = TokenPace(limits.token_frame_interval_ms, self._spoke_ms)
+        self._has_joined = False
+        """Whether tokens came while others waited."""
         self._silent_ms = 0.0
         """How long nothing has come while we were there to take it."""
         self._closing = False
@@ -96,9 +98,12 @@ class Link(Generic[In, Out]):
         """Say that the draft has something to send."""
         if self._lane is None:
             self._work.set()
-        elif not self._is_due and (self._pause is None or not self._draft.has_tokens_alone()):
-            self._is_due = True
-            self._loop.call_soon(self._push)
+        elif not self._is_due:
+            if self._pause is None or not self._draft.has_tokens_alone():
+                self._is_due = True
+                self._loop.call_soon(self._push)
+            else:
+                self._has_joined = True
 
     def post_tokens(self, streams: "array[int]", token_ids: "array[int]") -> bool:
         """Send one token for each of some streams at once; False, and nothing is sent, if they have to wait.
@@ -109,7 +114,7 @@ class Link(Generic[In, Out]):
         lane, now_ms = self._lane, self._clock.now_ms()
         if (
             lane is None
-            or now_ms < self._tokens_due_ms
+            or now_ms < self._pace.due_ms
             or self._is_due
             or self._closing
             or not self._draft.is_clear()
@@ -253,7 +258,7 @@ class Link(Generic[In, Out]):
     def _push(self) -> None:
         """Send what has collected in this turn of the loop; where that means to wait, the writer does it."""
         self._is_due = False
-        early_ms = self._tokens_due_ms - self._clock.now_ms()
+        early_ms = self._pace.due_ms - self._clock.now_ms()
         if early_ms > 0 and self._draft.has_tokens_alone():
             self._pause = self._loop.call_later(early_ms / 1000.0, self._post_rest)
         else:
@@ -292,7 +297,11 @@ class Link(Generic[In, Out]):
         if self._lane is not None and self._lane.takes_token_frames:
             tokens = self._draft.take_tokens(self._sent, self._received)
             if tokens is not None:
+                if self._has_joined:
+                    self._pace.joined(tokens.streams)
+                    self._has_joined = False
                 return tokens
+        self._has_joined = False
         return self._draft.take(self._sent, self._received)
 
     def _count_frame(self, now_ms: float) -> None:
@@ -300,11 +309,7 @@ class Link(Generic[In, Out]):
         self._has_late_news = False
         self._acknowledged_to_peer = self._received
         self._spoke_ms = now_ms
-        # On average an interval apart. One that came half an interval late must not delay those after it, or
-        # frames that come at that pace from another link would each wait for a timer.
-        interval_ms = self._limits.token_frame_interval_ms
-        due_ms = max(self._tokens_due_ms + interval_ms, now_ms + interval_ms / 2.0)
-        self._tokens_due_ms = min(due_ms, now_ms + interval_ms)
+        self._pace.sent(now_ms)
 
     async def _watch(self) -> None:
         interval_ms, before_ms = self._limits.heartbeat_interval_ms, self._clock.now_ms()
