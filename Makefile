@@ -9,7 +9,7 @@ DEMO_MODEL ?= $(if $(wildcard models/demo/config.json),models/demo,build/tiny-mo
 KEEP_MEMORY := GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=68719476736
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-light demo model up sim check test unit wire attack mesh clients e2e bench bench-profile bench-peers bench-isolation bench-handoff bench-scaling protos docs clean
+.PHONY: help validate study setup setup-light demo model up sim check test unit wire attack mesh clients e2e bench bench-profile bench-peers bench-isolation bench-handoff bench-scaling protos docs clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -92,6 +92,12 @@ bench-handoff: setup ## what handing KV over costs, real vLLM, into tests/bench/
 bench-scaling: setup-light ## a 4x burst with and without autoscaling, and a trace, into tests/bench/results
 	$(BIN)/pip install --quiet -e '.[bench]'
 	$(BIN)/python -m tests.bench.scaling
+
+validate: setup-light ## predictions beside published measurements, into docs/validation.md (POINTS=file.csv: print those)
+	$(BIN)/python -m tests.bench.planner validate $(POINTS)
+
+study: setup-light ## what a 70B takes, into docs/study-70b.md, a quarter of an hour on 2 cores
+	$(BIN)/python -m tests.bench.planner study
 
 protos: setup ## generate the stubs in pdmesh/ from protos/
 	$(BIN)/python -m tools.stubs

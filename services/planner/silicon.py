@@ -4,8 +4,10 @@ The library is in the extra `plan`. Without it, or where its tables lack a model
 the functions say so and whoever asks falls back to the roofline.
 """
 
+import csv
 import json
 import logging
+import re
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +33,7 @@ _GEMM = {
     Precision.INT4: "int4_wo",
 }
 _KV = {Precision.BF16: "bfloat16", Precision.FP16: "bfloat16", Precision.FP8: "fp8", Precision.INT8: "int8"}
+_CLIENTS = re.compile(r"concurrency=(\d+)")
 
 
 class NotMeasured(Exception):
@@ -119,3 +122,47 @@ def _quiet() -> Iterator[None]:
         yield
     finally:
         logger.setLevel(level)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One published measurement of a whole engine: clients that each wait for their answers."""
+
+    name: str
+    model: str
+    system: str
+    precision: str
+    tensor_parallel: int
+    clients: int
+    prompt_tokens: int
+    output_tokens: int
+    ttft_ms: float
+    tpot_ms: float
+
+
+def published_points() -> list[Point]:
+    """Measurements of aggregated vLLM engines that the library brings for checking predictions."""
+    if not is_installed():
+        return []
+    path = Path(str(resources.files(LIBRARY) / "systems" / "silicon_sample.csv"))
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["backend"] == BACKEND and row["mode"] == "agg"]
+    return [point for row in rows if (point := _point(row)) is not None]
+
+
+def _point(row: Mapping[str, str]) -> Point | None:
+    clients = _CLIENTS.search(row["silicon_data_source"])
+    if clients is None:
+        return None
+    return Point(
+        row["id"],
+        row["model_path"],
+        row["system"],
+        row["precision"],
+        int(row["tp_size"]),
+        int(clients[1]),
+        int(row["isl"]),
+        int(row["osl"]),
+        float(row["silicon_ttft_ms"]),
+        float(row["silicon_tpot_ms"]),
+    )

@@ -7,7 +7,7 @@ from services.common.errors import BadSetting
 from services.planner.hardware.unknown_name import unknown_name
 from services.planner.load.ask import Ask
 from services.planner.load.lengths import Drawn
-from services.planner.load.sources import ClosedLoop, OpenLoop, Phase, Replay, Source
+from services.planner.load.sources import ClosedLoop, OpenLoop, Phase, Replay, Source, Together
 from services.planner.load.trace import read_trace
 from services.planner.slo import milliseconds
 
@@ -36,7 +36,9 @@ class Load:
 
 
 def parse_load(text: str, drawn: Drawn, for_ms: float, flag: str = "--load") -> Load:
-    """From `rate=20`, `rate=200,burst=800@60s-90s`, `concurrency=64` or `trace=FILE,speed=2`."""
+    """From `rate=20`, `rate=200,burst=800@60s-90s`, `concurrency=64` (a burst of clients too), or
+    `trace=FILE,speed=2`; raises `BadSetting`.
+    """
     given = _split(text, flag)
     kinds = [kind for kind in ("rate", "concurrency", "trace") if kind in given]
     if len(kinds) != 1:
@@ -87,9 +89,7 @@ def _open(given: dict[str, str], drawn: Drawn, for_ms: float, flag: str) -> Load
     phases: tuple[Phase, ...] = (Phase(rate, for_ms),)
     peak = rate
     if "burst" in given:
-        peak, begin_ms, end_ms = _burst(given["burst"], flag)
-        if end_ms > for_ms:
-            raise BadSetting(f"{flag}: the burst ends at {end_ms / 1e3:g}s, the load at {for_ms / 1e3:g}s")
+        peak, begin_ms, end_ms = _burst(given["burst"], for_ms, flag)
         spans = ((rate, begin_ms), (peak, end_ms - begin_ms), (rate, for_ms - end_ms))
         phases = tuple(Phase(each, span_ms) for each, span_ms in spans if span_ms > 0)
     mean = sum(phase.rate_per_s * phase.for_ms for phase in phases) / for_ms
@@ -100,7 +100,8 @@ def _open(given: dict[str, str], drawn: Drawn, for_ms: float, flag: str) -> Load
     )
 
 
-def _burst(text: str, flag: str) -> tuple[float, float, float]:
+def _burst(text: str, for_ms: float, flag: str) -> tuple[float, float, float]:
+    """Its rate or clients, beginning and end."""
     rate, separator, span = text.partition("@")
     begin, dash, end = span.partition("-")
     if not separator or not dash:
@@ -109,6 +110,8 @@ def _burst(text: str, flag: str) -> tuple[float, float, float]:
     begin_ms, end_ms = (milliseconds(each, f"{flag}: burst") for each in (begin, end))
     if end_ms <= begin_ms:
         raise BadSetting(f"{flag}: burst={text!r} ends before it begins")
+    if end_ms > for_ms:
+        raise BadSetting(f"{flag}: the burst ends at {end_ms / 1e3:g}s, the load at {for_ms / 1e3:g}s")
     return peak, begin_ms, end_ms
 
 
@@ -116,7 +119,14 @@ def _closed(given: dict[str, str], drawn: Drawn, for_ms: float, flag: str) -> Lo
     clients = int(_number(given, "concurrency", 1, CLIENTS_MAX, flag))
     think_ms = milliseconds(given["think"], flag) if "think" in given else 0.0
     stagger_ms = milliseconds(given["stagger"], flag) if "stagger" in given else 1_000.0
-    loop = ClosedLoop(drawn, clients, 0, think_ms, stagger_ms, until_ms=for_ms)
+    loop: Source = ClosedLoop(drawn, clients, 0, think_ms, stagger_ms, until_ms=for_ms)
+    if "burst" in given:
+        peak, begin_ms, end_ms = _burst(given["burst"], for_ms, flag)
+        more = int(peak) - clients
+        if more < 1:
+            raise BadSetting(f"{flag}: a burst of {peak:g} clients is no more than {clients}")
+        crowd = ClosedLoop(drawn, more, 0, think_ms, stagger_ms, until_ms=end_ms, begin_ms=begin_ms)
+        loop = Together((loop, crowd))
     prompt, output = mean_lengths(drawn)
     return Load(loop, for_ms, prompt, output, 0.0, clients, longest_tokens=_longest(drawn))
 

@@ -96,6 +96,8 @@ class ClosedLoop:
     stagger_ms: float = 0.0
     until_ms: float = float("inf")
     """Nobody asks after this."""
+    begin_ms: float = 0.0
+    """Nobody asks before this."""
 
     def __post_init__(self) -> None:
         if self.clients < 1:
@@ -105,7 +107,9 @@ class ClosedLoop:
         """Make requests from now on."""
         left = [self.clients * self.requests_each]
         for number in range(self.clients):
-            callers.at(self.stagger_ms * number / self.clients, lambda: self._ask(callers, left))
+            callers.at(
+                self.begin_ms + self.stagger_ms * number / self.clients, lambda: self._ask(callers, left)
+            )
 
     def _ask(self, callers: Callers, left: list[int]) -> None:
         """The next of all requests: who is quick makes more of them than who is slow."""
@@ -145,3 +149,15 @@ class Replay:
                 self._wait_for(callers, number + 1, due_ms)
 
         callers.at(max(0.0, due_ms - now_ms), arrive)
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Several loads at once."""
+
+    sources: tuple[Source, ...]
+
+    def begin(self, callers: Callers) -> None:
+        """Make requests from now on."""
+        for source in self.sources:
+            source.begin(callers)

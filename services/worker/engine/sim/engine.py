@@ -83,7 +83,8 @@ class SimEngine:
         self.embedding_model = embedding_model
         self._structures = structures or Structures("")
         self._role = role
-        self._shape, self._profile, self._faults = shape, options.profile, options.faults
+        self._options, self._shape = options, shape
+        self._profile, self._faults = options.profile, options.faults
         self._clock = clock or MonotonicClock()
         self._pool = BlockPool(shape.kv_blocks, shape.block_size, prefix_caching=shape.enable_prefix_caching)
         self._scheduler = Scheduler(
@@ -267,9 +268,7 @@ class SimEngine:
 
     async def _step(self, plan: StepPlan) -> None:
         began_ms = self._clock.now_ms()
-        duration_ms = self._profile.step_duration_ms(
-            prefill_tokens=plan.prefill_tokens, decoding=len(plan.decoding)
-        )
+        duration_ms = self._options.step_duration_ms(plan)
         await asyncio.sleep(duration_ms * self._faults.slow_factor / 1e3)
         deadly = self._faults.deadly_token
         if deadly and any(deadly in sequence.job.prompt for sequence, _ in plan.chunks):

@@ -10,6 +10,9 @@ from services.common.errors import BadSetting
 from services.common.limits import DEFAULTS
 from services.worker.engine.sim.faults import Faults
 from services.worker.engine.sim.profile import PROFILES, Profile
+from services.worker.engine.sim.profiles import find_times
+from services.worker.engine.sim.scheduler import StepPlan
+from services.worker.engine.sim.step_times import StepTimes
 
 RUNNERS = ("auto", "generate", "pooling")
 IGNORED = frozenset(
@@ -61,6 +64,17 @@ class Options:
     shape: Shape = field(default_factory=Shape)
     profile: Profile = field(default_factory=Profile)
     faults: Faults = field(default_factory=Faults)
+    times: StepTimes | None = None
+    """Of a real engine, instead of the profile's roofline."""
+
+    def step_duration_ms(self, plan: StepPlan) -> float:
+        """How long a planned step takes."""
+        decoding = len(plan.decoding)
+        if self.times is None:
+            return self.profile.step_duration_ms(prefill_tokens=plan.prefill_tokens, decoding=decoding)
+        chunks = [(size, sequence.computed) for sequence, size in plan.chunks]
+        context = sum(sequence.length for sequence in plan.decoding)
+        return self.times.step_ms(chunks, decoding, context) * self.profile.time_scale
 
     @property
     def kv_block_size_bytes(self) -> int:
@@ -71,11 +85,17 @@ class Options:
 def parse(engine_args: Iterable[str]) -> Options:
     """Options from `key=value` texts, for example `step-ms=20`; raises BadSetting.
 
-    `profile=NAME` chooses a timing from `PROFILES`, whose numbers other keys then change.
+    `profile=NAME` chooses a timing from `PROFILES`, whose numbers other keys then change, or the step times
+    of a real engine: some come with pdmesh, others are files of one's own.
     """
     given = dict(_split(text) for text in engine_args)
-    profile = _profile(given.pop("profile", "small"))
-    parts: list[Any] = [Shape(), profile, Faults()]
+    name = given.pop("profile", "small")
+    times = None if name in PROFILES else find_times(name)
+    profile, shape = PROFILES.get(name, PROFILES["small"]), Shape()
+    if times is not None:
+        profile = dataclasses.replace(profile, kv_token_bytes=times.kv_token_bytes)
+        shape = dataclasses.replace(shape, kv_blocks=times.kv_blocks)
+    parts: list[Any] = [shape, profile, Faults()]
     changes: list[dict[str, Any]] = [{} for _ in parts]
     for key, text in given.items():
         if key in IGNORED:
@@ -85,7 +105,7 @@ def parse(engine_args: Iterable[str]) -> Options:
     shape, profile, faults = (
         dataclasses.replace(part, **change) for part, change in zip(parts, changes, strict=True)
     )
-    return _validated(Options(shape, profile, faults))
+    return _validated(Options(shape, profile, faults, times))
 
 
 def _split(text: str) -> tuple[str, str]:
@@ -96,12 +116,6 @@ def _split(text: str) -> tuple[str, str]:
             return key.removeprefix("no-"), "false"
         return key, "true"
     return key, value.strip()
-
-
-def _profile(name: str) -> Profile:
-    if name not in PROFILES:
-        raise BadSetting(f"engine argument profile={name}: choose one of {', '.join(sorted(PROFILES))}")
-    return PROFILES[name]
 
 
 def _find(key: str, parts: list[Any]) -> tuple[int, str]:

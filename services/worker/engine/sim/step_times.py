@@ -42,6 +42,10 @@ class Curve:
         value = ms[i - 1] + (x - left) * (ms[i] - ms[i - 1]) / (at[i] - left)
         return value if value > 0.0 else 0.0
 
+    def rounded(self) -> "Curve":
+        """To a tenth of a microsecond."""
+        return Curve(self.at, tuple(round(ms, 4) for ms in self.ms))
+
     def scaled(self, factor: float) -> "Curve":
         """All times multiplied."""
         return Curve(self.at, tuple(ms * factor for ms in self.ms))
@@ -159,9 +163,23 @@ class StepTimes:
             front_ms=host.front_ms,
         )
 
+    def rounded(self) -> "StepTimes":
+        """To a tenth of a microsecond, for a file that people may read."""
+        surface = self.decode_attention
+        return replace(
+            self,
+            dense=self.dense.rounded(),
+            decode_attention=Surface(surface.at, tuple(curve.rounded() for curve in surface.curves)),
+            prefill_attention=self.prefill_attention.rounded(),
+        )
+
     def to_json(self) -> str:
         """As a file holds it."""
-        return json.dumps({"format": FORMAT, **asdict(self)}, indent=1) + "\n"
+        parts = (f"{json.dumps(key)}: {json.dumps(value)}" for key, value in self._items())
+        return "{\n " + ",\n ".join(parts) + "\n}\n"
+
+    def _items(self) -> Iterable[tuple[str, Any]]:
+        return {"format": FORMAT, **asdict(self)}.items()
 
     @classmethod
     def from_json(cls, text: str | bytes) -> "StepTimes":
