@@ -24,10 +24,11 @@ from services.common.domain.step import (
     StepOutput,
     TokenColumns,
 )
-from services.common.domain.structured import Structured, StructuredKind
+from services.common.domain.structured import SHAPE_REFUSED, Structured, StructuredKind
 from services.common.domain.worker import Capacity, Fingerprint, LoadReport, Registration, Role
 
 __all__ = [
+    "SHAPE_REFUSED",
     "Capacity",
     "EmbeddingAsk",
     "EmbeddingModel",

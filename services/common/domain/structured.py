@@ -26,3 +26,7 @@ class Structured:
 
     kind: StructuredKind
     value: str = ""
+
+
+SHAPE_REFUSED = "structured answer: "
+"""How an engine's words begin when it refuses the shape; the gateway says the field's name instead."""

@@ -1,5 +1,7 @@
 """One call as the pipeline takes it, whatever edge it came through."""
 
+import dataclasses
+from collections.abc import Callable
 from dataclasses import field
 
 from services.common.domain import ServiceClass
@@ -29,6 +31,13 @@ class Call:
     """What became of looking passages up, once that is done for a call that asks."""
     notes: dict[str, object] = field(default_factory=dict)
     """What the call's log line is to say; whoever finds something out adds it."""
+
+
+def with_model(call: Call, only_name: Callable[[], str]) -> Call:
+    """The call with a model's name: where it names none, the only one that is served."""
+    if call.generation.model:
+        return call
+    return dataclasses.replace(call, generation=dataclasses.replace(call.generation, model=only_name()))
 
 
 def class_of(caller: Caller, asked: ServiceClass | None) -> ServiceClass:

@@ -120,6 +120,8 @@ class Generation:
     """For an open `max_tokens`; 0 is all that fits the model."""
     stops: tuple[str, ...] = ()
     shows_stop: bool = False
+    shape_field: str = ""
+    """What the caller calls the shape that the answer is to have."""
     bad_words: tuple[str, ...] = ()
     """Texts of which none is completed; they become tokens with the prompt."""
     tools: ToolUse | None = None

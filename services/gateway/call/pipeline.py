@@ -13,7 +13,7 @@ from services.common.domain import Sampling
 from services.common.errors import MeshError
 from services.gateway.accounts.quota.fit import fit_quota
 from services.gateway.call.answer import Answer
-from services.gateway.call.call import Call
+from services.gateway.call.call import Call, with_model
 from services.gateway.call.fair_threads import FairThreads
 from services.gateway.call.generation import (
     check_delivered,
@@ -87,6 +87,7 @@ class Pipeline:
         Raises a `MeshError` for a call that is refused, here or from the coroutine; the writer then knows of
         nothing.
         """
+        call = with_model(call, self._models.only_name)
         call.notes["model"] = call.generation.model[:200]
         route = self._parts.routes.resolve(call)
         model = self._find(call, route)

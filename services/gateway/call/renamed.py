@@ -12,9 +12,16 @@ def renamed(names: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except InvalidField as error:
-        for ours, theirs in names.items():
-            rest = error.field[len(ours) :]
-            if error.field.startswith(ours) and rest[:1] in ("", ".", "["):
-                message = error.message.replace(error.field, theirs + rest)
-                raise InvalidField(message, field=theirs + rest) from None
-        raise
+        name = name_of(error.field, names)
+        if name == error.field:
+            raise
+        raise InvalidField(error.message.replace(error.field, name), field=name) from None
+
+
+def name_of(field: str, names: Mapping[str, str]) -> str:
+    """A field's other name, or that of a field around it and the rest; its own where it has none."""
+    for ours, theirs in names.items():
+        rest = field[len(ours) :]
+        if field.startswith(ours) and rest[:1] in ("", ".", "["):
+            return theirs + rest
+    return field

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from services.common.domain import EmbeddingModel
 from services.common.domain.record import record
-from services.common.errors import ModelNotFound, NoWorkers, RouterUnavailable
+from services.common.errors import InvalidField, ModelNotFound, NoWorkers, RouterUnavailable
 from services.gateway.links.routers import RETRY_AFTER_MS, Routers
 from services.gateway.models.parsing import NoParsing, Parsing, load_parsing
 from services.gateway.models.rendering import Encoder, ModelFiles, Renderer, model_directory
@@ -112,8 +112,7 @@ class Models:
         if not self.is_attached:
             raise RouterUnavailable("no router is connected", retry_after_ms=RETRY_AFTER_MS)
         model_len = self.served().get(name)
-        is_ours = self._own_name in ("", name) or name in self.kits
-        if model_len is None and is_ours and name in self._session.known_models:
+        if model_len is None and self._is_expected(name):
             raise NoWorkers("no worker serves the model at the moment", retry_after_ms=RETRY_AFTER_MS)
         if model_len is None:
             raise ModelNotFound(f"The model {name[:200]!r} does not exist", field="model")
@@ -121,3 +120,22 @@ class Models:
         vectors = self._session.embedding_models.get(name)
         limits = name in self._session.limit_thinking
         return ServedModel(name, model_len, kit.renderer, kit.parsing, vectors, limits)
+
+    def only_name(self) -> str:
+        """The one model that is served, for callers that name none; raises `InvalidField` and `NoWorkers`."""
+        served = sorted(self.served())
+        if not served:
+            raise NoWorkers("no model is served", retry_after_ms=RETRY_AFTER_MS)
+        if len(served) > 1:
+            raise InvalidField("model: is required, as several are served", field="model")
+        return served[0]
+
+    def _is_expected(self, name: str) -> bool:
+        """Whether a model will be served, or be served again: it is this gateway's own, or was there before.
+
+        Before the first worker has loaded, a gateway without a name of its own knows none that is not.
+        """
+        known = self._session.known_models
+        if self._own_name:
+            return name in (self._own_name, *self.kits)
+        return name in known or not known

@@ -21,7 +21,7 @@ from services.common.limits import Limits
 from services.common.version import VERSION
 from services.gateway.accounts.metering.report import UsageReport
 from services.gateway.call.parts import Authenticator, Everybody
-from services.gateway.call.request_id import check_request_id, new_request_id
+from services.gateway.call.request_id import kept_request_id
 from services.gateway.call.request_log import log_request
 from services.gateway.http import Exchange, HttpResponse, Routes
 from services.gateway.idempotency import Idempotency
@@ -111,10 +111,7 @@ class Api:
         if exchange.request.path.startswith(_ANTHROPIC):
             exchange.error_response = anthropic_error
         request_id = exchange.request.headers.get("x-request-id", "")
-        exchange.notes["request_id"] = new_request_id()  # what a refused one is logged as, too
-        if request_id:
-            check_request_id(request_id, self._limits.request_id_chars_max, "x-request-id")
-            exchange.notes["request_id"] = request_id
+        exchange.notes["request_id"] = kept_request_id(request_id, self._limits.request_id_chars_max)
         exchange.headers = (
             ("x-request-id", str(exchange.notes["request_id"])),
             *self._cors.headers(exchange.request.headers),

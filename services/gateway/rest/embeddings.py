@@ -9,7 +9,7 @@ from services.common.domain import Receipt, Request
 from services.common.errors import InvalidField, PromptTooLong
 from services.common.limits import Limits
 from services.gateway.accounts.metering.kv_seconds import kv_seconds
-from services.gateway.call.call import Call
+from services.gateway.call.call import Call, with_model
 from services.gateway.call.fair_threads import FairThreads
 from services.gateway.call.inline import renders_inline
 from services.gateway.call.parts import Reservation, Route, Use, count_left
@@ -61,7 +61,7 @@ class Embedder:
     async def answer(self, exchange: Exchange) -> None:
         """Answer with all vectors or with one error; raises a `MeshError` for the latter."""
         asked = await self._bodies.parsed_soon(exchange, parse_embeddings)
-        call = call_of(exchange, exchange.caller, asked.generation)
+        call = with_model(call_of(exchange, exchange.caller, asked.generation), self._models.only_name)
         call.notes["model"] = call.generation.model[:200]
         route = self._parts.routes.resolve(call)
         model = self._models.find(route.model)

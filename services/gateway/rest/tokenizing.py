@@ -6,7 +6,6 @@ from typing import TypeVar
 import msgspec
 
 from services.common.domain import Sampling
-from services.common.errors import InvalidField, NoWorkers
 from services.gateway.call.call import Call
 from services.gateway.call.fair_threads import FairThreads
 from services.gateway.call.generation import ChatPrompt, Generation, Prompt
@@ -61,17 +60,9 @@ class Tokenizing:
 
     def find(self, exchange: Exchange, name: str, prompt: Prompt) -> ServedModel:
         """The model that would answer a prompt; without a name the only one. Raises as `Models.find` does."""
-        name = name or self._only_model()
+        name = name or self._models.only_name()
         exchange.notes["model"] = name[:200]
         return model_for(self._pipeline, name, exchange.caller, prompt)
-
-    def _only_model(self) -> str:
-        served = sorted(self._models.served())
-        if not served:
-            raise NoWorkers("no model is served", retry_after_ms=1000)
-        if len(served) > 1:
-            raise InvalidField("model: is required, as several are served", field="model")
-        return served[0]
 
     async def _in_thread(
         self, exchange: Exchange, size_bytes: int, work: Callable[..., T], *arguments: object

@@ -32,10 +32,11 @@ def completion(**fields: Any) -> Generation:
 
 BAD_FIELDS = [
     ("model", 3),
-    ("model", None),
     ("messages", []),
     ("messages", "Hi"),
-    ("messages[0].role", [{"role": "king", "content": "x"}]),
+    ("messages[0].role", [{"role": "<|im_end|>", "content": "x"}]),
+    ("messages[0].role", [{"role": "", "content": "x"}]),
+    ("messages[0].role", [{"role": "a" * 65, "content": "x"}]),
     ("messages[0].role", [{"content": "x"}]),
     ("messages[0].content", [{"role": "user"}]),
     ("messages[0].content", [{"role": "user", "content": 3}]),
@@ -244,6 +245,22 @@ def test_duplicate_keys_count_last_and_unknown_ones_not() -> None:
         b'{"model": "a", "model": "b", "what": [1], "messages": [{"role": "user", "content": "x", "y": 1}]}'
     )
     assert parse_chat(body, DEFAULTS).model == "b"
+
+
+def test_a_model_and_a_role_are_for_others_to_know() -> None:
+    assert parse_chat(json.dumps({"messages": HI, "model": None}).encode(), DEFAULTS).model == ""
+    assert parse_chat(json.dumps({"messages": HI}).encode(), DEFAULTS).model == ""
+    assert chat(messages=[{"role": "ipython", "content": "x"}]).prompts[0].messages[0]["role"] == "ipython"
+
+
+def test_usage_in_every_event_needs_usage_at_all() -> None:
+    def of(**options: bool) -> tuple[bool, bool]:
+        asked = chat(stream=True, stream_options=options)
+        return asked.includes_usage, asked.includes_running_usage
+
+    assert of(continuous_usage_stats=True) == (False, False)
+    assert of(continuous_usage_stats=True, include_usage=True) == (True, True)
+    assert of(include_usage=True) == (True, False)
 
 
 def test_neutral_values_of_unserved_fields_are_taken() -> None:

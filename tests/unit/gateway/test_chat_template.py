@@ -1,7 +1,9 @@
 """Chat templates run as Hugging Face's libraries run them, and cannot break out."""
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -10,6 +12,7 @@ from hypothesis import strategies as st
 from services.common.errors import InvalidField, ModelMissing
 from services.gateway.models.rendering import ModelFiles, Renderer, model_directory
 from services.gateway.models.rendering.chat_template import ChatTemplate
+from services.gateway.models.rendering.template_sources import TemplateSources
 from tests.unit.gateway.model_directory import TEMPLATE, write_model
 
 USER = {"role": "user", "content": "Hi"}
@@ -127,7 +130,43 @@ def test_locating_a_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 def test_a_template_file_has_precedence(tmp_path: Path) -> None:
     write_model(tmp_path)
     (tmp_path / "chat_template.jinja").write_text("from the file")
-    assert ModelFiles.read(tmp_path).chat_template == "from the file"
+    assert ModelFiles.read(tmp_path).chat_templates == TemplateSources("from the file")
+
+
+LISTED = [{"name": "default", "template": "plain"}, {"name": "tool_use", "template": "tools"}]
+
+
+def settings_of(directory: Path, **changes: Any) -> None:
+    path = directory / "tokenizer_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def prompts_of(directory: Path) -> tuple[str, str]:
+    """Without tools, and with some."""
+    renderer = Renderer(ModelFiles.read(directory))
+    return tuple(renderer.shown(renderer.chat([USER], {"tools": tools})) for tools in (None, [{}]))
+
+
+def test_with_tools_the_template_for_tools_is_used(tmp_path: Path) -> None:
+    write_model(tmp_path)
+    settings_of(tmp_path, chat_template=LISTED)
+    assert prompts_of(tmp_path) == ("plain", "tools")
+    folder = tmp_path / "additional_chat_templates"
+    folder.mkdir()
+    (folder / "tool_use.jinja").write_text("{{ 'tools of the folder' }}")
+    (tmp_path / "chat_template.jinja").write_text("of the file")
+    assert prompts_of(tmp_path) == ("of the file", "tools of the folder")
+    settings_of(tmp_path, chat_template=LISTED[:1])
+    (folder / "tool_use.jinja").unlink()
+    (tmp_path / "chat_template.jinja").unlink()
+    assert prompts_of(tmp_path) == ("plain", "plain")
+
+
+def test_a_list_of_templates_that_is_broken_is_one_line(tmp_path: Path) -> None:
+    write_model(tmp_path)
+    settings_of(tmp_path, chat_template=[{"name": "default"}])
+    with pytest.raises(ModelMissing, match="chat_template is no list of names with templates"):
+        ModelFiles.read(tmp_path)
 
 
 def test_a_model_without_a_template_does_not_chat(tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_tokens_go_past_the_body() -> None:
     [
         ({"sampling": Sampling(structured_output=StructuredOutput())}, "structured_output"),
         ({"tools": [Tool("weather", "", "{no json")]}, "tools[0].parameters"),
-        ({"messages": [Message("nobody", "x")]}, "messages[0].role"),
+        ({"messages": [Message("no body", "x")]}, "messages[0].role"),
         ({"tools": [Tool("weather")], "tool_choice": "absent"}, "tool_choice"),
     ],
 )

@@ -53,4 +53,4 @@ def test_every_error_is_told(described: dict[str, Any]) -> None:
 def test_what_is_refused_takes_nothing(described: dict[str, Any]) -> None:
     chat = described["components"]["schemas"]["ChatBody"]
     assert chat["properties"]["functions"]["type"] == "null"
-    assert chat["required"] == ["model", "messages"]
+    assert chat["required"] == ["messages"]

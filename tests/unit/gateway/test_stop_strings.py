@@ -53,3 +53,30 @@ def test_what_only_looked_like_a_stop_string_is_shown() -> None:
 
 def test_a_stop_string_can_be_shown() -> None:
     assert run(["END"], ["a EN", "D b"], is_shown=True) == ("a END", "END")
+
+
+@given(
+    stops=stops_of_few_letters,
+    free=st.lists(st.text("abc", max_size=4), max_size=4),
+    pieces=st.lists(st.text("abc", max_size=4), max_size=6),
+)
+def test_a_stop_string_may_begin_in_what_is_passed_over_and_not_end_in_it(
+    stops: list[str], free: list[str], pieces: list[str]
+) -> None:
+    passed, text = "".join(free), "".join([*free, *pieces])
+    expected: tuple[str, str | None] = (text, None)
+    for end in range(len(passed) + 1, len(text) + 1):
+        done = [stop for stop in stops if text[:end].endswith(stop)]
+        if done:
+            longest = max(done, key=len)
+            expected = text[: end - len(longest)], longest
+            break
+    matcher = StopMatcher(stops)
+    shown = "".join(matcher.pass_over(piece) for piece in free)
+    for piece in pieces:
+        shown += matcher.push(piece)
+        if matcher.stopped_by is not None:
+            break
+    else:
+        shown += matcher.finish()
+    assert (shown, matcher.stopped_by) == expected

@@ -97,3 +97,30 @@ def test_words_to_avoid_as_vllm_reads_them(files: ModelFiles, renderer: Renderer
     found = renderer.words(["and", " and"])
     assert found[0] == plain
     assert (inner in found) == (len(inner) == len(plain) and inner[0] != plain[0])
+
+
+@pytest.mark.parametrize(
+    ("min_tokens", "shown", "stop"),
+    [
+        (0, "a", "bc"),
+        (2, "a", "bc"),  # it begins within the first tokens and ends after them
+        (3, "abcdea", "bc"),
+        (7, "abcdea", "bc"),
+        (8, "abcdeabcde", None),
+        (99, "abcdeabcde", None),
+    ],
+)
+@pytest.mark.parametrize("frames", [[1] * 10, [10], [2] * 5, [3, 3, 4], [4, 6], [7, 2, 1]])
+def test_stop_strings_after_the_first_tokens_whatever_the_frames(
+    files: ModelFiles, renderer: Renderer, min_tokens: int, shown: str, stop: str | None, frames: list[int]
+) -> None:
+    ids = [ids_of(files, letter)[0] for letter in "abcdeabcde"]
+    transcript = PlainTranscript(renderer.open_detokenizer(), ["bc"], min_tokens=min_tokens)
+    said, start = "", 0
+    for size in frames:
+        piece = transcript.push(tokens(ids[start : start + size]), None)
+        said, start = said + (piece.text if piece is not None else ""), start + size
+        if transcript.is_stopped:
+            break
+    last = transcript.finish()
+    assert (said + (last.text if last is not None else ""), transcript.stopped_by) == (shown, stop)

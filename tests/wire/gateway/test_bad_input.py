@@ -3,14 +3,17 @@
 import asyncio
 import json
 import logging
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from pdmesh.router.v1 import router_pb2
 from tests.unit.gateway.test_bodies import BAD_FIELDS, json_values, names
-from tests.wire.gateway.conftest import Edge
+from tests.wire.gateway.conftest import Edge, running_edge
+from tests.wire.gateway.fake_router import MODEL
 from tests.wire.gateway.raw_http import RawClient, RawResponse, get, post
 
 HI = [{"role": "user", "content": "Hi"}]
@@ -50,7 +53,6 @@ async def test_a_bad_field_is_a_400_that_names_it(edge: Edge, field: str, value:
         (b'{"model": "\xff\xfe"}', 400, None, "invalid_field"),
         (b"[" * 100_000, 400, None, "invalid_field"),
         (json.dumps({"model": "other", "messages": HI}).encode(), 404, "model", "model_not_found"),
-        (json.dumps({"messages": HI}).encode(), 400, "model", "invalid_field"),
         (
             json.dumps({"model": "tiny", "messages": [{"role": "user", "content": "a b " * 400}]}).encode(),
             400,
@@ -136,10 +138,47 @@ async def test_the_log_line_of_a_model_that_does_not_exist_is_short(
     assert record.__dict__["model"] == "m" * 200
 
 
-@pytest.mark.parametrize("request_id", ["x" * 129, "a b", "a\tb", "é", '"'])
-async def test_a_bad_request_id_is_refused(edge: Edge, request_id: str) -> None:
-    response = await ask(edge, b"{}", CHAT, f"x-request-id: {request_id}")
-    assert (response.status, error_of(response)["param"]) == (400, "x-request-id")
+@pytest.mark.parametrize(
+    ("request_id", "is_kept"),
+    [
+        ("a b", True),
+        ('{"trace": "1"}', True),
+        ("Root=1-67891233-abcdef012345678912345678;Parent=53995c3f42cd8ad8;Sampled=1", True),
+        ("x" * 128, True),
+        ("x" * 129, False),
+        ("a\tb", False),
+        ("é", False),
+    ],
+)
+async def test_a_request_id_is_kept_or_replaced(edge: Edge, request_id: str, is_kept: bool) -> None:
+    edge.router.script = edge.says("fine")
+    body = json.dumps({"model": "tiny", "messages": HI}).encode()
+    response = await ask(edge, body, CHAT, f"x-request-id: {request_id}")
+    assert response.status == 200
+    assert (response.headers["x-request-id"] == request_id) == is_kept
+    assert json.loads(response.body)["id"] == "chatcmpl-" + response.headers["x-request-id"]
+
+
+@pytest.mark.parametrize("model", [{}, {"model": None}, {"model": ""}])
+async def test_where_one_model_is_served_it_need_not_be_named(edge: Edge, model: dict[str, Any]) -> None:
+    edge.router.script = edge.says("fine")
+    for path, body in (
+        (CHAT, {"messages": HI}),
+        ("/v1/completions", {"prompt": "Hi"}),
+        ("/v1/responses", {"input": "Hi"}),
+        ("/v1/messages", {"messages": HI, "max_tokens": 9}),
+    ):
+        response = await ask(edge, json.dumps({**body, **model}).encode(), path)
+        assert (response.status, json.loads(response.body)["model"]) == (200, "tiny")
+    counted = await ask(edge, json.dumps({"messages": HI, **model}).encode(), "/v1/messages/count_tokens")
+    assert counted.status == 200
+
+
+async def test_where_several_are_served_one_must_be_named(model_directory: Path) -> None:
+    other = router_pb2.Model(name="other", max_model_len=400, prefill_workers=1, decode_workers=1)
+    async with running_edge(model_directory, models=[MODEL, other]) as edge:
+        response = await ask(edge, json.dumps({"messages": HI}).encode())
+        assert (response.status, error_of(response)["param"]) == (400, "model")
 
 
 async def test_a_bad_path_demand_is_refused(edge: Edge) -> None:

@@ -5,6 +5,7 @@ import dataclasses
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import openai
 import pytest
@@ -195,6 +196,18 @@ async def test_token_ids(edge: Edge, client: openai.AsyncOpenAI) -> None:
     assert ids == edge.ids("yes or no")
     completion = await client.completions.create(model="tiny", prompt=["a", "b"], extra_body=extra)
     assert [c.model_extra["prompt_token_ids"] for c in completion.choices] == [edge.ids("a"), edge.ids("b")]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_prompt_s_token_ids_come_beside_logprobs_too(
+    edge: Edge, client: openai.AsyncOpenAI, stream: bool
+) -> None:
+    script_with_logprobs(edge)
+    asked: Any = {"model": "tiny", "prompt": "a", "logprobs": 1, "extra_body": {"return_token_ids": True}}
+    told: Any = await client.completions.create(**asked, stream=stream)
+    choices = [chunk.choices[0] async for chunk in told if chunk.choices] if stream else told.choices
+    assert choices[0].model_extra["prompt_token_ids"] == edge.ids("a")
+    assert ["prompt_token_ids" in choice.model_extra for choice in choices[1:]].count(True) == 0
 
 
 async def test_usage_in_every_event(edge: Edge, client: openai.AsyncOpenAI) -> None:

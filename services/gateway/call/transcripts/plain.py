@@ -53,14 +53,7 @@ class PlainTranscript:
 
     def push(self, ids: "array[int]", logprobs: TokenLogprobs | None) -> Piece | None:
         """The text that these tokens add."""
-        if self._hidden_ids:
-            shown = tokens([i for i in ids if i not in self._hidden_ids])
-            text = self._detokenizer.push(shown)
-        else:
-            text = self._detokenizer.push(ids)
-        if self._stops is not None:
-            self._tokens += len(ids)
-            text = self._up_to_stop(self._stops, text)
+        text = self._decoded(ids) if self._stops is None else self._up_to_stop(self._stops, ids)
         if self._begins_with:
             text, self._begins_with = self._begins_with + text, ""
         return Piece(text) if text else None
@@ -71,7 +64,8 @@ class PlainTranscript:
             return None
         text = self._detokenizer.finish()
         if self._stops is not None:
-            text = self._stops.push(text) if text else ""
+            is_free = self._tokens <= self._unstoppable_tokens
+            text = (self._stops.pass_over if is_free else self._stops.push)(text) if text else ""
             text += self._stops.finish()
             self.is_stopped = self._stops.stopped_by is not None
         text, self._begins_with = self._begins_with + text, ""
@@ -81,11 +75,19 @@ class PlainTranscript:
         """The engine's word."""
         return reason
 
-    def _up_to_stop(self, stops: StopMatcher, text: str) -> str:
-        if self._tokens <= self._unstoppable_tokens:
-            return text
-        text = stops.push(text)
-        self.is_stopped = stops.stopped_by is not None
+    def _decoded(self, ids: "array[int]") -> str:
+        if self._hidden_ids:
+            ids = tokens([i for i in ids if i not in self._hidden_ids])
+        return self._detokenizer.push(ids)
+
+    def _up_to_stop(self, stops: StopMatcher, ids: "array[int]") -> str:
+        """What can be shown of them; however they come together, none of the first few ends a stop string."""
+        free = max(0, self._unstoppable_tokens - self._tokens)
+        self._tokens += len(ids)
+        text = stops.pass_over(self._decoded(ids[:free])) if free else ""
+        if len(ids) > free:
+            text += stops.push(self._decoded(ids[free:]))
+            self.is_stopped = stops.stopped_by is not None
         return text
 
 

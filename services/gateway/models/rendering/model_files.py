@@ -9,8 +9,9 @@ from typing import Any
 from tokenizers import Tokenizer
 
 from services.common.errors import ModelMissing
-
-_NAMED_TOKENS = ("bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token")
+from services.gateway.models.rendering.added_tokens import NAMED_TOKENS, add_tokens
+from services.gateway.models.rendering.json_files import read_json, read_text
+from services.gateway.models.rendering.template_sources import TemplateSources
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +28,7 @@ class ModelFiles:
     """Tokens that end generation."""
     vocabulary_size: int
     """Token ids lie below it."""
-    chat_template: str
-    """Jinja; empty when the model has none."""
+    chat_templates: TemplateSources
     named_tokens: dict[str, str]
     """`bos_token` and its like, which chat templates refer to."""
 
@@ -37,7 +37,7 @@ class ModelFiles:
         """Read a directory; raises `ModelMissing` with one line about what is absent or broken."""
         if not directory.is_dir():
             raise ModelMissing(f"no such model directory: {directory}")
-        tokenizer_text = _read_text(directory / "tokenizer.json")
+        tokenizer_text = read_text(directory / "tokenizer.json")
         if not tokenizer_text:
             raise ModelMissing(f"the model directory {directory} has no tokenizer.json")
         try:
@@ -46,41 +46,21 @@ class ModelFiles:
             raise ModelMissing(f"cannot read {directory / 'tokenizer.json'}: {error}") from None
         tokenizer.no_truncation()
         tokenizer.no_padding()
-        settings = _read_json(directory / "special_tokens_map.json")
-        settings |= _read_json(directory / "tokenizer_config.json")
-        config = _read_json(directory / "config.json")
+        settings = read_json(directory / "special_tokens_map.json")
+        settings |= read_json(directory / "tokenizer_config.json")
+        add_tokens(tokenizer, directory, settings)
+        config = read_json(directory / "config.json")
         named = _named_tokens(settings)
         return cls(
             directory=directory,
             tokenizer=tokenizer,
             decoder=json.loads(tokenizer_text).get("decoder"),
             special_ids=frozenset(i for i, t in tokenizer.get_added_tokens_decoder().items() if t.special),
-            eos_ids=_eos_ids(_read_json(directory / "generation_config.json"), config, named, tokenizer),
+            eos_ids=_eos_ids(read_json(directory / "generation_config.json"), config, named, tokenizer),
             vocabulary_size=max(_int(config.get("vocab_size")), tokenizer.get_vocab_size()),
-            chat_template=_chat_template(directory, settings),
+            chat_templates=TemplateSources.read(directory, settings),
             named_tokens=named,
         )
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise ModelMissing(f"cannot read {path}: {error}") from None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; an absent file is an empty one."""
-    text = _read_text(path)
-    try:
-        value = json.loads(text) if text else {}
-    except ValueError as error:
-        raise ModelMissing(f"cannot read {path}: {error}") from None
-    if not isinstance(value, dict):
-        raise ModelMissing(f"{path} is not a JSON object")
-    return value
 
 
 def _int(value: Any) -> int:
@@ -89,7 +69,7 @@ def _int(value: Any) -> int:
 
 def _named_tokens(settings: dict[str, Any]) -> dict[str, str]:
     found = {}
-    for name in _NAMED_TOKENS:
+    for name in NAMED_TOKENS:
         value = settings.get(name)
         text = value.get("content") if isinstance(value, dict) else value
         if isinstance(text, str):
@@ -109,14 +89,3 @@ def _eos_ids(
 def _ids(value: Any) -> Iterable[int]:
     values = value if isinstance(value, list) else [value]
     return [v for v in values if isinstance(v, int)]
-
-
-def _chat_template(directory: Path, settings: dict[str, Any]) -> str:
-    """`chat_template.jinja`, else the one in the tokenizer's settings (of several, the default)."""
-    text = _read_text(directory / "chat_template.jinja")
-    if text:
-        return text
-    value = settings.get("chat_template") or ""
-    if isinstance(value, list):
-        value = next((t["template"] for t in value if t.get("name") == "default"), "")
-    return str(value)

@@ -32,11 +32,11 @@ class Renderer:
         self.encoder = open_encoder(files.tokenizer, str(files.directory), cache_bytes=cache_bytes)
         self._encode = self.encoder.encode
         self._tokenizer = files.tokenizer
-        self._template = (
-            ChatTemplate(files.chat_template, files.named_tokens) if files.chat_template else None
-        )
+        sources, named = files.chat_templates, files.named_tokens
+        self._template = ChatTemplate(sources.default, named) if sources.default else None
+        self._tool_template = ChatTemplate(sources.tool_use, named) if sources.tool_use else self._template
         self._decoding = Decoding(files)
-        self._control = files.tokenizer, files.chat_template
+        self._control = files.tokenizer, sources.default + sources.tool_use
         self._plain_content: PlainContent | None = None
 
     @cached_property
@@ -60,14 +60,15 @@ class Renderer:
         continues_last: bool = False,
     ) -> "array[int]":
         """The prompt of a conversation. The template writes special tokens itself, so none are added."""
-        if self._template is None:
+        template = self._template if variables.get("tools") is None else self._tool_template
+        if template is None:
             raise InvalidField("this model has no chat template; use /v1/completions", field="messages")
         plain = self._plain_content
         if plain is None:
-            text = self._template.render(messages, variables, continues_last=continues_last)
+            text = template.render(messages, variables, continues_last=continues_last)
             return self._encode(text, adds_special=False)
         messages, variables = plain.guard_messages(messages), plain.guard(variables)
-        return plain.encode(self._template.render(messages, variables, continues_last=continues_last))
+        return plain.encode(template.render(messages, variables, continues_last=continues_last))
 
     def text(self, prompt: str, *, add_special_tokens: bool = True) -> "array[int]":
         """The prompt of a plain text, begun as the tokenizer begins one."""

@@ -61,7 +61,7 @@ class OutputConfig(msgspec.Struct):
 class CountBody(msgspec.Struct, kw_only=True):
     """What makes the prompt."""
 
-    model: str
+    model: str | None = None
     messages: list[InputMessage]
     system: str | list[Block] | None = None
     tools: list[MessagesTool] | None = None
@@ -118,6 +118,7 @@ _NAMES = {
     "stop": "stop_sequences",
     "user": "metadata.user_id",
     "response_format.json_schema.schema": "output_config.format.schema",
+    "response_format": "output_config.format",
     "reasoning_effort": "output_config.effort",
     "thinking_token_budget": "thinking.budget_tokens",
 }
@@ -135,7 +136,7 @@ def parse_messages(body: bytes, limits: Limits) -> Generation:
         tools = tools_of(fields.tools or (), fields.tool_choice, fields.messages)
         shared = _shared(fields)
         return Generation(
-            **common_of(shared, body, limits),
+            **common_of(shared, body, limits, _NAMES),
             prompts=(_prompt(fields, tools),),
             sampling=sampling_of(
                 shared,
@@ -155,7 +156,7 @@ def parse_count(body: bytes, limits: Limits) -> tuple[str, ChatPrompt]:
     """Model and prompt of a body whose tokens are to be counted; raises `InvalidField`."""
     fields = decode_json(body, _count, limits)
     with renamed(_NAMES):
-        return fields.model, _prompt(
+        return fields.model or "", _prompt(
             fields, tools_of(fields.tools or (), fields.tool_choice, fields.messages)
         )
 

@@ -38,11 +38,12 @@ class CompletionFormat(OpenAiFormat):
 
     def _detailed(self, number: int, piece: Piece) -> dict[str, Any]:
         made = self._choice(number, piece.text, None)
+        is_first = number not in self._offsets
         if self._generation.sampling.logprobs is not None:
             made["logprobs"] = self._logprobs(number, piece.logprobs)
         if piece.token_ids is not None:
             made["token_ids"] = piece.token_ids.tolist()
-            if number not in self._offsets:
+            if is_first:
                 made["prompt_token_ids"] = self._opening.prompts[number // self._generation.n].tolist()
         self._offsets.setdefault(number, 0)
         return made

@@ -25,7 +25,7 @@ _AS_LIST, _AS_BASE64 = "float", "base64"
 class EmbeddingsBody(msgspec.Struct, kw_only=True):
     """The whole body."""
 
-    model: str
+    model: str | None = None
     input: Given
     encoding_format: str | None = None
     dimensions: int | None = None
@@ -64,7 +64,7 @@ def parse_embeddings(body: bytes, limits: Limits) -> EmbeddingsCall:
     mesh = fields.pdmesh or MeshOptions()
     within("pdmesh.deadline_ms", mesh.deadline_ms, 1, DEADLINE_MS_MAX)
     generation = Generation(
-        model=fields.model,
+        model=fields.model or "",
         prompts=_prompts(fields, limits),
         sampling=Sampling(max_tokens=1),
         includes_receipt=mesh.receipt,

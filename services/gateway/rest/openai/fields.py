@@ -11,6 +11,7 @@ from services.common.domain import Sampling, ServiceClass
 from services.common.errors import InvalidField
 from services.common.limits import Limits
 from services.gateway.call.generation import ToolUse
+from services.gateway.call.renamed import name_of
 from services.gateway.rest.openai.ranges import (
     DEADLINE_MS_MAX,
     SESSION_KEY_CHARS_MAX,
@@ -20,7 +21,7 @@ from services.gateway.rest.openai.ranges import (
     check_ranges,
     within,
 )
-from services.gateway.rest.openai.structured import FormatFields, structured_of
+from services.gateway.rest.openai.structured import FormatFields, shape_field_of, structured_of
 from services.gateway.retrieval.ask import RetrievalAsk, RetrievalFields, retrieval_of
 
 
@@ -42,7 +43,7 @@ class MeshOptions(msgspec.Struct):
 class GenerationFields(FormatFields, kw_only=True):
     """OpenAI's fields, and vLLM's extensions to them."""
 
-    model: str
+    model: str | None = None
     n: int | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
@@ -113,6 +114,7 @@ class Common(TypedDict):
     n: int
     stops: tuple[str, ...]
     shows_stop: bool
+    shape_field: str
     bad_words: tuple[str, ...]
     is_stream: bool
     includes_usage: bool
@@ -128,20 +130,26 @@ class Common(TypedDict):
     size_bytes: int
 
 
-def common_of(fields: GenerationFields, body: bytes, limits: Limits) -> Common:
-    """What the shared fields say; raises `InvalidField` for what makes no sense."""
+def common_of(
+    fields: GenerationFields, body: bytes, limits: Limits, names: Mapping[str, str] | None = None
+) -> Common:
+    """What the shared fields say; raises `InvalidField` for what makes no sense.
+
+    `names` are an API's own names of fields.
+    """
     mesh = fields.pdmesh or _NO_MESH_OPTIONS
     within("pdmesh.deadline_ms", mesh.deadline_ms, 1, DEADLINE_MS_MAX)
     stream = stream_of(fields)
     return Common(
-        model=fields.model,
+        model=fields.model or "",
         n=n_of(fields, limits),
         stops=stops_of(fields),
         shows_stop=bool(fields.include_stop_str_in_output),
+        shape_field=name_of(shape_field_of(fields), names or {}),
         bad_words=tuple(fields.bad_words or ()),
         is_stream=bool(fields.stream),
-        includes_usage=bool(stream.include_usage or stream.continuous_usage_stats),
-        includes_running_usage=bool(stream.continuous_usage_stats),
+        includes_usage=bool(stream.include_usage),
+        includes_running_usage=bool(stream.include_usage and stream.continuous_usage_stats),
         returns_token_ids=bool(fields.return_token_ids),
         shows_special=fields.skip_special_tokens is False,
         includes_receipt=mesh.receipt,

@@ -1,5 +1,6 @@
 """The messages of a conversation, from a body's words to what chat templates take."""
 
+import re
 from typing import Any
 
 import msgspec
@@ -8,7 +9,8 @@ from services.common.errors import InvalidField
 from services.common.limits import DEFAULTS
 from services.gateway.rest.openai.json_elements import Elements
 
-ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+ROLE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+"""Which roles there are, the model's chat template knows."""
 
 
 class Part(msgspec.Struct):
@@ -57,8 +59,8 @@ def template_messages(messages: list[Message]) -> list[dict[str, Any]]:
 
 
 def _message(message: Message, at: str, elements: Elements) -> dict[str, Any]:
-    if message.role not in ROLES:
-        raise InvalidField(f"{at}.role: must be one of {', '.join(ROLES)}", field=f"{at}.role")
+    if not ROLE.fullmatch(message.role):
+        raise InvalidField(f"{at}.role: must be 1 to 64 letters, digits and _.-", field=f"{at}.role")
     if message.function_call:
         raise InvalidField(
             f"{at}.function_call: use tool_calls, which replaced it", field=f"{at}.function_call"

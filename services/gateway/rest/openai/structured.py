@@ -71,7 +71,7 @@ def structured_of(body: FormatFields, *, must_call: bool = False) -> Structured 
     An answer that must call a tool (`must_call`) says nothing that a `response_format` could shape, so the
     tool wins. A constraint by vLLM's own fields is on every token, which contradicts the call.
     """
-    if _shapes(body).count(None) == len(_SHAPES):
+    if not _has_shape(body):
         return None
     formats, extensions = [*_from_response_format(body.response_format)], [*_from_extensions(body)]
     found = formats + extensions
@@ -82,6 +82,18 @@ def structured_of(body: FormatFields, *, must_call: bool = False) -> Structured 
         name = extensions[0][0]
         raise InvalidField(f"{name}: contradicts a tool_choice that demands a tool call", field=name)
     return found[0][1] if found and not must_call else None
+
+
+def shape_field_of(body: FormatFields) -> str:
+    """The name of the field that says the shape; empty where none does. Raises `InvalidField` as above."""
+    if not _has_shape(body):
+        return ""
+    found = [*_from_response_format(body.response_format), *_from_extensions(body)]
+    return found[0][0] if found else ""
+
+
+def _has_shape(body: FormatFields) -> bool:
+    return _shapes(body).count(None) < len(_SHAPES)
 
 
 def _from_response_format(asked: ResponseFormat | None) -> Iterator[tuple[str, Structured]]:

@@ -112,7 +112,7 @@ def parse_responses(body: bytes, limits: Limits) -> Generation:
         tools = offer.use
         shaped = msgspec.structs.replace(fields, response_format=_format(fields.text))
         return Generation(
-            **common_of(shaped, body, limits),
+            **common_of(shaped, body, limits, _NAMES),
             prompts=(_prompt(fields, tools),),
             sampling=sampling_of(
                 shaped,

@@ -6,7 +6,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from services.common.domain import Structured, StructuredKind
+from services.common.domain import SHAPE_REFUSED, Structured, StructuredKind
 from services.common.domain.tokens import to_bytes, tokens
 
 SCHEMA_DEPTH_MAX = 32
@@ -33,7 +33,7 @@ class Structures:
 
     def _load(self) -> Any:
         if not self._path.is_file():
-            raise Unsupported("the sim engine needs the model's tokenizer.json for structured answers")
+            raise Unsupported(f"{SHAPE_REFUSED}the sim engine needs the model's tokenizer.json for it")
         from tokenizers import Tokenizer
 
         return Tokenizer.from_file(str(self._path))
@@ -51,9 +51,9 @@ def example(structured: Structured, draw: int) -> str:
                 choices = json.loads(structured.value)
                 return str(choices[draw % len(choices)])
     except (ValueError, LookupError, TypeError, AttributeError, ZeroDivisionError) as error:
-        raise Unsupported(f"structured answer: {error!r}") from error
+        raise Unsupported(f"{SHAPE_REFUSED}{error!r}") from error
     kind = structured.kind.name.lower()
-    raise Unsupported(f"the sim engine has no answer of the kind {kind}: that needs --engine vllm")
+    raise Unsupported(f"{SHAPE_REFUSED}the sim engine has none of the kind {kind}, which needs --engine vllm")
 
 
 def _instance(schema: Any, depth: int) -> Any:

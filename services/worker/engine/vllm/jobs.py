@@ -13,6 +13,7 @@ from services.common.domain.address import join_address
 from services.worker.engine.handoff_failure import stuck
 from services.worker.engine.vllm import pooling
 from services.worker.engine.vllm.adapters import Adapter
+from services.worker.engine.vllm.refusal import refusal
 from services.worker.engine.vllm.sampling import extra_args, to_vllm
 
 PULL_DEADLINE = "mesh_pull_deadline"
@@ -92,7 +93,7 @@ class RequestBuilder:
                 return self._build_embedding(job, job.embedding, request_id)
             return self._build(job, request_id)
         except VLLMClientError as error:
-            raise ValueError(error.args[0].splitlines()[0]) from error
+            raise ValueError(refusal(str(error.args[0]), job)) from error
 
     def _build(self, job: Job, request_id: str) -> tuple[LiveJob, Any]:
         text = job.prompt + job.delivered

@@ -16,6 +16,7 @@ from services.common.domain.tokens import tokens
 from services.gateway.models.rendering import ModelFiles
 from services.gateway.models.rendering.detokenizer import Decoding, WindowDetokenizer
 from services.gateway.models.rendering.probes import probes
+from services.gateway.models.rendering.template_sources import TemplateSources
 from services.gateway.models.rendering.token_texts import byte_tokens
 from services.gateway.models.rendering.tokenwise import TokenwiseDetokenizer
 from tests.unit.gateway.rendering import kinds, shipped
@@ -37,7 +38,7 @@ def files_of(tokenizer: Tokenizer) -> ModelFiles:
         special_ids=frozenset(i for i, token in added.items() if token.special),
         eos_ids=frozenset(),
         vocabulary_size=tokenizer.get_vocab_size(),
-        chat_template="",
+        chat_templates=TemplateSources(""),
         named_tokens={},
     )
 
