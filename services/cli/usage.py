@@ -17,8 +17,9 @@ from services.common.errors import MeshError
 from services.common.settings import StrictParser, group, setting
 
 DESCRIPTION = """\
-Show what tenants used of every model: today's use, or that of the days asked for (UTC). Where there are
-tenants, the API key of one with is_admin is needed."""
+Show what tenants used of every model: today's use, or that of the days asked for (UTC), and what is spent of
+tenants' budgets for the present day and month. Where there are tenants, the API key of one with is_admin is
+needed."""
 HEAD = (
     *("day", "tenant", "model", "requests", "prompt tokens", "cached", "generated tokens"),
     *("KV token-seconds", "cost"),
@@ -26,6 +27,11 @@ HEAD = (
 COLUMNS = (
     *("day", "tenant", "model", "requests", "prompt_tokens", "cached_tokens", "generated_tokens"),
     *("kv_seconds", "cost"),
+)
+BUDGET_HEAD = ("tenant", "budget", "for", "spent", "of", "share", "resets at")
+BUDGET_COLUMNS = (
+    *("tenant", "period", "current", "limit", "spent", "spent_share", "warns_at"),
+    "resets_at",
 )
 FILTERS = ("day", "from", "to", "tenant")
 ANONYMOUS = "(anonymous)"
@@ -51,6 +57,7 @@ def parser_of() -> StrictParser:
     parser.add_argument("--from", metavar="DATE", help="From this day on")
     parser.add_argument("--to", metavar="DATE", help="To this day, which counts too; today where not set")
     parser.add_argument("--tenant", metavar="NAME", help="This tenant only")
+    parser.add_argument("--budgets", action="store_true", help="Print the budgets alone")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="Print the rows as JSON")
     form.add_argument("--csv", action="store_true", help="Print the rows as CSV")
@@ -62,16 +69,20 @@ def run(arguments: Sequence[str]) -> int:
     settings, options = configuration.read(parser_of(), UsageSettings, "usage", arguments)
     asked = {name: options[name] for name in FILTERS if options.get(name) is not None}
     try:
-        rows = get_json(f"{settings.url}/admin/usage?{urlencode(asked)}", settings.access)["data"]
+        told = get_json(f"{settings.url}/admin/usage?{urlencode(asked)}", settings.access)
     except MeshError as error:
         say(error)
         return 1
+    budgets: Sequence[Row] = told.get("budgets", ())
+    rows, columns = (budgets, BUDGET_COLUMNS) if options["budgets"] else (told["data"], COLUMNS)
     if options["json"]:
         print(json.dumps(rows))
     elif options["csv"]:
-        print_csv(rows)
+        print_csv(rows, columns)
     else:
-        print("\n".join(lines(rows)))
+        parts = [] if options["budgets"] else [lines(rows)]
+        parts += [budget_lines(budgets)] if budgets or options["budgets"] else []
+        print("\n\n".join("\n".join(part) for part in parts))
     return 0
 
 
@@ -87,9 +98,23 @@ def lines(rows: Sequence[Row]) -> list[str]:
     return table(HEAD, cells)
 
 
-def print_csv(rows: Sequence[Row]) -> None:
+def budget_lines(budgets: Sequence[Row]) -> list[str]:
+    """The budgets for people; those with a `!` have reached the share at which their tenant is warned."""
+    if not budgets:
+        return ["no tenant has a budget"]
+    return table(BUDGET_HEAD, [_budget_cells(row) for row in budgets])
+
+
+def _budget_cells(row: Row) -> tuple[object, ...]:
+    mark = " !" if row["spent_share"] >= row["warns_at"] else ""
+    share = f"{100 * row['spent_share']:.1f}%{mark}"
+    spent, limit = round(row["spent"], 6), round(row["limit"], 6)
+    return (row["tenant"], row["period"], row["current"], spent, limit, share, row["resets_at"])
+
+
+def print_csv(rows: Sequence[Row], columns: Sequence[str]) -> None:
     """The rows with a line of names before them."""
-    writer = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+    writer = csv.DictWriter(sys.stdout, columns, lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
 

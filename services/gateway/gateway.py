@@ -84,6 +84,7 @@ class Gateway:
         self._tenancy = await stack.enter_async_context(
             Tenancy(settings.tenants, settings.jwt, settings.store, registry, clock)
         )
+        self._accounting.watch(self._tenancy.callers)
         self._idempotency = self._make_idempotency()
         stack.push_async_callback(self._idempotency.close)
         await self._open_servers(stack, parts)

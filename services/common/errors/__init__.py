@@ -26,6 +26,7 @@
     │   └── DuplicateRequest     409  the stream number or request id is in use
     ├── Refused                  not taken; retry after `retry_after_ms`
     │   ├── QuotaExceeded        429  the tenant's quota
+    │   ├── BudgetSpent          429  the tenant's money for the day or month
     │   ├── QuotaUnknown         503  the store that knows the tenant's quota is away
     │   ├── UsageUnavailable     503  the store that counts usage is away
     │   ├── QueueFull            503
@@ -70,6 +71,7 @@ from services.common.errors.tree import (
     BadSetting,
     BodiesFull,
     BodyTooLarge,
+    BudgetSpent,
     Cancelled,
     Code,
     ComponentMissing,
@@ -137,6 +139,7 @@ __all__ = [
     "BadSetting",
     "BodiesFull",
     "BodyTooLarge",
+    "BudgetSpent",
     "Cancelled",
     "Code",
     "ComponentMissing",

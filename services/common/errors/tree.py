@@ -230,6 +230,14 @@ class QuotaExceeded(Refused):
     http_status = 429
 
 
+class BudgetSpent(Refused):
+    """What is left of the tenant's budget of money does not pay for this until its day or month is over."""
+
+    reason = "insufficient_quota"
+    code = Code.RESOURCE_EXHAUSTED
+    http_status = 429
+
+
 class QuotaUnknown(Refused):
     """The tenant has a quota, and the store that knows it does not answer."""
 

@@ -6,11 +6,14 @@ what a lost message loses is lost, and nothing is ever held twice.
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Any
 
 from services.common.store.client import RedisClient
 from services.common.store.leases import BudgetLease, BudgetReport, Lease, PoolReport
+from services.common.store.purses import PurseLease
 from services.common.store.script import Script
+from services.common.store.spending import Spending
 
 GATEWAYS = "{pdmesh}:quota-gateways"
 PREFIX = "{pdmesh}:quota:"
@@ -26,22 +29,30 @@ class Budgets:
         """Without a report for `lease_ms`, a gateway is taken for dead and its slots are free."""
         self._client = client
         self._lease_ms = lease_ms
+        self._spending = Spending(client, lease_ms)
 
     async def reconcile(
         self, gateway_id: str, reports: Sequence[BudgetReport]
     ) -> tuple[int, list[BudgetLease]]:
-        """How many gateways there are, and the leases for each report; one round trip.
+        """How many gateways there are, and the leases for each report; one round trip, two with money.
 
         Raises `StoreUnavailable`: then nothing was granted, and what was returned is gone.
         """
         keys = [GATEWAYS, *(PREFIX + report.tenant for report in reports)]
         numbers = [number for report in reports for number in _numbers(report)]
 
-        def read(reply: list[Any]) -> tuple[int, list[BudgetLease]]:
+        def read(reply: list[Any]) -> tuple[int, list[tuple[int, ...]]]:
             gateways, *leases = map(int, reply)
-            return gateways, [_lease(leases[7 * i : 7 * i + 7]) for i in range(len(reports))]
+            return gateways, [tuple(leases[7 * i : 7 * i + 7]) for i in range(len(reports))]
 
-        return await _RECONCILE.run(self._client, keys, [gateway_id, self._lease_ms, *numbers], read)
+        told = [gateway_id, self._lease_ms, *numbers]
+        gateways, leases = await _RECONCILE.run(self._client, keys, told, read)
+        purses = [purse for report in reports for purse in report.purses]
+        money = iter(await self._spending.reconcile(gateway_id, purses))
+        return gateways, [
+            _lease(lease, tuple(islice(money, len(report.purses))))
+            for report, lease in zip(reports, leases, strict=True)
+        ]
 
     async def close(self) -> None:
         """Let go of connections."""
@@ -57,6 +68,6 @@ def _pool(pool: PoolReport) -> tuple[int, ...]:
     return pool.limit, pool.held, pool.returned, pool.wanted, pool.seed
 
 
-def _lease(numbers: Sequence[int]) -> BudgetLease:
+def _lease(numbers: Sequence[int], purses: tuple[PurseLease, ...]) -> BudgetLease:
     tokens, requests, slots = (Lease(*numbers[i : i + 2]) for i in (0, 2, 4))
-    return BudgetLease(tokens, requests, slots, bool(numbers[6]))
+    return BudgetLease(tokens, requests, slots, bool(numbers[6]), purses)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from services.common.store.purses import PurseLease, PurseReport
+
 NO_LIMIT = -1
 
 
@@ -37,6 +39,8 @@ class BudgetReport:
     tokens: PoolReport
     requests: PoolReport
     slots: SlotsReport
+    purses: tuple[PurseReport, ...] = ()
+    """Its budgets of money."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +61,8 @@ class BudgetLease:
     slots: Lease
     is_contended: bool = False
     """Whether another gateway has lately got less than it wanted."""
+    purses: tuple[PurseLease, ...] = ()
+    """For each of the report's."""
 
 
 UNUSED_POOL = PoolReport(NO_LIMIT, 0, 0, 0, 0)

@@ -203,9 +203,8 @@ class Answer:
         prompt_tokens = self._placed_tokens()
         placed = [choice for choice in self._choices if choice.is_placed]
         generated: int = sum(map(_generated_tokens, placed))
-        self._reservation.settle(prompt_tokens + generated)
-        if placed:
-            self._book(prompt_tokens, generated)
+        cost_nano = self._book(prompt_tokens, generated) if placed else 0
+        self._reservation.settle(prompt_tokens + generated, cost_nano)
 
     def _placed_tokens(self) -> int:
         """Tokens of the prompts that a worker was given; each counts once, however many choices it has."""
@@ -216,8 +215,8 @@ class Answer:
             if any(choice.is_placed for choice in self._choices[nth * n : (nth + 1) * n])
         )
 
-    def _book(self, prompt_tokens: int, generated: int) -> None:
-        self._meter.record(
+    def _book(self, prompt_tokens: int, generated: int) -> int:
+        return self._meter.record(
             Use(
                 request_id=self._call.request_id,
                 tenant=self._call.caller.tenant,

@@ -29,18 +29,29 @@ class Reservation(Protocol):
     def headers(self) -> tuple[Header, ...]:
         """`x-ratelimit-*`, for the answer's head."""
 
-    def settle(self, tokens_used: int) -> None:
-        """Give back the tokens that were not used; the request itself counts. Only the first call counts."""
+    def settle(self, tokens_used: int, cost_nano: int = 0) -> None:
+        """Give back the tokens and the money that were not used; the request itself counts. Only the first
+        call counts.
+        """
 
 
 class Quotas(Protocol):
     """Limits what tenants use."""
 
-    def reserve(self, caller: Caller, tokens: int) -> Reservation:
-        """Take tokens from the caller's quota; raises `QuotaExceeded`."""
+    def reserve(self, caller: Caller, tokens: int, cost_nano: int = 0) -> Reservation:
+        """Take tokens, and the most that the call may cost, from the caller's quota.
 
-    def borrow(self, caller: Caller, tokens: int) -> Coroutine[Any, Any, None] | None:
+        Costs are billionths of the currency. Raises `QuotaExceeded` or `BudgetSpent`.
+        """
+
+    def borrow(self, caller: Caller, tokens: int, cost_nano: int = 0) -> Coroutine[Any, Any, None] | None:
         """What is to be awaited before `reserve`; None where it can decide at once."""
+
+    def learn(self, caller: Caller) -> Coroutine[Any, Any, None] | None:
+        """What is to be awaited before `affordable_nano`; None where it is known."""
+
+    def affordable_nano(self, caller: Caller) -> int | None:
+        """What a call of this caller's may cost at present; None is no limit."""
 
 
 def count_left(quotas: Quotas, caller: Caller) -> None:
@@ -70,8 +81,17 @@ class Use:
 class Meter(Protocol):
     """Books what tenants use."""
 
-    def record(self, use: Use) -> None:
-        """Book one call's use; does not wait for anything."""
+    def record(self, use: Use) -> int:
+        """Book one call's use, and return its cost; does not wait for anything.
+
+        Costs are billionths of the currency.
+        """
+
+    def most_nano(self, model: str, base_model: str, prompt_tokens: int, generated_tokens: int) -> int:
+        """The most that so many tokens may cost."""
+
+    def tokens_for(self, model: str, base_model: str, nano: int) -> int | None:
+        """How many generated tokens so much money buys; None where they cost nothing."""
 
 
 @record
@@ -127,22 +147,36 @@ class Unlimited:
 
     headers: tuple[Header, ...] = ()
 
-    def reserve(self, caller: Caller, tokens: int) -> "Unlimited":
+    def reserve(self, caller: Caller, tokens: int, cost_nano: int = 0) -> "Unlimited":
         """A reservation of nothing."""
         return self
 
-    def borrow(self, caller: Caller, tokens: int) -> None:
+    def borrow(self, caller: Caller, tokens: int, cost_nano: int = 0) -> None:
         """Nothing to wait for."""
 
-    def settle(self, tokens_used: int) -> None:
+    def learn(self, caller: Caller) -> None:
+        """Nothing to wait for."""
+
+    def affordable_nano(self, caller: Caller) -> None:
+        """There is no limit."""
+
+    def settle(self, tokens_used: int, cost_nano: int = 0) -> None:
         """Nothing to give back."""
 
 
 class Unmetered:
     """Nothing is booked."""
 
-    def record(self, use: Use) -> None:
-        """Forget it."""
+    def record(self, use: Use) -> int:
+        """Forget it; it costs nothing."""
+        return 0
+
+    def most_nano(self, model: str, base_model: str, prompt_tokens: int, generated_tokens: int) -> int:
+        """Nothing."""
+        return 0
+
+    def tokens_for(self, model: str, base_model: str, nano: int) -> None:
+        """Any number."""
 
 
 class ByName:

@@ -11,7 +11,7 @@ from typing import Any
 from services.common.clock import Clock
 from services.common.domain import Sampling
 from services.common.errors import MeshError
-from services.gateway.accounts.quota.fit import fit_quota
+from services.gateway.accounts.quota.fit import fit_budget, fit_quota
 from services.gateway.call.answer import Answer
 from services.gateway.call.call import Call, with_model
 from services.gateway.call.fair_threads import FairThreads
@@ -43,6 +43,7 @@ from services.gateway.links.streams import Streams
 from services.gateway.metrics import Metrics
 from services.gateway.models.served import Models, ServedModel
 from services.gateway.tenants import PLAIN, TAKEN
+from services.gateway.tenants.caller import NO_BUDGET
 
 _max_tokens = attrgetter("max_tokens")
 
@@ -131,19 +132,48 @@ class Pipeline:
         self, call: Call, route: Route, model: ServedModel, writer: Writer, prepared: Prepared
     ) -> Coroutine[Any, Any, None] | None:
         """Submit it now, or by the coroutine returned, which first has the quota asked for."""
+        fit = partial(self._fit, call, route, model, writer, prepared)
+        learning = self._parts.quotas.learn(call.caller)
+        return fit() if learning is None else self._fit_later(learning, fit, call, writer)
+
+    async def _fit_later(
+        self,
+        learning: Coroutine[Any, Any, None],
+        fit: Callable[[], Coroutine[Any, Any, None] | None],
+        call: Call,
+        writer: Writer,
+    ) -> None:
+        await learning
+        if not writer.is_open:
+            count_left(self._parts.quotas, call.caller)
+        elif (submitting := fit()) is not None:
+            await submitting
+
+    def _fit(
+        self, call: Call, route: Route, model: ServedModel, writer: Writer, prepared: Prepared
+    ) -> Coroutine[Any, Any, None] | None:
+        """Find out how long its answers may be, and submit it likewise."""
         prompts = prepared.prompts
         lengths = list(map(len, prompts))
         samplings = [
-            _limited(prepared.sampling, self._max_tokens(call, model, nth, lengths))
+            _limited(prepared.sampling, self._max_tokens(call, route, model, nth, lengths))
             for nth in range(len(prompts))
         ]
-        tokens = sum(lengths) + call.generation.n * sum(map(_max_tokens, samplings))
-        borrowing = self._parts.quotas.borrow(call.caller, tokens)
+        generated = call.generation.n * sum(map(_max_tokens, samplings))
+        tokens = sum(lengths) + generated
+        cost = self._most_nano(call, route, sum(lengths), generated)
+        borrowing = self._parts.quotas.borrow(call.caller, tokens, cost)
+        submit = partial(self._submit, call, route, model, writer, prepared, samplings, tokens, cost)
         if borrowing is None:
-            self._submit(call, route, model, writer, prepared, samplings, tokens)
+            submit()
             return None
-        submit = partial(self._submit, call, route, model, writer, prepared, samplings, tokens)
         return self._submit_later(borrowing, submit, call, writer)
+
+    def _most_nano(self, call: Call, route: Route, prompt_tokens: int, generated_tokens: int) -> int:
+        """The most that the call may cost, for callers with a budget."""
+        if call.caller.quota.budget == NO_BUDGET:
+            return 0
+        return self._parts.meter.most_nano(route.booked_name, route.model, prompt_tokens, generated_tokens)
 
     async def _submit_later(
         self, borrowing: Coroutine[Any, Any, None], submit: Callable[[], None], call: Call, writer: Writer
@@ -163,9 +193,10 @@ class Pipeline:
         prepared: Prepared,
         samplings: Sequence[Sampling],
         tokens: int,
+        cost: int,
     ) -> None:
         prompts = prepared.prompts
-        reservation = self._parts.quotas.reserve(call.caller, tokens)
+        reservation = self._parts.quotas.reserve(call.caller, tokens, cost)
         answer = Answer(
             call, route, prepared, writer, reservation, self._parts.meter, self._metrics, self._clock
         )
@@ -190,14 +221,20 @@ class Pipeline:
             raise
         writer.open(opening)
 
-    def _max_tokens(self, call: Call, model: ServedModel, nth: int, lengths: Sequence[int]) -> int:
+    def _max_tokens(
+        self, call: Call, route: Route, model: ServedModel, nth: int, lengths: Sequence[int]
+    ) -> int:
         """How many tokens each choice of the n-th prompt may have; `lengths` are those of all prompts."""
         generation = fitting = call.generation
         is_open = not (generation.sampling.max_tokens or generation.max_tokens_default)
         if is_open and self._chat_max_tokens_default:
             fitting = dataclasses.replace(generation, max_tokens_default=self._chat_max_tokens_default)
         fitted = fit_max_tokens(capped(fitting, call.caller), lengths[nth], model.model_len)
-        return fit_quota(fitted, generation, call.caller, lengths)
+        fitted = fit_quota(fitted, generation, call.caller, lengths)
+        if call.caller.quota.budget == NO_BUDGET:
+            return fitted
+        affordable = self._parts.quotas.affordable_nano(call.caller)
+        return fit_budget(fitted, generation, lengths, route, self._parts.meter, affordable)
 
 
 def _limited(sampling: Sampling, max_tokens: int) -> Sampling:

@@ -10,7 +10,7 @@ from services.gateway.idempotency.events import EventNumbers
 from services.gateway.idempotency.tape import Head, State, Tape
 
 EVENT_STREAM = "text/event-stream"
-PASSING_PREFIX = "x-ratelimit-"
+PASSING_PREFIXES = ("x-ratelimit-", "x-pdmesh-budget-")
 
 
 class Recording(Exchange):
@@ -88,5 +88,5 @@ def _kept(headers: Sequence[Header]) -> tuple[Header, ...]:
 
 
 def _is_passing(header: Header) -> bool:
-    """Whether a header speaks of a moment: what is left of a quota."""
-    return header[0].startswith(PASSING_PREFIX)
+    """Whether a header speaks of a moment: what is left of a quota or a budget."""
+    return header[0].startswith(PASSING_PREFIXES)

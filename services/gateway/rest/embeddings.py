@@ -83,13 +83,14 @@ class Embedder:
         self, exchange: Exchange, call: Call, asked: EmbeddingsCall, route: Route, prompts: Prompts
     ) -> None:
         tokens = sum(map(len, prompts))
-        borrowing = self._parts.quotas.borrow(call.caller, tokens)
+        cost = self._parts.meter.most_nano(route.booked_name, route.model, tokens, 0)
+        borrowing = self._parts.quotas.borrow(call.caller, tokens, cost)
         if borrowing is not None:
             await borrowing
             if not exchange.is_open:
                 count_left(self._parts.quotas, call.caller)
                 return
-        reservation = self._parts.quotas.reserve(call.caller, tokens)
+        reservation = self._parts.quotas.reserve(call.caller, tokens, cost)
         vectors = Vectors(
             self._streams,
             len(prompts),
@@ -128,23 +129,25 @@ class Embedder:
     ) -> None:
         """Each text that a worker was given counts, whether or not the answer became whole."""
         tokens = sum(len(prompts[number]) for number in vectors.placed)
-        reservation.settle(tokens)
+        cost_nano = self._book(call, route, vectors, tokens) if vectors.placed else 0
+        reservation.settle(tokens, cost_nano)
         call.notes["prompt_tokens"] = tokens
         self._metrics.answers.count_prompt(route.model, tokens)
+
+    def _book(self, call: Call, route: Route, vectors: Vectors, tokens: int) -> int:
         receipts = vectors.receipts.values()
-        if vectors.placed:
-            self._parts.meter.record(
-                Use(
-                    request_id=call.request_id,
-                    tenant=call.caller.tenant,
-                    model=route.booked_name,
-                    base_model=route.model,
-                    prompt_tokens=tokens,
-                    cached_tokens=sum(receipt.cached_tokens for receipt in receipts),
-                    generated_tokens=0,
-                    kv_seconds=sum(map(kv_seconds, receipts)),
-                )
+        return self._parts.meter.record(
+            Use(
+                request_id=call.request_id,
+                tenant=call.caller.tenant,
+                model=route.booked_name,
+                base_model=route.model,
+                prompt_tokens=tokens,
+                cached_tokens=sum(receipt.cached_tokens for receipt in receipts),
+                generated_tokens=0,
+                kv_seconds=sum(map(kv_seconds, receipts)),
             )
+        )
 
     def _respond(
         self,

@@ -9,6 +9,21 @@ TAKEN, PLAIN = CONTROL_TOKENS = ("taken", "plain")
 
 
 @dataclass(frozen=True, slots=True)
+class MoneyBudget:
+    """What one tenant's requests may cost, in billionths of the currency of prices; `None` is no limit."""
+
+    day_nano: int | None = None
+    """In a day, UTC."""
+    month_nano: int | None = None
+    """In a month, UTC."""
+    warning_share: float = 0.8
+    """Share of either at which the tenant is warned."""
+
+
+NO_BUDGET = MoneyBudget()
+
+
+@dataclass(frozen=True, slots=True)
 class TenantQuota:
     """What one tenant may use; `None` is no limit."""
 
@@ -17,6 +32,7 @@ class TenantQuota:
     requests_per_minute: int | None = None
     concurrent: int | None = None
     """Requests in flight at once."""
+    budget: MoneyBudget = NO_BUDGET
 
 
 UNLIMITED = TenantQuota()

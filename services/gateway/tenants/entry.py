@@ -20,6 +20,15 @@ class Allowance:
     tokens_per_minute: int | None = setting(None, "prompt + generated tokens; no limit if not set", least=1)
     requests_per_minute: int | None = setting(None, "requests; no limit if not set", least=1)
     concurrent: int | None = setting(None, "requests in flight at once; no limit if not set", least=1)
+    budget_per_day: float | None = setting(
+        None, "cost of its requests in a day (UTC), in the currency of --price; no limit if not set", least=0
+    )
+    budget_per_month: float | None = setting(
+        None, "cost of its requests in a month (UTC), likewise; no limit if not set", least=0
+    )
+    budget_warning: float = setting(
+        0.8, "share of a budget from which answers and the log warn that it is spent", least=0, most=1
+    )
     max_tokens: int | None = setting(None, "longest answer in tokens; requests for more get this", least=1)
     models: tuple[str, ...] = setting((), "names of models that it may ask for; all if not set")
     cache_group: str = setting(

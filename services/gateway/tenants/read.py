@@ -13,7 +13,7 @@ from services.common.limits import DEFAULTS, Limits
 from services.common.settings import Leaf, leaves, unknown
 from services.common.settings.value import from_toml
 from services.gateway.tenants.cache_salt import cache_salt
-from services.gateway.tenants.caller import Caller, TenantQuota
+from services.gateway.tenants.caller import NO_BUDGET, Caller, MoneyBudget, TenantQuota
 from services.gateway.tenants.entry import Allowance, TenantEntry
 from services.gateway.tenants.tenants import Tenants
 
@@ -112,7 +112,9 @@ def _caller(tenant: str, values: Values, tiers: Mapping[str, Values], secret: st
         raise unknown(f"tier in {source} [tenants.{tenant}]:", tier, tiers)
     joined = tiers.get(tier, {}) | values
     allowed = Allowance(**{name: joined[name] for name in _TIER_LEAVES if name in joined})
-    quota = TenantQuota(allowed.tokens_per_minute, allowed.requests_per_minute, allowed.concurrent)
+    quota = TenantQuota(
+        allowed.tokens_per_minute, allowed.requests_per_minute, allowed.concurrent, _budget(allowed)
+    )
     return Caller(
         tenant=tenant,
         service_class=ServiceClass[allowed.service_class.upper()],
@@ -124,6 +126,17 @@ def _caller(tenant: str, values: Values, tiers: Mapping[str, Values], secret: st
         control_tokens=allowed.control_tokens,
         is_admin=allowed.is_admin,
     )
+
+
+def _budget(allowed: Allowance) -> MoneyBudget:
+    day, month = _nano(allowed.budget_per_day), _nano(allowed.budget_per_month)
+    if day is None and month is None:
+        return NO_BUDGET
+    return MoneyBudget(day, month, allowed.budget_warning)
+
+
+def _nano(amount: float | None) -> int | None:
+    return None if amount is None else round(amount * 1e9)
 
 
 def _keys(entries: Mapping[str, Values], source: str) -> dict[str, tuple[KeyRecord, str]]:

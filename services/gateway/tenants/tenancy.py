@@ -1,7 +1,7 @@
 """All that knows callers, put together from the gateway's settings."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,6 +13,7 @@ from services.common.credentials import JwtSettings
 from services.common.errors import BadSetting
 from services.common.store import connect
 from services.gateway.tenants.authenticator import Authenticator
+from services.gateway.tenants.caller import Caller
 from services.gateway.tenants.live import LiveTenants
 from services.gateway.tenants.metrics import Metrics
 from services.gateway.tenants.source import FileSource, Source, StoreSource
@@ -36,6 +37,7 @@ class Tenancy:
         self._metrics, self._clock = Metrics(registry), clock
         self._follow: list[Follow] = []
         self._stack = AsyncExitStack()
+        self._live: LiveTenants | None = None
         self.authenticator = Authenticator(None, None, self._metrics)
         """Knows everybody once this has been entered."""
 
@@ -52,6 +54,10 @@ class Tenancy:
     async def __aexit__(self, *_: object) -> None:
         await self._stack.aclose()
 
+    def callers(self) -> Iterable[Caller]:
+        """All tenants of the file, as they are at present."""
+        return () if self._live is None else self._live.current.callers.values()
+
     async def run(self) -> None:
         """Follow what changes until cancelled; returns at once where nothing can."""
         async with asyncio.TaskGroup() as tasks:
@@ -62,6 +68,7 @@ class Tenancy:
         tenants = LiveTenants(await self._source(), self._metrics)
         await tenants.load()
         self._follow.append(tenants.run)
+        self._live = tenants
         return tenants
 
     async def _source(self) -> Source:

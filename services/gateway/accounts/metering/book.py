@@ -36,8 +36,8 @@ class Book:
         """The number of the next entry."""
         return self._last_number + 1
 
-    def add(self, entry: UsageEntry) -> None:
-        """Write an entry down."""
+    def add(self, entry: UsageEntry) -> bool:
+        """Write an entry down; False where it is lost."""
         self._last_number = entry.number
         is_on_disk = self._log is not None and self._write(self._log, entry)
         if not self._spilled and len(self._waiting) < ENTRIES_MAX:
@@ -46,6 +46,8 @@ class Book:
             self._spilled += 1
         else:
             self._metrics.lost.inc()
+            return False
+        return True
 
     def first(self, count_max: int) -> list[UsageEntry]:
         """The oldest entries. Raises OSError when they are in the file and it cannot be read."""

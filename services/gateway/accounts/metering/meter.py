@@ -13,7 +13,7 @@ from services.common.errors import StoreUnavailable
 from services.common.store.usage import Ledger, UsageEntry
 from services.gateway.accounts.metering.book import Book
 from services.gateway.accounts.metering.metrics import MeteringMetrics
-from services.gateway.accounts.metering.prices import Prices
+from services.gateway.accounts.metering.prices import PER_TOKENS, Prices
 from services.gateway.accounts.metering.usage_log import UsageLog
 from services.gateway.call.parts import Use
 
@@ -27,6 +27,8 @@ ABANDONED_S = 5.0
 """How often this gateway looks for what dead ones have left."""
 LOG_AGE_S_MAX = 29 * 86_400
 """An older log may have been counted, and the store have forgotten that: it stays for a person to judge."""
+KV_MEMORY = 0.98
+"""What is left of the dearest KV-seconds a token after each further request."""
 
 _log = logging.getLogger(__name__)
 
@@ -54,17 +56,38 @@ class Meter:
         self._now_s = now_s
         self._is_away = False
         self._flushing = asyncio.Lock()
+        self.on_counted: Callable[[Sequence[UsageEntry]], None] = lambda _: None
+        """Told of uses booked here that the store has counted, or that are lost."""
+        self._kv_nano_per_token: dict[str, float] = {}
         self._unbooked: list[tuple[Use, float]] = []
         """With the time of each."""
         metrics.watch(lambda: len(book) + len(self._unbooked))
         metrics.store_up.set(1)
 
-    def record(self, use: Use) -> None:
-        """Book one request's use; where there is no file to write it to, when it is counted, with others."""
+    def record(self, use: Use) -> int:
+        """Book one request's use; where there is no file to write it to, when it is counted, with others.
+
+        Returns its cost in billionths of the currency.
+        """
         if self._directory is None and len(self._unbooked) < UNBOOKED_MAX:
             self._unbooked.append((use, self._now_s()))
         else:
-            self._book.add(self._entry(use, self._now_s()))
+            self._add(self._entry(use, self._now_s()))
+        return self._learned(use, self._cost_nano(use))
+
+    def most_nano(self, model: str, base_model: str, prompt_tokens: int, generated_tokens: int) -> int:
+        """The most that so many tokens may cost, in billionths of the currency.
+
+        What their KV-seconds cost is not known before: it is taken to be what it was of late, by the token.
+        """
+        kv_nano = self._kv_nano_per_token.get(model, 0.0) * (prompt_tokens + generated_tokens)
+        return self._prices.of(model, base_model).most_nano(prompt_tokens, generated_tokens) + int(kv_nano)
+
+    def tokens_for(self, model: str, base_model: str, nano: int) -> int | None:
+        """How many generated tokens so much money buys; None where they cost nothing."""
+        price = self._prices.of(model, base_model).generated / PER_TOKENS
+        per_token = price + self._kv_nano_per_token.get(model, 0.0)
+        return int(nano / per_token) if per_token else None
 
     async def run(self) -> None:
         """Have the store count it, until cancelled."""
@@ -78,12 +101,13 @@ class Meter:
         """Have the store count all that is booked; False when it is away."""
         async with self._flushing:
             for use, at_s in self._unbooked:
-                self._book.add(self._entry(use, at_s))
+                self._add(self._entry(use, at_s))
             self._unbooked.clear()
             while entries := self._book.first(ENTRIES_PER_FLUSH_MAX):
                 if not await self._count(self._log_id, entries):
                     return False
                 self._book.counted(entries)
+                self.on_counted(entries)
         return True
 
     def today(self) -> date:
@@ -156,9 +180,27 @@ class Meter:
             self._metrics.store_up.set(0)
             _log.error("usage: %s; it waits on this host", error.message)
 
-    def _entry(self, use: Use, at_s: float) -> UsageEntry:
-        kv_token_ms = round(use.kv_seconds * 1000.0)
+    def _add(self, entry: UsageEntry) -> None:
+        if not self._book.add(entry):
+            self.on_counted([entry])
+
+    def _cost_nano(self, use: Use) -> int:
         tokens = (use.prompt_tokens, use.cached_tokens, use.generated_tokens)
+        price = self._prices.of(use.model, use.base_model)
+        return price.cost_nano(*tokens, round(use.kv_seconds * 1000.0))
+
+    def _learned(self, use: Use, cost_nano: int) -> int:
+        """The cost, after noting what of it the KV-seconds were: dear requests are forgotten slowly."""
+        price, tokens = self._prices.of(use.model, use.base_model), use.prompt_tokens + use.generated_tokens
+        if price.kv_second and tokens:
+            kv_nano = cost_nano - price.cost_nano(
+                use.prompt_tokens, use.cached_tokens, use.generated_tokens, 0
+            )
+            known = self._kv_nano_per_token.get(use.model, 0.0) * KV_MEMORY
+            self._kv_nano_per_token[use.model] = max(known, kv_nano / tokens)
+        return cost_nano
+
+    def _entry(self, use: Use, at_s: float) -> UsageEntry:
         return UsageEntry(
             number=self._book.next_number,
             day=_day(at_s).isoformat(),
@@ -167,8 +209,8 @@ class Meter:
             prompt_tokens=use.prompt_tokens,
             cached_tokens=use.cached_tokens,
             generated_tokens=use.generated_tokens,
-            kv_token_ms=kv_token_ms,
-            cost_nano=self._prices.of(use.model, use.base_model).cost_nano(*tokens, kv_token_ms),
+            kv_token_ms=round(use.kv_seconds * 1000.0),
+            cost_nano=self._cost_nano(use),
         )
 
 

@@ -29,6 +29,10 @@ class Price:
         millions = tokens * 1_000 + kv_token_ms * self.kv_second
         return (millions + 500 * PER_TOKENS) // (1_000 * PER_TOKENS)
 
+    def most_nano(self, prompt: int, generated: int) -> int:
+        """What so many tokens cost at most, in billionths, whether the prompt is cached or not."""
+        return max(self.cost_nano(prompt, cached, generated, 0) for cached in (0, prompt))
+
 
 FREE = Price()
 

@@ -12,6 +12,7 @@ import msgspec
 from services.common.errors import InvalidField, NotAllowed, StoreUnavailable, UsageUnavailable
 from services.common.store.usage import DAYS_MAX, Ledger, UsageRow
 from services.gateway.accounts.metering.meter import Meter
+from services.gateway.accounts.spending.report import BudgetReport, BudgetRow
 from services.gateway.http import Exchange, HttpResponse
 
 PARAMETERS = ("day", "from", "to", "tenant", "format")
@@ -22,12 +23,13 @@ RETRY_MS = 1_000
 class UsageReport:
     """Answers the one URL. For tenants with `is_admin`; for everybody where there are no tenants."""
 
-    def __init__(self, meter: Meter, ledger: Ledger) -> None:
+    def __init__(self, meter: Meter, ledger: Ledger, budgets: BudgetReport) -> None:
         self._meter = meter
         self._ledger = ledger
+        self._budgets = budgets
 
     async def answer(self, exchange: Exchange) -> None:
-        """Answer with the rows asked for; what this gateway has booked is in them.
+        """Answer with the rows asked for; what this gateway has booked is in them. JSON has budgets, too.
 
         Raises `NotAllowed`, `InvalidField`, and `UsageUnavailable`.
         """
@@ -35,14 +37,16 @@ class UsageReport:
             raise NotAllowed("/admin/usage is for tenants with is_admin")
         asked = _parameters(exchange.request.query)
         days = _days(asked, self._meter.today())
+        form, tenant = asked.get("format", "json"), asked.get("tenant")
+        budget_days = self._budgets.days(tenant) if form == "json" else []
         try:
             await self._meter.flush()
             rows = await self._ledger.rows(days)
+            spent = await self._ledger.rows(budget_days) if budget_days else []
         except StoreUnavailable as error:
             raise UsageUnavailable(error.message, retry_after_ms=RETRY_MS) from None
-        tenant = asked.get("tenant")
         shown = [row for row in rows if tenant in (None, row.tenant)]
-        exchange.respond(_response(shown, days, asked.get("format", "json")))
+        exchange.respond(_response(shown, days, form, self._budgets.rows(tenant, spent)))
 
 
 def _parameters(query: str) -> Mapping[str, str]:
@@ -79,11 +83,11 @@ def _date(name: str, text: str) -> date:
         raise InvalidField(f"{name}: must be a date such as 2026-01-31", field=name) from None
 
 
-def _response(rows: list[UsageRow], days: list[str], form: str) -> HttpResponse:
+def _response(rows: list[UsageRow], days: list[str], form: str, budgets: list[BudgetRow]) -> HttpResponse:
     if form == "csv":
         return HttpResponse(200, _csv(rows), CSV)
     body = {"from": days[0], "to": days[-1], "data": [asdict(row) for row in rows]}
-    return HttpResponse(200, msgspec.json.encode(body))
+    return HttpResponse(200, msgspec.json.encode({**body, "budgets": [asdict(row) for row in budgets]}))
 
 
 def _csv(rows: list[UsageRow]) -> bytes:

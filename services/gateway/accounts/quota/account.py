@@ -6,6 +6,8 @@ import math
 from services.common.store.leases import UNUSED_POOL, UNUSED_SLOTS, BudgetLease, BudgetReport
 from services.gateway.accounts.quota.budget import Budget
 from services.gateway.accounts.quota.slots import Slots
+from services.gateway.accounts.spending.calendar import Calendar
+from services.gateway.accounts.spending.wallet import Wallet
 from services.gateway.tenants import TenantQuota
 
 FRESH_MS = 150.0
@@ -15,13 +17,16 @@ FRESH_MS = 150.0
 class Account:
     """Gives and takes back; `None` stands for what has no limit."""
 
-    def __init__(self, tenant: str, quota: TenantQuota, share: float | None, now_ms: float) -> None:
+    def __init__(
+        self, tenant: str, quota: TenantQuota, share: float | None, now_ms: float, calendar: Calendar
+    ) -> None:
         """`share` is this gateway's part of the limits while it is alone, and None beside a store."""
         self.tenant = tenant
         self.quota = quota
         self.tokens = _budget(quota.tokens_per_minute, share, now_ms)
         self.requests = _budget(quota.requests_per_minute, share, now_ms)
         self.slots = None if quota.concurrent is None else Slots(quota.concurrent, now_ms)
+        self.wallet = Wallet(quota.budget, calendar, share)
         self.open_count = 0
         """Reservations that are not settled."""
         self.is_changed = False
@@ -32,15 +37,16 @@ class Account:
         self._share = share
         self._waiters: list[asyncio.Future[None]] = []
 
-    def has(self, tokens: int, now_ms: float) -> bool:
-        """Whether one more request of so many tokens can be let in here and now."""
+    def has(self, tokens: int, cost: int, now_ms: float) -> bool:
+        """Whether one more request of so many tokens, and that cost, can be let in here and now."""
         return (
             (self.tokens is None or self.tokens.has(tokens, now_ms))
             and (self.requests is None or self.requests.has(1, now_ms))
             and self.has_slot()
+            and self.wallet.has(cost)
         )
 
-    def may_have(self, tokens: int, now_ms: float) -> bool:
+    def may_have(self, tokens: int, cost: int, now_ms: float) -> bool:
         """Whether asking the store could help: by what it said last, unless that is old."""
         if self._share is not None:
             return False
@@ -50,10 +56,11 @@ class Account:
             (self.tokens is None or self.tokens.wait_ms(tokens, now_ms) == 0)
             and (self.requests is None or self.requests.wait_ms(1, now_ms) == 0)
             and (self.slots is None or self.slots.may_have_free())
+            and self.wallet.may_have(cost)
         )
 
-    def note_demand(self, tokens: int, now_ms: float) -> None:
-        """Take notice that a request asks for so many tokens, whether it gets them or not."""
+    def note_demand(self, tokens: int, cost: int, now_ms: float) -> None:
+        """Take notice that a request asks for so many tokens, and that cost, whether it gets them or not."""
         self.is_changed = True
         if self._share is not None:
             return
@@ -63,13 +70,14 @@ class Account:
             self.requests.pool.note_demand(1, now_ms)
         if self.slots is not None:
             self.slots.note_demand(now_ms)
+        self.wallet.note_demand(cost, now_ms)
 
     def has_slot(self) -> bool:
         """Whether one more may be in flight."""
         return self.slots is None or self.slots.has_free(self._share)
 
-    def take(self, tokens: int) -> None:
-        """Let a request of so many tokens in."""
+    def take(self, tokens: int, cost: int) -> None:
+        """Let a request of so many tokens, and that cost, in."""
         self.open_count += 1
         if self.tokens is not None:
             self.tokens.take(tokens)
@@ -77,28 +85,34 @@ class Account:
             self.requests.take(1)
         if self.slots is not None:
             self.slots.take()
+        self.wallet.take(cost)
 
-    def give_back(self, tokens: int) -> None:
-        """A request is over; so many tokens do not count after all. The request does, however it ended."""
+    def give_back(self, tokens: int, reserved_cost: int, cost: int) -> None:
+        """A request is over; so many tokens do not count after all, and it has cost that much of what was
+        reserved. The request counts, however it ended.
+        """
         self.open_count -= 1
         self.is_changed = True
         if self.tokens is not None:
             self.tokens.give_back(tokens)
         if self.slots is not None:
             self.slots.give_back()
+        self.wallet.settle(reserved_cost, cost)
 
     # Waiting for the store.
 
-    def wait(self, tokens: int) -> "asyncio.Future[None]":
+    def wait(self, tokens: int, cost: int) -> "asyncio.Future[None]":
         """Wait for the next round that asks the store for so much more; call `stop_waiting` after it."""
         self._count_waiting(tokens, 1)
+        self.wallet.wait(cost)
         waiter = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         return waiter
 
-    def stop_waiting(self, tokens: int) -> None:
+    def stop_waiting(self, tokens: int, cost: int) -> None:
         """Ask no more for what was waited for."""
         self._count_waiting(-tokens, -1)
+        self.wallet.stop_waiting(cost)
 
     @property
     def is_waited_for(self) -> bool:
@@ -129,6 +143,7 @@ class Account:
             tokens.pool.report(now_ms, gateways, is_contended=contended) if tokens else UNUSED_POOL,
             requests.pool.report(now_ms, gateways, is_contended=contended) if requests else UNUSED_POOL,
             slots.report(now_ms, gateways, is_contended=contended) if slots else UNUSED_SLOTS,
+            self.wallet.report(self.tenant, now_ms, gateways),
         )
 
     def adopt(self, lease: BudgetLease, sent_ms: float, now_ms: float) -> None:
@@ -141,16 +156,18 @@ class Account:
             self.requests.pool.adopt(lease.requests, now_ms)
         if self.slots is not None:
             self.slots.adopt(lease.slots)
+        self.wallet.adopt(lease.purses)
 
     @property
     def has_leases(self) -> bool:
         """Whether it holds anything that another gateway could use."""
         pools = [budget.pool for budget in (self.tokens, self.requests) if budget is not None]
-        return any(pool.has(1) for pool in pools) or (self.slots is not None and self.slots.has_free(None))
+        has_slots = self.slots is not None and self.slots.has_free(None)
+        return has_slots or self.wallet.holds or any(pool.has(1) for pool in pools)
 
     def is_bare(self, now_ms: float) -> bool:
         """Whether it may be forgotten beside a store: nothing held, nothing owed, nobody there."""
-        if self.open_count or self._waiters or self.is_changed:
+        if self.open_count or self._waiters or self.is_changed or not self.wallet.is_bare:
             return False
         pools = [budget.pool for budget in (self.tokens, self.requests) if budget is not None]
         slots_bare = self.slots is None or self.slots.is_bare(now_ms)
@@ -163,6 +180,7 @@ class Account:
                 budget.pool.forfeit()
         if self.slots is not None:
             self.slots.forfeit()
+        self.wallet.forfeit()
 
     def go_alone(self, share: float, now_ms: float) -> None:
         """Go on without the store, with this gateway's share."""
@@ -170,6 +188,7 @@ class Account:
         for budget in (self.tokens, self.requests):
             if budget is not None:
                 budget.go_alone(share, now_ms)
+        self.wallet.follow(share)
 
     def come_back(self, now_ms: float) -> None:
         """Go on with the store."""
@@ -181,6 +200,7 @@ class Account:
                 budget.come_back(now_ms)
         if self.slots is not None:
             self.slots.forfeit()
+        self.wallet.follow(None)
 
 
 def _budget(limit: int | None, share: float | None, now_ms: float) -> Budget | None:

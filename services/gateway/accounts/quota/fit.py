@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from services.gateway.call.generation import Generation
+from services.gateway.call.parts import Meter, Route
 from services.gateway.tenants import Caller
 
 
@@ -16,4 +17,23 @@ def fit_quota(max_tokens: int, generation: Generation, caller: Caller, prompt_to
     if limit is None or generation.sampling.max_tokens:
         return max_tokens
     room = (limit - sum(prompt_tokens)) // (generation.n * len(prompt_tokens))
+    return min(max_tokens, room) if room > 0 else max_tokens
+
+
+def fit_budget(
+    max_tokens: int,
+    generation: Generation,
+    prompt_tokens: Sequence[int],
+    route: Route,
+    meter: Meter,
+    affordable_nano: int | None,
+) -> int:
+    """The same, cut to what the caller's money buys at present; None is no limit."""
+    if affordable_nano is None or generation.sampling.max_tokens:
+        return max_tokens
+    names = (route.booked_name, route.model)
+    tokens = meter.tokens_for(*names, affordable_nano - meter.most_nano(*names, sum(prompt_tokens), 0))
+    if tokens is None:
+        return max_tokens
+    room = tokens // (generation.n * len(prompt_tokens))
     return min(max_tokens, room) if room > 0 else max_tokens

@@ -11,9 +11,15 @@ class QuotaMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._refusals = Counter(
             "pdmesh_gateway_quota_refusals",
-            "Requests refused for their tenant's quota: tokens, requests, concurrent, size, or store when it "
-            "was away",
+            "Requests refused for their tenant's quota: tokens, requests, concurrent, budget_day, "
+            "budget_month, size, or store when it was away",
             ["limit"],
+            registry=registry,
+        )
+        self._warnings = Counter(
+            "pdmesh_gateway_budget_warnings",
+            "Times that a tenant has spent most of its budget for a day or a month",
+            ["period"],
             registry=registry,
         )
         self.store_up = Gauge(
@@ -30,6 +36,10 @@ class QuotaMetrics:
         self.accounts = Gauge(
             "pdmesh_gateway_quota_accounts", "Tenants with a quota in memory", registry=registry
         )
+
+    def warned(self, period: str) -> None:
+        """Count one warning."""
+        self._warnings.labels(period).inc()
 
     def refused(self, limit: str) -> None:
         """Count one refusal."""

@@ -3,8 +3,8 @@
 import math
 
 from services.common.store.leases import Lease, PoolReport
+from services.gateway.accounts.demand import Demand
 from services.gateway.accounts.quota.bucket import MINUTE_MS
-from services.gateway.accounts.quota.demand import Demand
 
 HELD_SHARE_MAX = 0.2
 """All gateways together hold at most this share of a limit ahead of demand; a waiting request gets more."""

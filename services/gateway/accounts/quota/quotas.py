@@ -2,22 +2,30 @@
 
 import asyncio
 import math
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from typing import Any
 
 from services.common.clock import Clock
 from services.common.errors import QuotaUnknown, RequestOverQuota
-from services.gateway.accounts.quota.account import Account
+from services.common.store.usage import UsageEntry
+from services.gateway.accounts.quota.account import FRESH_MS, Account
 from services.gateway.accounts.quota.accounts import Accounts
 from services.gateway.accounts.quota.headers import ratelimit_headers
 from services.gateway.accounts.quota.metrics import QuotaMetrics
 from services.gateway.accounts.quota.reconciler import ROUND_MS, Reconciler
-from services.gateway.accounts.quota.refusal import OverLimit
+from services.gateway.accounts.quota.refusal import OverBudget, OverLimit, over_budget
 from services.gateway.accounts.quota.reservation import FREE, Reservation, Unlimited
+from services.gateway.accounts.spending.amount import amount_text
+from services.gateway.accounts.spending.purse import Purse
+from services.gateway.accounts.spending.warnings import Warnings
 from services.gateway.tenants import UNLIMITED, Caller
+from services.gateway.tenants.caller import NO_BUDGET
 
 BORROW_ROUNDS_MAX = 3
 """Rounds that a request waits for at most; others may be quicker to take what each of them brings."""
+OTHERS_ROUNDS_MAX = 5
+"""Rounds for which it then waits for other gateways, which give back what they hold of a budget of money.
+They learn in one of their rounds that it is short, and give back in the next."""
 BORROW_MS_MAX = 1_500.0
 """Time that it waits at most."""
 SLOT_RETRY_MS = 1_000
@@ -48,6 +56,7 @@ class Quotas:
         self._clock = clock
         self._reconciler = reconciler
         self._fails_closed = fails_closed
+        self._warnings = Warnings(metrics.warned)
 
     async def run(self) -> None:
         """Share the limits with other gateways until cancelled; returns at once where there is no store."""
@@ -59,37 +68,70 @@ class Quotas:
         if self._reconciler is not None:
             await self._reconciler.close()
 
-    def borrow(self, caller: Caller, tokens: int) -> Coroutine[Any, Any, None] | None:
+    def learn(self, caller: Caller) -> Coroutine[Any, Any, None] | None:
+        """What to await before `affordable_nano`; None when it is known."""
+        if self._reconciler is None or caller.quota.budget == NO_BUDGET:
+            return None
+        now_ms = self._clock.now_ms()
+        account = self._accounts.find(caller, now_ms)
+        if self._accounts.share is not None or now_ms - account.confirmed_ms <= FRESH_MS:
+            return None
+        return self._wait_for_round(self._reconciler, account, 0, 0)
+
+    def affordable_nano(self, caller: Caller) -> int | None:
+        """What a request of the caller's may cost at present, in billionths; None is no limit."""
+        return self._accounts.find(caller, self._clock.now_ms()).wallet.affordable
+
+    def counted(self, entries: Sequence[UsageEntry]) -> None:
+        """The ledger has counted these uses of this gateway's."""
+        for entry in entries:
+            self._accounts.counted(entry.tenant, entry.day, entry.cost_nano)
+
+    def borrow(self, caller: Caller, tokens: int, cost_nano: int = 0) -> Coroutine[Any, Any, None] | None:
         """What to await before `reserve`; None when it can decide now."""
         if self._reconciler is None or caller.quota == UNLIMITED:
             return None
         now_ms = self._clock.now_ms()
         account = self._accounts.find(caller, now_ms)
         if (
-            account.has(tokens, now_ms)
-            or not account.may_have(tokens, now_ms)
+            account.has(tokens, cost_nano, now_ms)
+            or not account.may_have(tokens, cost_nano, now_ms)
             or _is_too_large(account, tokens)
+            or account.wallet.too_small_for(cost_nano)
         ):
             return None
-        return self._wait_for_store(self._reconciler, account, tokens)
+        return self._wait_for_store(self._reconciler, account, tokens, cost_nano)
 
-    def reserve(self, caller: Caller, tokens: int) -> Reservation | Unlimited:
-        """Take one request and so many tokens from the caller's quota.
+    def reserve(self, caller: Caller, tokens: int, cost_nano: int = 0) -> Reservation | Unlimited:
+        """Take one request, so many tokens, and the most that it may cost from the caller's quota.
 
-        Raises `QuotaExceeded`, `RequestOverQuota` for more tokens than the quota ever holds, and
+        Raises `QuotaExceeded`, `BudgetSpent`, `RequestOverQuota` for more than the quota ever holds, and
         `QuotaUnknown` when the store is away and that is configured to refuse.
         """
         if caller.quota is UNLIMITED or caller.quota == UNLIMITED:
             return FREE
         now_ms = self._clock.now_ms()
         account = self._accounts.find(caller, now_ms)
-        self._check(account, tokens)
-        account.note_demand(tokens, now_ms)
-        if not account.has(tokens, now_ms):
+        self._check(account, tokens, cost_nano)
+        account.note_demand(tokens, cost_nano, now_ms)
+        if (spent := account.wallet.short_of(cost_nano)) is not None:
+            raise self._budget_refusal(account, spent, now_ms)
+        if not account.has(tokens, cost_nano, now_ms):
             raise self._refusal(account, tokens, now_ms)
-        return Reservation(account, tokens, self._clock)
+        self._look(account)
+        return Reservation(account, tokens, cost_nano, self._clock, self._look)
 
-    def _check(self, account: Account, tokens: int) -> None:
+    def _look(self, account: Account) -> None:
+        self._warnings.look(account.tenant, account.wallet)
+
+    def _check(self, account: Account, tokens: int, cost_nano: int) -> None:
+        if (small := account.wallet.too_small_for(cost_nano)) is not None:
+            self._metrics.refused("size")
+            raise RequestOverQuota(
+                f"This request may cost {amount_text(cost_nano)}, for its prompt and max_tokens, and the "
+                f"budget of {amount_text(small.limit)} a {small.period} never holds so much.",
+                field="max_tokens",
+            )
         if _is_too_large(account, tokens):
             self._metrics.refused("size")
             raise RequestOverQuota(
@@ -120,24 +162,41 @@ class Quotas:
             headers=ratelimit_headers(account, now_ms),
         )
 
-    async def _wait_for_store(self, reconciler: Reconciler, account: Account, tokens: int) -> None:
+    def _budget_refusal(self, account: Account, purse: Purse, now_ms: float) -> OverBudget:
+        self._metrics.refused(f"budget_{purse.period}")
+        self._look(account)
+        return over_budget(account, purse, now_ms)
+
+    async def _wait_for_store(
+        self, reconciler: Reconciler, account: Account, tokens: int, cost_nano: int
+    ) -> None:
         try:
             async with asyncio.timeout(BORROW_MS_MAX / 1000.0):
-                for _ in range(BORROW_ROUNDS_MAX):
-                    await self._wait_for_round(reconciler, account, tokens)
+                for nth in range(BORROW_ROUNDS_MAX + OTHERS_ROUNDS_MAX):
+                    waits_for_others = nth >= BORROW_ROUNDS_MAX
+                    if waits_for_others and account.wallet.has(cost_nano):
+                        return
+                    await self._wait_for_round(
+                        reconciler, account, tokens, cost_nano, is_urgent=not waits_for_others
+                    )
                     now_ms = self._clock.now_ms()
-                    if account.has(tokens, now_ms) or not account.may_have(tokens, now_ms):
+                    if account.has(tokens, cost_nano, now_ms) or not account.may_have(
+                        tokens, cost_nano, now_ms
+                    ):
                         return
         except TimeoutError:
             pass  # `reserve` decides by what there is
 
-    async def _wait_for_round(self, reconciler: Reconciler, account: Account, tokens: int) -> None:
-        waiter = account.wait(tokens)
+    async def _wait_for_round(
+        self, reconciler: Reconciler, account: Account, tokens: int, cost_nano: int, *, is_urgent: bool = True
+    ) -> None:
+        waiter = account.wait(tokens, cost_nano)
         try:
-            reconciler.ask()
+            if is_urgent:
+                reconciler.ask()
             await waiter
         finally:
-            account.stop_waiting(tokens)
+            account.stop_waiting(tokens, cost_nano)
 
 
 def _is_too_large(account: Account, tokens: int) -> bool:

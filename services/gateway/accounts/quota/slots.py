@@ -3,7 +3,7 @@
 import math
 
 from services.common.store.leases import Lease, SlotsReport
-from services.gateway.accounts.quota.demand import Demand
+from services.gateway.accounts.demand import Demand
 from services.gateway.accounts.quota.pool import HELD_SHARE_MAX
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from services.common.clock import ManualClock
 from services.common.errors import StoreUnavailable
 from services.common.store.leases import NO_LIMIT, BudgetLease, BudgetReport, Lease, PoolReport, SlotsReport
+from tests.unit.gateway.quota.model_purses import ModelPurses
 
 
 @dataclass
@@ -36,6 +37,7 @@ class ModelBudgets:
         self._lease_ms = lease_ms
         self._gateways: dict[str, float] = {}
         self._tenants: dict[str, _Tenant] = {}
+        self.purses = ModelPurses(clock, lease_ms)
 
     async def reconcile(
         self, gateway_id: str, reports: Sequence[BudgetReport]
@@ -76,7 +78,8 @@ class ModelBudgets:
             report.slots.held + slots.granted,
         )
         tenant.holders[gateway_id] = _Holder(held, now_ms + self._lease_ms)
-        return BudgetLease(tokens, requests, slots, is_contended)
+        money = tuple(self.purses.lease(gateway_id, purse) for purse in report.purses)
+        return BudgetLease(tokens, requests, slots, is_contended, money)
 
     def _lease(
         self, tenant: _Tenant, which: int, report: PoolReport, elapsed_ms: float, elsewhere: int
