@@ -45,7 +45,7 @@ class Budgets:
             gateways, *leases = map(int, reply)
             return gateways, [tuple(leases[7 * i : 7 * i + 7]) for i in range(len(reports))]
 
-        told = [gateway_id, self._lease_ms, *numbers]
+        told: list[str | int] = [gateway_id, self._lease_ms, *numbers]
         gateways, leases = await _RECONCILE.run(self._client, keys, told, read)
         purses = [purse for report in reports for purse in report.purses]
         money = iter(await self._spending.reconcile(gateway_id, purses))
