@@ -38,7 +38,7 @@ class Accounting:
     def watch(self, callers: Callable[[], Iterable[Caller]]) -> None:
         """Take who has budgets; `callers` gives all tenants as they are at present."""
         self._budgets.callers = callers
-        if not self._has_prices and any(caller.quota.budget != NO_BUDGET for caller in callers()):
+        if not self._has_prices and any(caller.quota.budget is not NO_BUDGET for caller in callers()):
             _log.warning(
                 "budgets: tenants have budgets, and no --price is set: their requests cost nothing and the "
                 "budgets are never spent"

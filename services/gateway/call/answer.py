@@ -197,11 +197,12 @@ class Answer:
 
     def _settle(self) -> None:
         """Settle and book once, when no choice is at the router any more."""
-        if self._is_settled or any(choice.is_open for choice in self._choices):
+        choices = self._choices
+        if self._is_settled or [choice for choice in choices if choice.is_open]:  # `any` would be dearer
             return
         self._is_settled = True
-        prompt_tokens = self._placed_tokens()
-        placed = [choice for choice in self._choices if choice.is_placed]
+        placed = [choice for choice in choices if choice.is_placed]
+        prompt_tokens = self._prompt_tokens if len(placed) == len(choices) else self._placed_tokens()
         generated: int = sum(map(_generated_tokens, placed))
         cost_nano = self._book(prompt_tokens, generated) if placed else 0
         self._reservation.settle(prompt_tokens + generated, cost_nano)

@@ -132,9 +132,12 @@ class Pipeline:
         self, call: Call, route: Route, model: ServedModel, writer: Writer, prepared: Prepared
     ) -> Coroutine[Any, Any, None] | None:
         """Submit it now, or by the coroutine returned, which first has the quota asked for."""
-        fit = partial(self._fit, call, route, model, writer, prepared)
-        learning = self._parts.quotas.learn(call.caller)
-        return fit() if learning is None else self._fit_later(learning, fit, call, writer)
+        if call.caller.quota.budget is not NO_BUDGET:
+            learning = self._parts.quotas.learn(call.caller)
+            if learning is not None:
+                fit = partial(self._fit, call, route, model, writer, prepared)
+                return self._fit_later(learning, fit, call, writer)
+        return self._fit(call, route, model, writer, prepared)
 
     async def _fit_later(
         self,
@@ -163,15 +166,15 @@ class Pipeline:
         tokens = sum(lengths) + generated
         cost = self._most_nano(call, route, sum(lengths), generated)
         borrowing = self._parts.quotas.borrow(call.caller, tokens, cost)
-        submit = partial(self._submit, call, route, model, writer, prepared, samplings, tokens, cost)
         if borrowing is None:
-            submit()
+            self._submit(call, route, model, writer, prepared, samplings, tokens, cost)
             return None
+        submit = partial(self._submit, call, route, model, writer, prepared, samplings, tokens, cost)
         return self._submit_later(borrowing, submit, call, writer)
 
     def _most_nano(self, call: Call, route: Route, prompt_tokens: int, generated_tokens: int) -> int:
         """The most that the call may cost, for callers with a budget."""
-        if call.caller.quota.budget == NO_BUDGET:
+        if call.caller.quota.budget is NO_BUDGET:
             return 0
         return self._parts.meter.most_nano(route.booked_name, route.model, prompt_tokens, generated_tokens)
 
@@ -231,7 +234,7 @@ class Pipeline:
             fitting = dataclasses.replace(generation, max_tokens_default=self._chat_max_tokens_default)
         fitted = fit_max_tokens(capped(fitting, call.caller), lengths[nth], model.model_len)
         fitted = fit_quota(fitted, generation, call.caller, lengths)
-        if call.caller.quota.budget == NO_BUDGET:
+        if call.caller.quota.budget is NO_BUDGET:
             return fitted
         affordable = self._parts.quotas.affordable_nano(call.caller)
         return fit_budget(fitted, generation, lengths, route, self._parts.meter, affordable)

@@ -21,6 +21,7 @@ class MoneyBudget:
 
 
 NO_BUDGET = MoneyBudget()
+"""The one object that says so."""
 
 
 @dataclass(frozen=True, slots=True)

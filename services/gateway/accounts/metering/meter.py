@@ -13,7 +13,7 @@ from services.common.errors import StoreUnavailable
 from services.common.store.usage import Ledger, UsageEntry
 from services.gateway.accounts.metering.book import Book
 from services.gateway.accounts.metering.metrics import MeteringMetrics
-from services.gateway.accounts.metering.prices import PER_TOKENS, Prices
+from services.gateway.accounts.metering.prices import FREE, PER_TOKENS, Prices
 from services.gateway.accounts.metering.usage_log import UsageLog
 from services.gateway.call.parts import Use
 
@@ -59,8 +59,8 @@ class Meter:
         self.on_counted: Callable[[Sequence[UsageEntry]], None] = lambda _: None
         """Told of uses booked here that the store has counted, or that are lost."""
         self._kv_nano_per_token: dict[str, float] = {}
-        self._unbooked: list[tuple[Use, float]] = []
-        """With the time of each."""
+        self._unbooked: list[tuple[Use, int, float]] = []
+        """With the cost and the time of each."""
         metrics.watch(lambda: len(book) + len(self._unbooked))
         metrics.store_up.set(1)
 
@@ -69,11 +69,12 @@ class Meter:
 
         Returns its cost in billionths of the currency.
         """
+        cost_nano = self._cost_nano(use)
         if self._directory is None and len(self._unbooked) < UNBOOKED_MAX:
-            self._unbooked.append((use, self._now_s()))
+            self._unbooked.append((use, cost_nano, self._now_s()))
         else:
-            self._add(self._entry(use, self._now_s()))
-        return self._learned(use, self._cost_nano(use))
+            self._add(self._entry(use, cost_nano, self._now_s()))
+        return cost_nano
 
     def most_nano(self, model: str, base_model: str, prompt_tokens: int, generated_tokens: int) -> int:
         """The most that so many tokens may cost, in billionths of the currency.
@@ -100,8 +101,8 @@ class Meter:
     async def flush(self) -> bool:
         """Have the store count all that is booked; False when it is away."""
         async with self._flushing:
-            for use, at_s in self._unbooked:
-                self._add(self._entry(use, at_s))
+            for booked in self._unbooked:
+                self._add(self._entry(*booked))
             self._unbooked.clear()
             while entries := self._book.first(ENTRIES_PER_FLUSH_MAX):
                 if not await self._count(self._log_id, entries):
@@ -185,22 +186,22 @@ class Meter:
             self.on_counted([entry])
 
     def _cost_nano(self, use: Use) -> int:
-        tokens = (use.prompt_tokens, use.cached_tokens, use.generated_tokens)
         price = self._prices.of(use.model, use.base_model)
-        return price.cost_nano(*tokens, round(use.kv_seconds * 1000.0))
-
-    def _learned(self, use: Use, cost_nano: int) -> int:
-        """The cost, after noting what of it the KV-seconds were: dear requests are forgotten slowly."""
-        price, tokens = self._prices.of(use.model, use.base_model), use.prompt_tokens + use.generated_tokens
-        if price.kv_second and tokens:
-            kv_nano = cost_nano - price.cost_nano(
-                use.prompt_tokens, use.cached_tokens, use.generated_tokens, 0
-            )
-            known = self._kv_nano_per_token.get(use.model, 0.0) * KV_MEMORY
-            self._kv_nano_per_token[use.model] = max(known, kv_nano / tokens)
+        if price is FREE:
+            return 0
+        tokens = (use.prompt_tokens, use.cached_tokens, use.generated_tokens)
+        cost_nano = price.cost_nano(*tokens, round(use.kv_seconds * 1000.0))
+        if price.kv_second:
+            self._note_kv(use, cost_nano - price.cost_nano(*tokens, 0))
         return cost_nano
 
-    def _entry(self, use: Use, at_s: float) -> UsageEntry:
+    def _note_kv(self, use: Use, kv_nano: int) -> None:
+        """Note what KV-seconds cost by the token; dear requests are forgotten slowly."""
+        tokens = max(1, use.prompt_tokens + use.generated_tokens)
+        known = self._kv_nano_per_token.get(use.model, 0.0) * KV_MEMORY
+        self._kv_nano_per_token[use.model] = max(known, kv_nano / tokens)
+
+    def _entry(self, use: Use, cost_nano: int, at_s: float) -> UsageEntry:
         return UsageEntry(
             number=self._book.next_number,
             day=_day(at_s).isoformat(),
@@ -210,7 +211,7 @@ class Meter:
             cached_tokens=use.cached_tokens,
             generated_tokens=use.generated_tokens,
             kv_token_ms=round(use.kv_seconds * 1000.0),
-            cost_nano=self._cost_nano(use),
+            cost_nano=cost_nano,
         )
 
 

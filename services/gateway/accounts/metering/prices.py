@@ -51,6 +51,8 @@ class Prices:
         """A model's price, or an adapter's, which is its base model's where it has none of its own; nothing
         where none is set."""
         priced = self._by_model
+        if not priced:
+            return FREE
         return priced.get(model) or priced.get(base_model) or priced.get(EVERY_MODEL, FREE)
 
 

@@ -70,7 +70,7 @@ class Quotas:
 
     def learn(self, caller: Caller) -> Coroutine[Any, Any, None] | None:
         """What to await before `affordable_nano`; None when it is known."""
-        if self._reconciler is None or caller.quota.budget == NO_BUDGET:
+        if self._reconciler is None or caller.quota.budget is NO_BUDGET:
             return None
         now_ms = self._clock.now_ms()
         account = self._accounts.find(caller, now_ms)

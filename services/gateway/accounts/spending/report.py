@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from services.common.store.usage import UsageRow
 from services.gateway.accounts.spending.calendar import Calendar, Period
 from services.gateway.tenants import Caller
+from services.gateway.tenants.caller import NO_BUDGET
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +50,7 @@ class BudgetReport:
         return [row for caller in self._budgeted(tenant) for row in self._of(caller, spent)]
 
     def _budgeted(self, tenant: str | None) -> list[Caller]:
-        having = [
-            caller
-            for caller in self.callers()
-            if (caller.quota.budget.day_nano, caller.quota.budget.month_nano) != (None, None)
-        ]
+        having = [caller for caller in self.callers() if caller.quota.budget is not NO_BUDGET]
         return sorted(
             (caller for caller in having if tenant in (None, caller.tenant)), key=lambda one: one.tenant
         )
