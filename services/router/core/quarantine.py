@@ -2,7 +2,8 @@
 
 A worker that dies takes many requests with it, nearly all of them innocent. So a content is quarantined
 only when it is among the few that were on both workers; where many were, chance or an operator is
-likelier, and the bound of retries protects the fleet.
+likelier, and the bound of retries protects the fleet. One that is answered between the two deaths is
+innocent: callers ask the same again, and hosts fail again.
 """
 
 from array import array
@@ -40,6 +41,11 @@ class Quarantine:
         for memory in (self._deaths, self._refused):
             while len(memory) > SUSPECTS_REMEMBERED_MAX:  # oldest first
                 del memory[next(iter(memory))]
+
+    def answered(self, prompt: "array[int]") -> None:
+        """A prompt was answered whole since: what its workers died of was something else."""
+        if self._deaths:
+            self._deaths.pop(content_hash(prompt), None)
 
     def holds(self, prompt: "array[int]") -> bool:
         """Whether this content is refused."""

@@ -88,6 +88,18 @@ def test_content_on_two_dying_workers_is_refused():
     assert not quarantine.holds(bad)
 
 
+def test_what_was_answered_between_two_deaths_is_innocent():
+    quarantine = Quarantine()
+    asked_again, deadly = tokens([1, 2, 3]), tokens([4])
+    quarantine.worker_died(1, [asked_again, deadly])
+    quarantine.answered(asked_again)
+    quarantine.worker_died(2, [asked_again, deadly])
+    assert not quarantine.holds(asked_again)
+    assert quarantine.holds(deadly)
+    quarantine.answered(deadly)
+    assert quarantine.holds(deadly)  # what is refused stays refused
+
+
 def test_many_common_suspects_are_innocent():
     quarantine = Quarantine()
     crowd = [tokens([i]) for i in range(COMMON_SUSPECTS_MAX + 1)]
