@@ -25,6 +25,11 @@ class EngineArguments:
     enable_prefix_caching: bool | None = setting(None, "Reuse the KV of common prompt beginnings")
     enable_chunked_prefill: bool | None = setting(None, "Run long prompts in pieces")
     speculative_config: str | None = setting(None, "Speculative decoding, a JSON object")
+    handoff_mode: str | None = setting(
+        None,
+        "Which side moves KV, the same for all workers of a model; not set: pull",
+        choices=("pull", "push"),
+    )
     engine_arg: tuple[str, ...] = setting((), "Any other engine argument, KEY=VALUE")
 
     def pairs(self) -> tuple[str, ...]:

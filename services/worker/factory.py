@@ -24,6 +24,7 @@ def _vllm(settings: WorkerSettings, arguments: EngineArguments, role: Role) -> E
         vllm.EngineArguments(passthrough=arguments.pairs(), handoff_lease_ms=settings.handoff_lease_ms),
         cores=settings.cores,
         side_channel_port=settings.side_channel_port,
+        worker_id=settings.worker_id,
         adapters=settings.adapters,
     )
 

@@ -62,3 +62,26 @@ def test_what_vllm_does_not_know_is_refused_in_one_line(item: str, words: str) -
         parsed(passthrough=(item,))
     assert words in caught.value.message
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize("connector", ["NixlConnector", "NixlPushConnector"])
+def test_a_connector_may_still_go_both_ways(connector: str) -> None:
+    """Role flips, spares of either role and the role "both" rest on `kv_both`, which vLLM has announced to
+    remove. When this fails, a worker's role is a fact of its start, and changing it needs another way."""
+    from vllm.config import KVTransferConfig
+
+    both = KVTransferConfig(kv_connector=connector, kv_role="kv_both", engine_id="e")
+    assert both.is_kv_producer
+    assert both.is_kv_consumer
+
+
+def test_both_sides_take_the_direction_of_handoffs() -> None:
+    assert EngineArguments().handoff_mode == "pull"
+    pushing = EngineArguments(passthrough=("handoff-mode=push", "max-num-seqs=4"))
+    pushing.check_syntax()
+    assert (pushing.handoff_mode, parse(pushing.settings() | {"model": "nowhere"}).max_num_seqs) == (
+        "push",
+        4,
+    )
+    with pytest.raises(BadSetting, match="pull or push"):
+        EngineArguments(passthrough=("handoff-mode=sideways",)).check_syntax()

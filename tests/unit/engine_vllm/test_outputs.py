@@ -28,6 +28,7 @@ from services.worker.engine.vllm.outputs import Offers, Translator, to_logprobs
 COUNTERS = (
     "bytes_transferred",
     "transfer_duration",
+    "num_descriptors",
     "num_failed_transfers",
     "num_failed_handshakes",
     "num_failed_notifications",

@@ -16,7 +16,10 @@ from services.worker.engine.sim.step_times import StepTimes
 
 RUNNERS = ("auto", "generate", "pooling")
 IGNORED = frozenset(
-    {"quantization", "gpu-memory-utilization", "speculative-config", "enforce-eager", "dtype"}
+    {
+        *("quantization", "gpu-memory-utilization", "speculative-config", "enforce-eager", "dtype"),
+        "handoff-mode",
+    }
 )
 """Arguments of real engines that change nothing here; accepted so that one command line fits both."""
 

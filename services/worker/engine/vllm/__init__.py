@@ -37,6 +37,7 @@ def create(
     *,
     cores: str = "",
     side_channel_port: int = 0,
+    worker_id: str = "",
     adapters: Mapping[str, str] | None = None,
 ) -> Engine:
     """An engine, not started: cheap, imports no vLLM.
@@ -59,5 +60,6 @@ def create(
         arguments,
         cores=cores,
         side_channel_port=side_channel_port,
+        worker_id=worker_id,
         adapters=read(adapters or {}),
     )

@@ -21,6 +21,11 @@ OWNED = {
 }
 """vLLM arguments that the mesh sets itself, and what to use instead."""
 
+HANDOFF_MODE = "handoff_mode"
+"""An argument that vLLM does not know: which side moves the KV."""
+MODES = ("pull", "push")
+_OWN = ("passthrough", "handoff_lease_ms", "handoff_margin_ms", "log_level")
+
 
 @dataclass(frozen=True, slots=True)
 class EngineArguments:
@@ -56,19 +61,32 @@ class EngineArguments:
         """Raise `BadSetting` for what is wrong whatever vLLM knows."""
         if self.handoff_lease_ms < 1_000:
             raise BadSetting(f"handoff_lease_ms is {self.handoff_lease_ms}, the least is 1000")
+        if self.handoff_mode not in MODES:
+            raise BadSetting(
+                f"engine argument handoff-mode is {' or '.join(MODES)}, not {self.handoff_mode!r}"
+            )
         for name in _passed(self.passthrough):
             if name in OWNED:
                 raise BadSetting(f"engine argument {name} is set by {OWNED[name]}")
 
     def settings(self) -> dict[str, str]:
         """vLLM argument -> its value as text, without those left to vLLM."""
-        named = {
-            f.name: getattr(self, f.name)
-            for f in dataclasses.fields(self)
-            if f.name not in ("passthrough", "handoff_lease_ms", "handoff_margin_ms", "log_level")
-        }
+        named = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name not in _OWN}
         given = {name: str(value) for name, value in named.items() if value is not None}
-        return given | _passed(self.passthrough)
+        passed = _passed(self.passthrough)
+        passed.pop(HANDOFF_MODE, None)
+        return given | passed
+
+    @property
+    def ranks(self) -> int:
+        """Processes that share one model."""
+        given = self.settings()
+        return int(given["tensor_parallel_size"]) * int(given.get("pipeline_parallel_size", 1))
+
+    @property
+    def handoff_mode(self) -> str:
+        """ "pull": decode workers read; "push": prefill workers write."""
+        return _passed(self.passthrough).get(HANDOFF_MODE, MODES[0])
 
 
 def _passed(passthrough: Iterable[str]) -> dict[str, str]:

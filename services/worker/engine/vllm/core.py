@@ -23,6 +23,7 @@ from services.worker.engine.vllm.sockets import kv_events_endpoint
 
 _KV_ROLE = {Role.PREFILL: "kv_producer", Role.DECODE: "kv_consumer", Role.BOTH: "kv_both"}
 
+_CONNECTORS = {"pull": "NixlConnector", "push": "NixlPushConnector"}
 _REPLAY = "services.worker.engine.vllm.replay:ReplayProcessor"
 _REPLAY_V2 = "services.worker.engine.vllm.replay_v2:ReplayProcessorV2"
 
@@ -53,6 +54,7 @@ class Plan:
     arguments: EngineArguments
     cores: str
     side_channel_port: int
+    worker_id: str
     adapters: Mapping[str, Adapter]
 
 
@@ -183,7 +185,7 @@ def _handoffs(plan: Plan, args: Any) -> Any:
     from vllm.config import KVTransferConfig
 
     return KVTransferConfig(
-        kv_connector="NixlConnector",
+        kv_connector=_CONNECTORS[plan.arguments.handoff_mode],
         kv_connector_module_path="services.worker.engine.vllm.connector",
         kv_role=_kv_role(plan.role, args),
         kv_load_failure_policy="fail",
@@ -242,13 +244,13 @@ def _prepare_environment(plan: Plan, handoff_host: str) -> tuple[list[int], str]
     """
     cores = cpu.parse_cores(plan.cores)
     if cpu.is_cpu_build():
-        cpu.prepare_environment(cores)
+        cpu.prepare_environment(cores, plan.arguments.ranks)
     os.environ.setdefault("VLLM_LOGGING_LEVEL", plan.arguments.log_level)
     os.environ.setdefault("NIXL_LOG_LEVEL", "WARN")
     os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     logging.getLogger("torch._library.triton").setLevel(logging.ERROR)
-    return cores, network.prepare_environment(handoff_host, plan.side_channel_port)
+    return cores, network.prepare_environment(handoff_host, plan.side_channel_port, plan.worker_id)
 
 
 def _one_line(error: BaseException) -> str:

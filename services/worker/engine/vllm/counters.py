@@ -28,6 +28,7 @@ class Counters:
                 "prompt_tokens_external_kv_transfer",
                 "nixl_bytes",
                 "nixl_transfers",
+                "nixl_descriptors",
                 "nixl_transfer_seconds",
                 "nixl_failed_transfers",
                 "nixl_failed_handshakes",
@@ -53,6 +54,7 @@ class Counters:
         """
         self.totals["nixl_bytes"] += sum(news["bytes_transferred"])
         self.totals["nixl_transfers"] += len(news["bytes_transferred"])
+        self.totals["nixl_descriptors"] += sum(news["num_descriptors"])
         self.totals["nixl_transfer_seconds"] += sum(news["transfer_duration"])
         self.totals["nixl_failed_transfers"] += len(news["num_failed_transfers"])
         self.totals["nixl_failed_handshakes"] += len(news["num_failed_handshakes"])

@@ -46,11 +46,20 @@ def is_cpu_build() -> bool:
     return True
 
 
-def prepare_environment(cores: list[int]) -> None:
-    """Set what torch and vLLM read when they are imported, so that one process runs on these cores."""
-    os.environ["OMP_NUM_THREADS"] = str(len(cores))
-    os.environ["VLLM_CPU_OMP_THREADS_BIND"] = ",".join(map(str, cores))
+def prepare_environment(cores: list[int], ranks: int = 1) -> None:
+    """Set what torch and vLLM read when they are imported, so that so many processes run on these cores."""
+    shares = cores_of_ranks(cores, ranks)
+    os.environ["OMP_NUM_THREADS"] = str(len(shares[0]))
+    os.environ["VLLM_CPU_OMP_THREADS_BIND"] = "|".join(",".join(map(str, share)) for share in shares)
     os.environ["VLLM_CPU_NUM_OF_RESERVED_CPU"] = "0"
+
+
+def cores_of_ranks(cores: list[int], ranks: int) -> list[list[int]]:
+    """Cores of each rank, as many for one as for another; where there are too few, ranks share them."""
+    each = len(cores) // ranks
+    if not each:
+        return [[cores[rank % len(cores)]] for rank in range(ranks)]
+    return [cores[rank * each : (rank + 1) * each] for rank in range(ranks)]
 
 
 def default_arguments(given: dict[str, str]) -> dict[str, str]:

@@ -56,10 +56,12 @@ class VllmEngine:
         *,
         cores: str = "",
         side_channel_port: int = 0,
+        worker_id: str = "",
         adapters: Mapping[str, Adapter] | None = None,
     ) -> None:
         self._plan = vllm_core.Plan(
-            model, served_model_name, role, arguments, cores, side_channel_port, adapters or {}
+            *(model, served_model_name, role, arguments, cores),
+            *(side_channel_port, worker_id, adapters or {}),
         )
         self._core: vllm_core.Core | None = None
         self._runner: asyncio.Task[None] | None = None

@@ -23,9 +23,16 @@ def fingerprint(config: Any, served_model_name: str, on_cpu: bool) -> Fingerprin
         tensor_parallel_size=config.parallel_config.tensor_parallel_size,
         engine="vllm",
         engine_version=vllm.__version__,
-        connector=f"nixl {importlib.metadata.version('nixl')}",
+        connector=_connector(config),
         hardware=cpu.instruction_set(config) if on_cpu else _gpu_architecture(),
     )
+
+
+def _connector(config: Any) -> str:
+    """Pulls and pushes do not go together, so the direction is part of it."""
+    handoffs = config.kv_transfer_config
+    pushes = handoffs is not None and "Push" in handoffs.kv_connector
+    return f"nixl{' push' if pushes else ''} {importlib.metadata.version('nixl')}"
 
 
 def capacity(config: Any, kv_block_size_bytes: int) -> Capacity:

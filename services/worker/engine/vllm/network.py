@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import socket
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,8 +16,11 @@ PORTS_MIN, PORTS_SPAN, PORTS_END = 20_000, 10_000, 32_768
 """Where free ports are looked for: below the ephemeral ones."""
 
 
-def prepare_environment(handoff_host: str, port: int) -> str:
+def prepare_environment(handoff_host: str, port: int, name: str = "") -> str:
     """Set what vLLM and UCX read at their start; returns HOST:PORT of the side channel.
+
+    A worker that is started again under its `name` gets the port that it had, if that is free: its peers then
+    notice at once that it is another engine, and let go of the old one.
 
     The operator's own variables win, except for the port. VLLM_HOST_IP stays on loopback: by it the ranks of
     one worker find each other, and no other worker does.
@@ -24,7 +28,7 @@ def prepare_environment(handoff_host: str, port: int) -> str:
     os.environ.setdefault("VLLM_NIXL_SIDE_CHANNEL_HOST", os.environ.get("VLLM_HOST_IP") or handoff_host)
     os.environ.setdefault("VLLM_HOST_IP", LOOPBACK)
     host = os.environ["VLLM_NIXL_SIDE_CHANNEL_HOST"]
-    port = port or free_port(host)
+    port = port or free_port(host, name)
     os.environ["VLLM_NIXL_SIDE_CHANNEL_PORT"] = str(port)
     devices = devices_for(host)
     if devices:
@@ -56,10 +60,11 @@ def _devices() -> dict[str, list[str]]:
     return {name: [a.address for a in addresses] for name, addresses in psutil.net_if_addrs().items()}
 
 
-def free_port(host: str) -> int:
-    """A port of the address on which nobody listens."""
+def free_port(host: str, name: str = "") -> int:
+    """A port of the address on which nobody listens, where possible the same for the same name."""
     family = socket.getaddrinfo(host, None)[0][0]
-    for port in range(PORTS_MIN + os.getpid() % PORTS_SPAN, PORTS_END):
+    first = zlib.crc32(name.encode()) if name else os.getpid()
+    for port in range(PORTS_MIN + first % PORTS_SPAN, PORTS_END):
         with socket.socket(family) as probe:
             try:
                 probe.bind((host, port))

@@ -7,12 +7,20 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorTransferResults
-from vllm.distributed.kv_transfer.kv_connector.v1.nixl.metadata import NixlConnectorMetadata, ReqMeta
+from vllm.distributed.kv_transfer.kv_connector.v1.nixl.base_worker import NixlBaseConnectorWorker
+from vllm.distributed.kv_transfer.kv_connector.v1.nixl.metadata import (
+    PUSH_REG_NOTIF_PREFIX,
+    NixlConnectorMetadata,
+    ReqMeta,
+)
 from vllm.distributed.kv_transfer.kv_connector.v1.nixl.pull_worker import NixlPullConnectorWorker
+from vllm.distributed.kv_transfer.kv_connector.v1.nixl.push_worker import NixlPushConnectorWorker
 
 from services.worker.engine.handoff_failure import transport_failed, unfit, unreachable
 from services.worker.engine.vllm.news import EXPIRED, FAILED, PULLED, HandoffNews
+from services.worker.engine.vllm.scheduling import OFFERED_AS
 from services.worker.engine.vllm.ucx import UcxLog
 
 if TYPE_CHECKING:
@@ -35,8 +43,8 @@ class HandoffImpossible(Exception):
     """KV cannot come from a peer; the message says why, and what to do."""
 
 
-class HandoffWorker(NixlPullConnectorWorker):  # type: ignore[misc]
-    """Stock pulls, with deadlines, explicit release and news of each request."""
+class _Transfers(NixlBaseConnectorWorker):  # type: ignore[misc]
+    """What the mesh adds to either stock worker: deadlines, explicit release, news of each request."""
 
     def __init__(self, vllm_config: "VllmConfig", engine_id: str, kv_cache_config: "KVCacheConfig") -> None:
         with paced_progress_thread():
@@ -114,13 +122,6 @@ class HandoffWorker(NixlPullConnectorWorker):  # type: ignore[misc]
             raise HandoffImpossible(unreachable(host, port, error)) from error
         return super()._nixl_handshake(host, port, *args, **kwargs)
 
-    def _read_blocks_for_req(self, req_id: str, meta: ReqMeta) -> None:
-        """Read, unless the deadline has passed: the remote blocks may hold another prompt by now."""
-        if meta.awaiting_kvs and time.monotonic() > self._pull_deadline.get(req_id, float("inf")):
-            self._handle_failed_transfer(req_id, None, self._recv_failures, record_failed_transfer=False)
-            return
-        super()._read_blocks_for_req(req_id, meta)
-
     def _transport(self, request_id: str) -> str:
         meta = self._recving_metadata.get(request_id)
         return self._ucx.transport_to(meta.remote.engine_id) if meta is not None and meta.remote else ""
@@ -161,8 +162,71 @@ class HandoffWorker(NixlPullConnectorWorker):  # type: ignore[misc]
         if time.monotonic() > deadline + self._margin_s:
             failed.add(request_id)
         if not failed and request_id not in self._recv_failures:
-            self.xfer_stats.note(PULLED, [request_id, size_bytes, seconds, self._transport(request_id)])
+            self._note_moved(request_id, size_bytes, seconds)
         return done, failed
+
+    def _note_moved(self, request_id: str, size_bytes: int, seconds: float) -> None:
+        self.xfer_stats.note(PULLED, [request_id, size_bytes, seconds, self._transport(request_id)])
+
+
+class PullWorker(_Transfers, NixlPullConnectorWorker):  # type: ignore[misc]
+    """Decode workers read."""
+
+    def _read_blocks_for_req(self, req_id: str, meta: ReqMeta) -> None:
+        """Read, unless the deadline has passed: the remote blocks may hold another prompt by now."""
+        if meta.awaiting_kvs and time.monotonic() > self._pull_deadline.get(req_id, float("inf")):
+            self._handle_failed_transfer(req_id, None, self._recv_failures, record_failed_transfer=False)
+            return
+        super()._read_blocks_for_req(req_id, meta)
+
+
+class PushWorker(_Transfers, NixlPushConnectorWorker):  # type: ignore[misc]
+    """Prefill workers write, once a decode worker has told them where.
+
+    A decode worker sees only the end of it, so it takes the time itself, and gives up by itself.
+    """
+
+    def __init__(self, vllm_config: "VllmConfig", engine_id: str, kv_cache_config: "KVCacheConfig") -> None:
+        super().__init__(vllm_config, engine_id, kv_cache_config)
+        self._waiting_since: dict[str, float] = {}
+
+    def start_load_kv(self, metadata: NixlConnectorMetadata) -> None:
+        """Tell prefill workers where this step's KV belongs."""
+        super().start_load_kv(metadata)
+        for request_id in metadata.pull_seconds_left:
+            self._waiting_since[request_id] = time.monotonic()
+
+    def get_transfer_results(self) -> KVConnectorTransferResults:
+        """What has ended on this rank since the last step; what does not come in time has failed."""
+        now = time.monotonic()
+        for request_id, deadline in self._pull_deadline.items():
+            late = now > deadline + 2 * self._margin_s
+            if late and request_id in self._recving_metadata and request_id not in self._recv_failures:
+                self._failed_recv_reqs.put(request_id)
+        results = super().get_transfer_results()
+        for request_id in results.finished_recving:
+            self._waiting_since.pop(request_id, None)
+        return results
+
+    def _note_moved(self, request_id: str, size_bytes: int, seconds: float) -> None:
+        meta = self._recving_metadata.get(request_id)
+        if meta is None:
+            return  # one of this worker's own writes
+        blocks = sum(len(group) for group in meta.local_block_ids)
+        seconds = time.monotonic() - self._waiting_since.get(request_id, time.monotonic())
+        super()._note_moved(request_id, blocks * self.kv_block_size_bytes, seconds)
+
+    def _handle_push_reg_notif(self, notif: bytes) -> None:
+        """Write what was offered under the name that the decode worker gives; free what it does not want."""
+        told = msgspec.msgpack.decode(notif[len(PUSH_REG_NOTIF_PREFIX) :])
+        offered_as = str(told[OFFERED_AS])
+        blocks = self._push_finished_blocks.pop(offered_as, None)
+        if not any(told["local_block_ids"]):
+            self.release([offered_as])
+        elif blocks is not None:
+            self._do_start_push_kv(offered_as, blocks, told)
+        else:
+            self._pending_d_registrations[offered_as] = told
 
 
 def _why(reason: object, ucx_said: str) -> str:
