@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.references import Reference, prompt_of
+from tests.e2e.restarts import Traffic, restart
 from tests.e2e.vllm_reference import TOKENS
 from tests.mesh.two_hosts import Hosts, two_hosts
 
@@ -22,6 +23,9 @@ HANDED_OVER = (127, 128, 129, 600, 2000)
 """Lengths of prompts that take no local path."""
 
 
+FLAGS = {"prefill": ("--cores", "0"), "decode": ("--cores", "1")}
+
+
 @pytest.fixture(scope="module")
 def hosts(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
     with two_hosts(model, tmp_path_factory.mktemp("hosts")) as made:
@@ -30,7 +34,8 @@ def hosts(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hos
             host.add_dead_end("aaa0", address)
         made.engine_flags = ("--dtype", "float32", "--max-model-len", "4096")
         made.start_s_max = START_S_MAX
-        made.serve("10.77.0.1", ROUTER, ROUTER, "--cores", "0")
+        made.worker_flags = FLAGS
+        made.serve("10.77.0.1", ROUTER, ROUTER)
         yield made
 
 
@@ -52,3 +57,17 @@ def test_the_doctor_says_where_by_what_and_how_fast(hosts: Hosts) -> None:
     assert said is not None, line
     # Both hosts are one machine, which UCX notices: it may copy from process to process.
     assert said.group(1, 2) in {("shm", "cma/memory"), ("tcp", "tcp/lan0")}
+
+
+def test_restarts_leave_no_scars(hosts: Hosts, reference: Reference) -> None:
+    """With one decode worker requests go on without the prefill worker alone; more of them, and both:
+    `python -m tests.e2e.restarts`."""
+    with Traffic(hosts, reference) as traffic:
+        for victim in ("prefill", "engine of prefill"):
+            print(restart(hosts, victim, ROUTER))
+    assert traffic.wrong == []
+    print(restart(hosts, "decode", ROUTER))
+    prompt = prompt_of(600)
+    answer = hosts.ask(prompt, TOKENS)
+    assert (answer.receipt["path"], answer.receipt["retries"]) == ("disaggregated", 0), answer.receipt
+    assert answer.token_ids == reference[tuple(prompt)]

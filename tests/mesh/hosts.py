@@ -60,6 +60,13 @@ class Process:
         """Until it serves."""
         self.wait_for(r'\{"ready"', timeout_s)
 
+    def wait_ended(self) -> int:
+        """Until it has ended by itself; its exit code."""
+        try:
+            return self._started.wait(STOP_S_MAX)
+        except subprocess.TimeoutExpired:
+            raise HostFailed(f"no end within {STOP_S_MAX} s:\n{self.said[-6_000:]}") from None
+
     def kill(self) -> None:
         """End it at once."""
         if self._started.poll() is None:

@@ -3,7 +3,7 @@
 import json
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 from tests.mesh.hosts import READY_S_MAX, Host, Process
 
 PORT = 9000
-ASK_S_MAX = 60.0
+ASK_S_MAX = 150.0
 
 
 @dataclass
@@ -23,8 +23,10 @@ class Hosts:
     back: Host
     model_dir: Path
     processes: dict[str, Process] = field(default_factory=dict)
-    """The newest of each service."""
+    """The newest of each name; workers are called after their role, further ones with a number behind."""
     engine_flags: Sequence[str] = ()
+    worker_flags: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Further ones by role."""
     start_s_max: float = READY_S_MAX
 
     def serve(self, listen: str, prefill: str, decode: str, *flags: str) -> None:
@@ -39,14 +41,14 @@ class Hosts:
             process.wait_ready(self.start_s_max)
         gateway.wait_for("attached")
 
-    def start_worker(self, role: str, router: str, *flags: str) -> Process:
-        """Start one of them on its host."""
+    def start_worker(self, name: str, router: str, *flags: str) -> Process:
+        """Start one, prefill workers in front, decode workers behind."""
+        role = name.partition("-")[0]
         host = self.front if role == "prefill" else self.back
         model = ("--model", str(self.model_dir))
-        process = host.serve(
-            role, "--routers", router, "--worker-id", role, *model, *self.engine_flags, *flags
-        )
-        self.processes[role] = process
+        own = (*self.engine_flags, *self.worker_flags.get(role, ()), *flags)
+        process = host.serve(role, "--routers", router, "--worker-id", name, *model, *own)
+        self.processes[name] = process
         return process
 
     def ask(self, prompt: list[int], tokens: int = 4) -> "Answer":
