@@ -135,8 +135,8 @@ class Limits:
     """Streams of one router that tell how many workers there should be; refused past it."""
     token_frame_interval_ms: int = 4
     """Tokens wait for more, and for nothing else, so that frames are so far apart on average; where streams
-    tick each by itself, frames cost more than tokens. Up to 8 streams that are faster bring them nearer, to no
-    less than half a millisecond, so that no token waits for its stream's next one. 0: they never wait."""
+    tick each by itself, frames cost more than tokens. Up to 8 streams that are faster bring them nearer, down
+    to half a millisecond, so that no token waits for its stream's next one. 0: they never wait."""
     frame_patience_ms: int = 50
     """What nobody waits for, such as a load report, is sent within this time, with other news if it can."""
     heartbeat_interval_ms: int = 500

@@ -1,17 +1,15 @@
 """A model's chat template, run as Hugging Face's libraries run it."""
 
-import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
-from typing import Any, NoReturn
+from typing import Any
 
 import jinja2
-import jinja2.ext
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from services.common.errors import InvalidField, ModelMissing
+from services.gateway.models.rendering.environment import environment
 from services.gateway.models.rendering.plain_roles import in_plain_roles
+from services.gateway.models.rendering.shapes import Shapes
 
 _DEFAULTS = {"tools": None, "documents": None, "add_generation_prompt": True}
 _END_MARK = "\ufdd0end\ufdd0"
@@ -23,12 +21,13 @@ class ChatTemplate:
 
     def __init__(self, source: str, named_tokens: Mapping[str, str]) -> None:
         try:
-            self._template = _environment().from_string(source)
+            self._template = environment().from_string(source)
             # Every rendering copies the globals, and those of a template are a chain of maps in plain Python.
             self._template.globals = dict(self._template.globals)
         except jinja2.TemplateError as error:
             raise ModelMissing(f"the model's chat template does not compile: {error}") from None
         self._named_tokens = dict(named_tokens)
+        self._shapes = Shapes(source, {**_DEFAULTS, **named_tokens})
         self._knows_developer = "developer" in source
 
     def render(
@@ -61,6 +60,9 @@ class ChatTemplate:
             raise error
 
     def _render(self, messages: Sequence[Mapping[str, Any]], variables: Mapping[str, Any]) -> str:
+        shaped = self._shapes.render(messages, variables)
+        if shaped is not None:
+            return shaped
         try:
             return self._template.render(
                 {**_DEFAULTS, **self._named_tokens, **variables, "messages": messages}
@@ -82,53 +84,3 @@ def _cut_at_mark(text: str) -> str:
 def _as_system(message: Mapping[str, Any]) -> Mapping[str, Any]:
     """OpenAI's `developer` role under the name that most templates know it by."""
     return {**message, "role": "system"} if message["role"] == "developer" else message
-
-
-class _Environment(ImmutableSandboxedEnvironment):
-    """Finds what messages hold at once; the sandbox asks for an attribute first, and fails each time."""
-
-    def getattr(self, obj: Any, attribute: str) -> Any:
-        """What `obj.attribute` is in a template."""
-        if type(obj) is dict and attribute in obj and attribute not in _OF_EVERY_DICT:
-            return obj[attribute]
-        return super().getattr(obj, attribute)
-
-
-_OF_EVERY_DICT = frozenset(dir(dict))
-
-
-def _environment() -> _Environment:
-    environment = _Environment(
-        trim_blocks=True, lstrip_blocks=True, extensions=[_GenerationTag, jinja2.ext.loopcontrols]
-    )
-    environment.filters["tojson"] = _tojson
-    environment.globals["raise_exception"] = _raise_exception
-    environment.globals["strftime_now"] = lambda pattern: datetime.now().astimezone().strftime(pattern)
-    return environment
-
-
-class _GenerationTag(jinja2.ext.Extension):
-    """`{% generation %}` marks the assistant's words for training; here it only groups."""
-
-    tags = {"generation"}  # noqa: RUF012 - jinja's own declaration
-
-    def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
-        next(parser.stream)
-        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-def _raise_exception(message: str) -> NoReturn:
-    raise jinja2.TemplateError(message)
-
-
-def _tojson(
-    value: Any,
-    ensure_ascii: bool = False,
-    indent: int | None = None,
-    separators: tuple[str, str] | None = None,
-    sort_keys: bool = False,
-) -> str:
-    """Plain JSON: jinja's own filter would escape HTML."""
-    return json.dumps(
-        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
-    )
