@@ -36,6 +36,8 @@ COMMANDS = {
     "demo": "start a small mesh, ask it a question, show answer and receipt",
     **OPERATOR_COMMANDS,
     **PLANNER_COMMANDS,
+    "requests": "find requests in the request log: slow ones, failed ones, a tenant's",
+    "why": "tell one request's story: where it waited, which workers ran it, why it failed",
     "usage": "show what tenants used, by day and model",
     "key": "make an API key with its line for the tenants file, or a mesh's secret",
     "version": "print the version",

@@ -97,6 +97,7 @@ def _public(settings: UpSettings) -> Iterator[str]:
         "--tool-call-parser": settings.tool_call_parser,
         "--reasoning-parser": settings.reasoning_parser,
         "--usage-dir": settings.usage_dir,
+        "--request-log-dir": settings.request_log_dir,
         "--store-failure": settings.store_failure,
     }
     for flag, value in given.items():

@@ -59,6 +59,9 @@ class UpSettings:
         "Cost of a model, as in chat=0.5/0.25/1.5: a million prompt, cached and generated tokens, and "
         "KV-seconds as a fourth; * is every other model; repeatable",
     )
+    request_log_dir: str = setting(
+        "", "Directory for one line per request, which `pdmesh requests` and `pdmesh why` read"
+    )
     usage_dir: str = setting(
         "", "Directory for usage that Redis has not counted yet; a temporary one where not set"
     )

@@ -119,7 +119,7 @@ class InnerSession:
         if ended.reason in END_REASONS:
             self._open.end(live, ended.reason, ended.receipt, ended.vector)
         else:
-            self._open.fail(live, ended.error or Internal("internal error"))
+            self._open.fail(live, ended.error or Internal("internal error"), ended.receipt)
 
     def set_models(self, models: Sequence[ModelInfo]) -> None:
         """See `Gateway`."""

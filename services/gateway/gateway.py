@@ -31,6 +31,7 @@ from services.gateway.metrics import Metrics
 from services.gateway.models.metrics import TokenizerMetrics
 from services.gateway.models.routing import ModelsFile, Routes
 from services.gateway.models.served import Models, load_kit
+from services.gateway.request_files import request_files
 from services.gateway.rest.api import Api
 from services.gateway.rest.body_reader import BodyReader
 from services.gateway.rest.cors import Cors
@@ -45,6 +46,8 @@ from services.gateway.tenants.tenancy import Tenancy
 
 WORK_THREADS = 3
 """Threads for long bodies and prompts, of which long ones get all but one."""
+
+MIB = 1024 * 1024
 
 
 class Runs(Protocol):
@@ -77,6 +80,12 @@ class Gateway:
         """Make the parts; the stack closes them in reverse. Raises a `Startup` error."""
         settings, clock, registry = self._settings, self._clock, self._registry
         stack.enter_context(serve_metrics(settings.metrics_port, settings.host))
+        log_bytes_max = settings.request_log_size_mib_max * MIB
+        stack.enter_context(
+            request_files(
+                settings.request_log_dir, self._gateway_id, log_bytes_max, self._metrics.request_log_lost
+            )
+        )
         pool = stack.enter_context(ThreadPoolExecutor(WORK_THREADS, "prompts"))
         room = SharedRoom(self._limits.rendering_size_bytes_max)
         self._threads = FairThreads(pool, WORK_THREADS, room, clock)

@@ -35,6 +35,11 @@ class Metrics:
             ["route", "reason"],
             registry=registry,
         )
+        self.request_log_lost = Counter(
+            "pdmesh_gateway_request_log_lost",
+            "Lines of the request log that the disk of --request-log-dir did not take",
+            registry=registry,
+        ).labels()
         self.slow_readers = Counter(
             "pdmesh_gateway_slow_readers", "Clients cut off because they did not read", registry=registry
         ).labels()

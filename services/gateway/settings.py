@@ -65,6 +65,14 @@ class Settings:
         "directory for usage that Redis has not counted yet, which the next gateway on this host finds; one "
         "below the system's temporary directory where not set",
     )
+    request_log_dir: str = setting(
+        "",
+        "directory for one line per request, which `pdmesh requests` and `pdmesh why` read; none: only the "
+        "process's log has them",
+    )
+    request_log_size_mib_max: int = setting(
+        1_024, "size of all its files together, in MiB; the oldest go first", least=2
+    )
     price: tuple[str, ...] = setting(
         (),
         "cost of a model, as in chat=0.5/0.25/1.5: a million prompt, cached and generated tokens, and "

@@ -8,6 +8,9 @@ from collections.abc import Iterator
 
 from services.cli.chat import ChatSettings
 from services.cli.demo import DemoSettings
+from services.cli.history.search import RequestsSettings
+from services.cli.history.search import parser_of as requests_parser
+from services.cli.history.story import WhySettings
 from services.cli.ingest import IngestSettings
 from services.cli.main import COMMANDS, OPERATOR_COMMANDS
 from services.cli.operator.commands import parser_of
@@ -30,8 +33,15 @@ SETTINGS = {
     "usage": UsageSettings,
     "simulate": SimulateSettings,
     "plan": PlanSettings,
+    "requests": RequestsSettings,
+    "why": WhySettings,
 }
-PARSERS = {"usage": usage_parser, "simulate": simulate_parser, "plan": plan_parser}
+PARSERS = {
+    "usage": usage_parser,
+    "simulate": simulate_parser,
+    "plan": plan_parser,
+    "requests": requests_parser,
+}
 """Of commands that have flags beside their settings."""
 
 FENCE = re.compile(r"^```(?:sh|bash|console|)\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -144,9 +144,11 @@ class Choice:
             return
         self._end(reason, receipt)
 
-    def on_failed(self, error: MeshError) -> None:
+    def on_failed(self, error: MeshError, receipt: Receipt | None = None) -> None:
         """Pass the error on, unless a stop string had ended the choice before."""
         self.is_open = False
+        if receipt is not None:
+            self.receipt = receipt
         if self._is_over:
             self._whole.left(self)
             return

@@ -126,6 +126,6 @@ class _One:
         else:
             self._vectors.ended(self._number, receipt, vector)
 
-    def on_failed(self, error: MeshError) -> None:
+    def on_failed(self, error: MeshError, receipt: Receipt | None = None) -> None:
         """Pass the error on."""
         self._vectors.failed(self._number, error)

@@ -184,7 +184,7 @@ class RouterSession:
         if reason in END_REASONS:
             self._open.end(live, reason, receipt_from_wire(ended.receipt), vector_from_wire(ended.vector))
         else:
-            self._open.fail(live, error_from_wire(ended.error))
+            self._open.fail(live, error_from_wire(ended.error), receipt_from_wire(ended.receipt))
 
     # Loss and return of the router.
 

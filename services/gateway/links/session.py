@@ -136,9 +136,9 @@ class OpenStreams:
         """Tell the end of a stream that was taken."""
         self.tell(live, lambda: live.sink.on_ended(reason, receipt, vector))
 
-    def fail(self, live: LiveStream, error: MeshError) -> None:
+    def fail(self, live: LiveStream, error: MeshError, receipt: Receipt | None = None) -> None:
         """Tell why a stream that was taken has no whole answer."""
-        self.tell(live, lambda: live.sink.on_failed(error))
+        self.tell(live, lambda: live.sink.on_failed(error, receipt))
 
     def tell(self, live: LiveStream, call: Callable[[], None]) -> None:
         """Tell a stream something."""

@@ -37,8 +37,8 @@ class StreamSink(Protocol):
     def on_ended(self, reason: FinishReason, receipt: Receipt, vector: "array[float] | None" = None) -> None:
         """Take the end, and the vector if the request asked for one."""
 
-    def on_failed(self, error: MeshError) -> None:
-        """Take an end without a whole answer."""
+    def on_failed(self, error: MeshError, receipt: Receipt | None = None) -> None:
+        """Take an end without a whole answer, and the receipt if the router has sent one."""
 
 
 @dataclass(slots=True, eq=False)

@@ -61,7 +61,7 @@ class Sink:
     def on_ended(self, reason: FinishReason, receipt: Receipt, vector: Any = None) -> None:
         self.told.append((reason, receipt.generated_tokens))
 
-    def on_failed(self, error: MeshError) -> None:
+    def on_failed(self, error: MeshError, _receipt: object = None) -> None:
         self.told.append(error.reason)
 
 

@@ -23,7 +23,7 @@ class Sibling:
         self.others: list[LiveStream] = []
         self.errors: list[MeshError] = []
 
-    def on_failed(self, error: MeshError) -> None:
+    def on_failed(self, error: MeshError, _receipt: object = None) -> None:
         self.errors.append(error)
         others, self.others = self.others, []
         for live in others:
