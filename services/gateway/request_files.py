@@ -29,9 +29,9 @@ _log = logging.getLogger("pdmesh.request_files")
 def request_files(directory: str, gateway_id: str, size_bytes_max: int, lost: Total) -> Iterator[None]:
     """Keep the request log in `directory` while the context is open; an empty name keeps none.
 
-    All files of one gateway together stay below `size_bytes_max`; lines that are not written count as `lost`. The disk is written to in a thread: a slow
-    or full one costs lines of the log and nothing else. Raises `BadSetting` for a directory that cannot be
-    written to.
+    All files of one gateway together stay below `size_bytes_max`. The disk is written to in a thread: a slow
+    or full one costs lines of the log, which count as `lost`, and nothing else. Raises `BadSetting` for a
+    directory that cannot be written to.
     """
     if not directory:
         yield
