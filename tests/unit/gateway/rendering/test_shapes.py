@@ -16,7 +16,8 @@ from tests.unit.gateway.rendering.kinds import DEMO
 Messages = Sequence[Mapping[str, Any]]
 LLAMA3 = (
     "{{ bos_token }}{% for message in messages %}"
-    "{% set content = '<|start|>' + message['role'] + '<|end|>\n\n' + message['content'] | trim + '<|eot|>' %}"
+    "{% set content = '<|start|>' + message['role'] + '<|end|>\n\n'"
+    " + message['content'] | trim + '<|eot|>' %}"
     "{{ content }}{% endfor %}{% if add_generation_prompt %}A{% endif %}"
 )
 SYSTEM_FIRST = (
