@@ -114,7 +114,7 @@ def test_the_same_prompt(theirs: Any, ours: Renderer, body: dict[str, Any]) -> N
     _, (prompt,) = theirs.render_chat(
         [request.messages], params, request.build_tok_params(theirs.model_config)
     )
-    assert list(generation.prompts[0].render(ours)) == prompt["prompt_token_ids"]
+    assert list(generation.prompts[0].render(ours, 100_000)) == prompt["prompt_token_ids"]
 
 
 def their_pieces(theirs: Any, prompt: list[int], ids: list[int], *, shows_special: bool) -> list[str]:
@@ -141,7 +141,7 @@ def our_pieces(ours: Renderer, prompt: list[int], ids: list[int], *, shows_speci
 @pytest.mark.parametrize("text", TEXTS)
 def test_the_same_text_token_by_token(theirs: Any, ours: Renderer, text: str, shows_special: bool) -> None:
     prompt = list(
-        parse_chat(json.dumps({"model": "m", **CHATS[0]}).encode(), DEFAULTS).prompts[0].render(ours)
+        parse_chat(json.dumps({"model": "m", **CHATS[0]}).encode(), DEFAULTS).prompts[0].render(ours, 100_000)
     )
     ids = theirs.tokenizer.encode(text, add_special_tokens=False)
     made = our_pieces(ours, prompt, ids, shows_special=shows_special)

@@ -13,6 +13,8 @@ from services.gateway.call.renamed import renamed
 from services.gateway.models.rendering import Renderer
 from services.gateway.retrieval.ask import RetrievalAsk
 
+EDITED_TIMES_MAX = 8
+"""A conversation that is to be cut to fit may be so many times as long as the model takes."""
 TOKENS_UNLIMITED = 2**31 - 1
 OPEN_ANSWER_SHARE = 4
 """One over the share of the context that an answer of open length keeps when the prompt is cut to fit."""
@@ -34,15 +36,21 @@ class ChatPrompt:
     report: Callable[[Sequence[Mapping[str, Any]]], Mapping[str, object]] | None = None
     """Fields of the answer that tell which edits were made; `None` where it does not tell."""
 
-    def render(self, renderer: Renderer) -> "array[int]":
+    def render(self, renderer: Renderer, model_len: int) -> "array[int]":
         """The prompt's token ids, with every edit made that needs no limit on the prompt."""
-        return self.rendered(renderer, TOKENS_UNLIMITED).ids
+        return self.rendered(renderer, TOKENS_UNLIMITED, model_len).ids
 
-    def rendered(self, renderer: Renderer, room_tokens: int) -> Rendered:
-        """The prompt's token ids, which are to be `room_tokens` at most where an edit can see to it."""
+    def rendered(self, renderer: Renderer, room_tokens: int, model_len: int) -> Rendered:
+        """The prompt's token ids, which are to be `room_tokens` at most where an edit can see to it.
+
+        Raises `PromptTooLong` without encoding what has too many characters for the model.
+        """
+        tokens_max = model_len * EDITED_TIMES_MAX if self.edits else model_len
 
         def render(messages: Messages) -> "array[int]":
-            return renderer.chat(messages, self.variables, continues_last=self.continues_last)
+            return renderer.chat(
+                messages, self.variables, continues_last=self.continues_last, tokens_max=tokens_max
+            )
 
         with renamed({"messages": self.field_name}):
             return render_edited(self.messages, self.edits, Measure(render, room_tokens))
@@ -57,8 +65,9 @@ class TextPrompt:
     begins: bool = True
     """Whether the tokenizer's own beginning stands before it."""
 
-    def render(self, renderer: Renderer) -> "array[int]":
-        """The prompt's token ids."""
+    def render(self, renderer: Renderer, model_len: int) -> "array[int]":
+        """The prompt's token ids; raises `PromptTooLong` as a conversation does."""
+        renderer.check_length(self.text, model_len, self.field_name)
         return renderer.text(self.text, add_special_tokens=self.begins)
 
 
@@ -69,7 +78,7 @@ class TokenPrompt:
     ids: "array[int]"
     field_name: str = "prompt"
 
-    def render(self, renderer: Renderer) -> "array[int]":
+    def render(self, renderer: Renderer, model_len: int) -> "array[int]":
         """The prompt's token ids; raises `InvalidField` on ids outside the vocabulary."""
         if self.ids and max(self.ids) >= renderer.vocabulary_size:
             size, name = renderer.vocabulary_size, self.field_name
@@ -182,6 +191,13 @@ def check_delivered(generation: Generation, model_len: int) -> None:
     """Raise `InvalidField` for more delivered tokens than an answer can have."""
     if any(len(ids) > model_len for ids in generation.delivered.values()):
         raise InvalidField(f"delivered: at most {model_len} tokens, the model's length", field="delivered")
+
+
+def check_texts(generation: Generation, renderer: Renderer, model_len: int) -> None:
+    """Raise `PromptTooLong` for a plain text that has too many characters for the model."""
+    for prompt in generation.prompts:
+        if isinstance(prompt, TextPrompt):
+            renderer.check_length(prompt.text, model_len, prompt.field_name)
 
 
 def check_thinking(generation: Generation, *, is_limited: bool) -> None:

@@ -17,6 +17,7 @@ from services.gateway.call.call import Call, with_model
 from services.gateway.call.fair_threads import FairThreads
 from services.gateway.call.generation import (
     check_delivered,
+    check_texts,
     check_thinking,
     check_vocabulary,
     fit_max_tokens,
@@ -97,6 +98,7 @@ class Pipeline:
         check_thinking(call.generation, is_limited=model.limits_thinking)
         check_delivered(call.generation, model.model_len)
         check_vocabulary(call.generation, model.renderer.vocabulary_size)
+        check_texts(call.generation, model.renderer, model.model_len)
         retrieval = self._parts.retriever.augment(call, model.renderer)
         if retrieval is not None:
             return self._start_later(retrieval, route, model, writer)

@@ -41,9 +41,9 @@ def prepare(call: Call, model: ServedModel) -> Prepared:
         sampling = dataclasses.replace(sampling, structured=reading.structured)
     first = generation.prompts[0]
     if not (isinstance(first, ChatPrompt) and (first.edits or first.report)):
-        prompts = [prompt.render(renderer) for prompt in generation.prompts]
+        prompts = [prompt.render(renderer, model.model_len) for prompt in generation.prompts]
         echoes = [renderer.shown(prompt) for prompt in prompts] if generation.echoes else ()
         return Prepared(prompts, sampling, reading, echoes, {})
-    rendered = first.rendered(renderer, prompt_room_tokens(generation, model.model_len))
+    rendered = first.rendered(renderer, prompt_room_tokens(generation, model.model_len), model.model_len)
     told = first.report(rendered.applied) if first.report is not None else {}
     return Prepared([rendered.ids], sampling, reading, (), told)

@@ -89,7 +89,7 @@ def tokens_of(request: inference_pb2.DetokenizeRequest, limits: Limits) -> Token
 
 def tokenized(prompt: Prompt, model: ServedModel) -> inference_pb2.TokenizeResponse:
     """The tokens of a prompt, as a message."""
-    ids = prompt.render(model.renderer)
+    ids = prompt.render(model.renderer, model.model_len)
     made = inference_pb2.TokenizeResponse(max_model_len=model.model_len)
     for start in range(0, len(ids), SLICE):
         made.token_ids.extend(ids[start : start + SLICE])

@@ -116,7 +116,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         async def answer(caller: Caller, line: LogLine) -> inference_pb2.DetokenizeResponse:
             prompt = await self._parsed(bodies.tokens_of, request, caller)
             model = self._model(request.model, caller, prompt, line)
-            text = await self._threads.run(caller, request.ByteSize(), text_of, prompt, model.renderer)
+            text = await self._threads.run(caller, request.ByteSize(), text_of, prompt, model)
             return inference_pb2.DetokenizeResponse(text=text)
 
         return await self._translated("Detokenize", context, answer)

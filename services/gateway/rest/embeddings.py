@@ -195,7 +195,7 @@ def _cuts_of(model: ServedModel) -> str:
 
 
 def _render(call: Call, model: ServedModel) -> Prompts:
-    return [prompt.render(model.renderer) for prompt in call.generation.prompts]
+    return [prompt.render(model.renderer, model.model_len) for prompt in call.generation.prompts]
 
 
 def _check_lengths(call: Call, prompts: Prompts, model_len: int) -> None:

@@ -12,7 +12,6 @@ from services.gateway.call.generation import ChatPrompt, Generation, Prompt
 from services.gateway.call.pipeline import Pipeline
 from services.gateway.call.request_id import new_request_id
 from services.gateway.http import Exchange, HttpResponse
-from services.gateway.models.rendering import Renderer
 from services.gateway.models.served import Models, ServedModel
 from services.gateway.rest.anthropic.body import OriginalCount, TokenCount, parse_count
 from services.gateway.rest.body_reader import BodyReader
@@ -76,23 +75,23 @@ def model_for(pipeline: Pipeline, name: str, caller: Caller, prompt: Prompt) -> 
     return pipeline.model_of(Call(new_request_id(), generation, 0.0, caller))
 
 
-def text_of(prompt: Prompt, renderer: Renderer) -> str:
+def text_of(prompt: Prompt, model: ServedModel) -> str:
     """The text of tokens; raises `InvalidField` on ids outside the vocabulary."""
-    return renderer.shown(prompt.render(renderer))
+    return model.renderer.shown(prompt.render(model.renderer, model.model_len))
 
 
 def _tokenized(ask: TokenizeAsk, model: ServedModel) -> HttpResponse:
-    ids = ask.prompt.render(model.renderer)
+    ids = ask.prompt.render(model.renderer, model.model_len)
     names = model.renderer.names(ids) if ask.names_tokens else None
     return HttpResponse(200, tokenized_body(ids, names, model.model_len))
 
 
 def _detokenized(ask: TokenizeAsk, model: ServedModel) -> HttpResponse:
-    return HttpResponse(200, detokenized_body(text_of(ask.prompt, model.renderer)))
+    return HttpResponse(200, detokenized_body(text_of(ask.prompt, model)))
 
 
 def _counted(prompt: ChatPrompt, model: ServedModel) -> HttpResponse:
     """The tokens of a conversation, after its edits."""
-    rendered = prompt.rendered(model.renderer, model.model_len)
+    rendered = prompt.rendered(model.renderer, model.model_len, model.model_len)
     original = OriginalCount(rendered.original_tokens) if prompt.report is not None else None
     return HttpResponse(200, msgspec.json.encode(TokenCount(len(rendered.ids), original)))

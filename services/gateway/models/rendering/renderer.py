@@ -3,16 +3,17 @@
 import copy
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
-from services.common.errors import InvalidField
+from services.common.errors import InvalidField, PromptTooLong
 from services.common.limits import DEFAULTS
 from services.gateway.models.rendering.chat_template import ChatTemplate
 from services.gateway.models.rendering.detokenizer import Decoding, Detokenizer
 from services.gateway.models.rendering.encoder import open_encoder
 from services.gateway.models.rendering.model_files import ModelFiles
 from services.gateway.models.rendering.plain_content import PlainContent
+from services.gateway.models.rendering.token_length import chars_per_token_max
 
 SHOWN_AT_ONCE = 8_192
 """So many tokens become text in one step; other threads run between two."""
@@ -31,6 +32,10 @@ class Renderer:
         self.eos_ids = files.eos_ids
         self.encoder = open_encoder(files.tokenizer, str(files.directory), cache_bytes=cache_bytes)
         self._encode = self.encoder.encode
+        self.chars_per_token_max = chars_per_token_max(
+            files.tokenizer, partial(self._encode, adds_special=False)
+        )
+        """Characters that one token stands for at most; `None` where there is no such number."""
         self._tokenizer = files.tokenizer
         sources, named = files.chat_templates, files.named_tokens
         self._template = ChatTemplate(sources.default, named) if sources.default else None
@@ -58,17 +63,33 @@ class Renderer:
         variables: Mapping[str, Any],
         *,
         continues_last: bool = False,
+        tokens_max: int | None = None,
     ) -> "array[int]":
-        """The prompt of a conversation. The template writes special tokens itself, so none are added."""
+        """The prompt of a conversation. The template writes special tokens itself, so none are added.
+
+        Raises `PromptTooLong`, before it is encoded, for a text that cannot be `tokens_max` tokens.
+        """
         template = self._template if variables.get("tools") is None else self._tool_template
         if template is None:
             raise InvalidField("this model has no chat template; use /v1/completions", field="messages")
         plain = self._plain_content
-        if plain is None:
-            text = template.render(messages, variables, continues_last=continues_last)
-            return self._encode(text, adds_special=False)
-        messages, variables = plain.guard_messages(messages), plain.guard(variables)
-        return plain.encode(template.render(messages, variables, continues_last=continues_last))
+        if plain is not None:
+            messages, variables = plain.guard_messages(messages), plain.guard(variables)
+        text = template.render(messages, variables, continues_last=continues_last)
+        self.check_length(text, tokens_max, "messages")
+        return self._encode(text, adds_special=False) if plain is None else plain.encode(text)
+
+    def check_length(self, text: str, tokens_max: int | None, field: str) -> None:
+        """Raise `PromptTooLong` for a text that has too many characters to be so many tokens."""
+        if tokens_max is None or self.chars_per_token_max is None:
+            return
+        chars_max = tokens_max * self.chars_per_token_max
+        if len(text) > chars_max:
+            raise PromptTooLong(
+                f"This model's maximum context length is {tokens_max} tokens. The prompt has {len(text)} "
+                f"characters, and so many tokens have {chars_max} at most.",
+                field=field,
+            )
 
     def text(self, prompt: str, *, add_special_tokens: bool = True) -> "array[int]":
         """The prompt of a plain text, begun as the tokenizer begins one."""
