@@ -20,6 +20,8 @@ from services.gateway.tenants.live_keys import LiveKeys
 from services.gateway.tenants.read import is_tenant_name
 
 RETRY_AFTER_MS = 1_000
+EXPIRES_S_MAX = 253_402_300_799
+"""The end of the year 9999: later times are mistakes, and some are too large for a clock."""
 ALGORITHMS = ("RS256", "ES256")
 
 Wall = Callable[[], float]
@@ -74,10 +76,15 @@ class TokenVerifier:
             raise Unauthenticated("The token has expired.") from None
         except (jwt.PyJWTError, RecursionError, UnicodeError) as error:
             raise Unauthenticated(f"The token is not valid: {error}") from None
+        except (ArithmeticError, TypeError, ValueError):  # times that are no times, such as 1e400 or a list
+            raise Unauthenticated("The token is not valid: a claim has an impossible value") from None
         tenant = _claim(claims, self._settings.tenant_claim)
         if not is_tenant_name(tenant):
             raise Unauthenticated(f"The token's claim {self._settings.tenant_claim} names no tenant.")
-        return Token(str(tenant), self._service_class(claims), int(claims["exp"]) + self._skew_s)
+        expires_s = int(claims["exp"])
+        if expires_s > EXPIRES_S_MAX:
+            raise Unauthenticated("The token is not valid: it expires after the year 9999")
+        return Token(str(tenant), self._service_class(claims), expires_s + self._skew_s)
 
     def _claims(self, text: str) -> dict[str, Any]:
         header = _header(text)
