@@ -22,6 +22,7 @@ from services.gateway.call.fair_threads import FairThreads
 from services.gateway.call.metrics import Objectives
 from services.gateway.call.pipeline import Parts, Pipeline
 from services.gateway.grpc import InferenceServer, InferenceServicer
+from services.gateway.grpc.doorkeeper import Doorkeeper
 from services.gateway.http import HttpServer
 from services.gateway.http.tls import Tls
 from services.gateway.idempotency import Idempotency
@@ -91,7 +92,7 @@ class Gateway:
         self._threads = FairThreads(pool, WORK_THREADS, room, clock)
         parts = await self._open_parts(stack)
         self._tenancy = await stack.enter_async_context(
-            Tenancy(settings.tenants, settings.jwt, settings.store, registry, clock)
+            Tenancy(settings.tenants, settings.jwt, settings.store, registry, clock, settings.internals_for)
         )
         self._accounting.watch(self._tenancy.callers)
         self._idempotency = self._make_idempotency()
@@ -211,7 +212,6 @@ class Gateway:
             tokenizing=Tokenizing(pipeline, models, self._threads, bodies),
             usage=self._accounting.report,
             cors=Cors(self._settings.cors_origin),
-            metrics_for_admins=self._settings.metrics_for_admins,
         )
 
     def _make_inference(self, pipeline: Pipeline) -> InferenceServer:
@@ -231,5 +231,6 @@ class Gateway:
             self._models,
             self._limits,
             settings.tls.security(),
+            Doorkeeper(self._tenancy.authenticator, self._metrics, self._clock),
             reuse_port=settings.reuse_port,
         )

@@ -7,6 +7,7 @@ from services.common.retrieval import RetrievalSettings
 from services.common.settings import group, setting
 from services.gateway.idempotency.key import HEADERS, IDEMPOTENCY_KEY
 from services.gateway.tenants import CONTROL_TOKENS, TAKEN
+from services.gateway.tenants.internals import AUDIENCES, EVERYBODY
 
 PORT_MAX = 65_535
 
@@ -87,7 +88,12 @@ class Settings:
         "web pages that may ask from their visitors' browsers, by origin, as in https://chat.example.org; "
         "* is every page; none: no page may; repeatable",
     )
-    metrics_for_admins: bool = setting(False, "show /metrics of the REST API to tenants with is_admin only")
+    internals_for: str = setting(
+        EVERYBODY,
+        "who may see what is inside the mesh: /metrics, the models in /ready, gRPC reflection, receipts and "
+        "names of workers; tenants are callers with a credential, admins are tenants with is_admin",
+        choices=AUDIENCES,
+    )
     tls: TlsSettings = group(TlsSettings, "tls_")
     mesh: MeshSettings = group(MeshSettings, "mesh_")
     idempotency_header: str = setting(

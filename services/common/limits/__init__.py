@@ -23,6 +23,8 @@ class Limits:
     json_objects_max: int = 65_536
     """Lists, maps and entries of maps in a JSON body, with those in the arguments of its tool calls; 400 past
     it, before any is made."""
+    message_fields_max: int = 16_384
+    """Fields of a gRPC request, with those of its submessages; 400 past it. Packed numbers count as one."""
     token_ids_max: int = 1_048_576
     """Token ids of one gRPC request; 400 past it."""
     json_elements_max: int = 262_144

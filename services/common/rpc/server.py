@@ -11,7 +11,8 @@ from services.common.credentials import OPEN, Security
 from services.common.domain.address import join_address
 from services.common.errors import PortInUse
 from services.common.limits import DEFAULTS, Limits
-from services.common.rpc.gatekeeper import Gatekeeper
+from services.common.rpc.decoding import CheckMessage, Decoding
+from services.common.rpc.gatekeeper import Check, Gatekeeper, secret_check
 from services.common.rpc.lane.method import Method
 from services.common.rpc.lane.server import Handler, LaneServer, LaneServicer
 from services.common.rpc.options import server_options
@@ -33,11 +34,17 @@ class RpcServer:
         *,
         reuse_port: bool = False,
         calls_max: int | None = None,
+        check: Check | None = None,
+        check_message: CheckMessage | None = None,
     ) -> None:
+        """`check` decides about calls before they are read, and `check_message` before they are decoded."""
         options = server_options(limits, reuse_port=reuse_port)
-        gatekeepers = [Gatekeeper(security)] if security.secrets else []
+        checks = [secret_check(security)] if security.secrets else []
+        gatekeepers = [Gatekeeper(one) for one in ([*checks, check] if check is not None else checks)]
         self.server = grpc.aio.server(
-            interceptors=gatekeepers, options=options, maximum_concurrent_rpcs=calls_max
+            interceptors=[*gatekeepers, Decoding(check_message)],
+            options=options,
+            maximum_concurrent_rpcs=calls_max,
         )
         self._limits, self._security = limits, security
         self._lanes: tuple[LaneServer, int] | None = None

@@ -19,6 +19,7 @@ from services.gateway.call.transcripts import Transcript
 from services.gateway.call.writers import Ending, Piece, Template, Usage, Writer
 from services.gateway.links.streams import Placement
 from services.gateway.metrics import Metrics
+from services.gateway.tenants.internals import told
 
 _generated_tokens = attrgetter("generated_tokens")
 _reasoning_tokens = attrgetter("reasoning_tokens")
@@ -50,6 +51,7 @@ class Answer:
         self._prompts_tokens = list(map(len, prepared.prompts))
         self._prompt_tokens = sum(self._prompts_tokens)
         self._extra = prepared.extra
+        self._sees_internals = call.caller.sees_internals
         self._writer = writer
         self._reservation = reservation
         self._meter = meter
@@ -87,7 +89,7 @@ class Answer:
         """Tell where the first choice runs."""
         if choice.number == 0 and not self._is_over:
             self._path = _PATHS[placement.path]
-            self._writer.on_placed(placement)
+            self._writer.on_placed(placement if self._sees_internals else placement.without_names())
 
     def template(self, number: int) -> Template | None:
         """What writes a choice's text from now on, if nothing but text is to be written."""
@@ -126,7 +128,7 @@ class Answer:
         if not self._is_over:
             self._close()
             self._abandon()
-            self._writer.fail(error)
+            self._writer.fail(told(error, self._call.caller))
 
     def on_gone(self, _: MeshError) -> None:
         """Nobody reads any more."""
@@ -152,9 +154,9 @@ class Answer:
     def _finish(self) -> None:
         generated = self._close()
         self._count_objectives(generated)
-        receipts = [choice.receipt for choice in self._choices]
+        receipts = [choice.receipt for choice in self._choices] if self._sees_internals else []
         extra: dict[str, object] = {**self._extra}
-        if self._call.generation.includes_receipt:
+        if self._call.generation.includes_receipt and self._sees_internals:
             extra["pdmesh"] = receipts_json(receipts, self._route.reason)
         if self._call.retrieval is not None:
             extra["retrieval"] = self._call.retrieval.as_json()

@@ -15,6 +15,10 @@ from services.gateway.tenants import ANONYMOUS, Caller
 class Authenticator(Protocol):
     """Knows callers by their credentials."""
 
+    @property
+    def shows_internals_to_all(self) -> bool:
+        """Whether what is inside the mesh is shown to who has no credential, too."""
+
     def identify(self, headers: Mapping[str, str]) -> Caller:
         """The caller of a request with these headers (names in lower case).
 
@@ -136,6 +140,8 @@ class Retriever(Protocol):
 
 class Everybody:
     """Everybody is anonymous."""
+
+    shows_internals_to_all = True
 
     def identify(self, headers: Mapping[str, str]) -> Caller:
         """The anonymous caller."""

@@ -26,7 +26,9 @@ def log_request(method: str, path: str, status: int, took_ms: float, notes: Mapp
 
 
 def _error(name: str, error: MeshError) -> dict[str, object]:
-    """What a client did wrong may quote the client; what went wrong in the mesh is for its operators."""
+    """What a client did wrong may quote the client; what went wrong in the mesh is for its operators, even
+    where the caller was told less."""
+    error = error.__cause__ if isinstance(error.__cause__, MeshError) else error
     if error.http_status < HTTPStatus.INTERNAL_SERVER_ERROR:
         return {name: error.reason}
     return {name: error.reason, f"{name}_message": error.message}

@@ -2,12 +2,15 @@
 
 import asyncio
 import dataclasses
+from functools import partial
 
 from pdmesh.inference.v1 import inference_pb2_grpc
 from services.common.clock import until_beat_s
 from services.common.credentials import Security
 from services.common.limits import Limits
 from services.common.rpc import RpcServer
+from services.gateway.grpc.doorkeeper import Doorkeeper
+from services.gateway.grpc.message_size import check_message
 from services.gateway.grpc.servicer import SERVICE, InferenceServicer
 from services.gateway.models.served import Models
 
@@ -23,12 +26,19 @@ class InferenceServer:
         models: Models,
         limits: Limits,
         security: Security,
+        doorkeeper: Doorkeeper,
         *,
         reuse_port: bool = False,
     ) -> None:
         sizes = dataclasses.replace(limits, frame_size_bytes_max=limits.body_size_bytes_max)
         self._rpc = RpcServer(
-            [SERVICE], sizes, security, reuse_port=reuse_port, calls_max=limits.connections_max
+            [SERVICE],
+            sizes,
+            security,
+            reuse_port=reuse_port,
+            calls_max=limits.connections_max,
+            check=doorkeeper.check,
+            check_message=partial(check_message, limits=limits),
         )
         self._models = models
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(servicer, self._rpc.server)

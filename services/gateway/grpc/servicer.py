@@ -36,7 +36,7 @@ from services.gateway.tenants import Caller
 
 SERVICE = "pdmesh.inference.v1.InferenceService"
 
-INLINE_BYTES_MAX = 16 * 1024
+INLINE_BYTES_MAX = 4_096
 """Longer requests are parsed in a thread: they pass through a body, which costs more than a body alone."""
 
 Answer = TypeVar("Answer")

@@ -136,6 +136,5 @@ def head_of(opening: Opening | None, placement: Placement | None) -> Sequence[He
         *quota,
         ("x-pdmesh-path", placement.path.name.lower()),
         ("x-pdmesh-path-reason", placement.reason),
-        ("x-pdmesh-prefill-worker", placement.prefill_worker),
-        ("x-pdmesh-decode-worker", placement.decode_worker),
+        *placement.worker_headers(),
     )

@@ -18,6 +18,19 @@ class Placement:
     prefill_worker: str
     decode_worker: str
 
+    def without_names(self) -> "Placement":
+        """The same for a caller that may not know the workers."""
+        return Placement(self.path, self.reason, "", "")
+
+    def worker_headers(self) -> tuple[tuple[str, str], ...]:
+        """The workers' names for an answer's head; none where they are not to be known."""
+        if not (self.prefill_worker or self.decode_worker):
+            return ()
+        return (
+            ("x-pdmesh-prefill-worker", self.prefill_worker),
+            ("x-pdmesh-decode-worker", self.decode_worker),
+        )
+
 
 class StreamSink(Protocol):
     """Takes what the router says of one request, in order; must not block.

@@ -67,7 +67,6 @@ class Api:
         tokenizing: Tokenizing,
         usage: UsageReport | None = None,
         cors: Cors | None = None,
-        metrics_for_admins: bool = False,
     ) -> None:
         self.is_leaving = False
         """True once the process is to end: no longer ready."""
@@ -76,7 +75,8 @@ class Api:
         self._idempotency = idempotency
         self._tokenizing = tokenizing
         self._cors = cors or Cors(())
-        self._open = _OPEN if metrics_for_admins else _OPEN | {"/metrics"}
+        authenticator = authenticator or Everybody()
+        self._shows_internals_to_all = authenticator.shows_internals_to_all
         self._models = models
         self._metrics = metrics
         self._limits = limits
@@ -101,7 +101,8 @@ class Api:
         add("GET", "/metrics", self._show_metrics)
         if usage is not None:
             add("GET", "/admin/usage", usage.answer)
-        doorway = Doorway(authenticator or Everybody(), self.routes, self._open, self._cors, limits)
+        open_paths = _OPEN | {"/metrics"} if self._shows_internals_to_all else _OPEN
+        doorway = Doorway(authenticator, self.routes, open_paths, self._cors, limits)
         self.admit = doorway.admit
         """Decides by a request's head whether its body is read."""
 
@@ -186,11 +187,18 @@ class Api:
             raise RouterUnavailable("no router is connected, or this gateway is leaving", retry_after_ms=1000)
         if not self._models.served():
             raise NoWorkers("no model is served", retry_after_ms=1000)
-        _respond_json(exchange, {"status": "ready", "models": sorted(self._models.served())})
+        told = {"models": sorted(self._models.served())} if self._sees_internals(exchange) else {}
+        _respond_json(exchange, {"status": "ready", **told})
+
+    def _sees_internals(self, exchange: Exchange) -> bool:
+        """Whether the caller, who may have no credential here, may see what is inside."""
+        return self._shows_internals_to_all or (
+            not exchange.caller.is_anonymous and exchange.caller.sees_internals
+        )
 
     def _show_metrics(self, exchange: Exchange) -> None:
-        if exchange.request.path not in self._open and not exchange.caller.is_admin:
-            raise NotAllowed("/metrics is for tenants with is_admin")
+        if not self._sees_internals(exchange):
+            raise NotAllowed("/metrics is not for you: --internals-for says who may see it")
         body = generate_latest(self._metrics.registry)
         exchange.respond(HttpResponse(200, body, CONTENT_TYPE_PLAIN_0_0_4))
 

@@ -8,6 +8,7 @@ from services.gateway.call.parts import Authenticator
 from services.gateway.http import Admission, HttpRequest, Routes
 from services.gateway.rest.cors import Cors
 from services.gateway.tenants import ANONYMOUS, Caller
+from services.gateway.tenants.authenticator import is_claimed
 
 _FROM_BROWSER = ("origin", "sec-fetch-site")
 _JSON = "application/json"
@@ -46,7 +47,7 @@ class Doorway:
         return Admission(self._limits.body_size_bytes_max, caller)
 
     def _identify(self, head: HttpRequest) -> Caller:
-        if head.path in self._open_paths:
+        if head.path in self._open_paths and not (head.path == "/ready" and is_claimed(head.headers)):
             return ANONYMOUS
         return self._authenticator.identify(head.headers)
 

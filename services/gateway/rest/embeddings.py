@@ -6,7 +6,7 @@ from functools import partial
 
 from services.common.clock import Clock
 from services.common.domain import Receipt, Request
-from services.common.errors import InvalidField, PromptTooLong
+from services.common.errors import InvalidField, MeshError, PromptTooLong
 from services.common.limits import Limits
 from services.gateway.accounts.metering.kv_seconds import kv_seconds
 from services.gateway.call.call import Call, with_model
@@ -31,6 +31,7 @@ from services.gateway.rest.openai.embeddings import (
     no_vectors,
     parse_embeddings,
 )
+from services.gateway.tenants.internals import told
 
 Prompts = Sequence["array[int]"]
 
@@ -101,7 +102,10 @@ class Embedder:
             size_bytes_max=self._limits.answer_size_bytes_max,
         )
         exchange.on_gone = vectors.fail
-        await vectors.make()
+        try:
+            await vectors.make()
+        except MeshError as error:
+            raise told(error, call.caller) from error
         self._respond(exchange, call, route, vectors, tokens, reservation.headers)
 
     def _request(
@@ -161,7 +165,8 @@ class Embedder:
         order = range(len(vectors.data))
         receipts: list[Receipt] = [vectors.receipts[number] for number in order]
         extra: dict[str, object] = {}
-        if call.generation.includes_receipt:
+        sees_internals = call.caller.sees_internals
+        if call.generation.includes_receipt and sees_internals:
             extra["pdmesh"] = receipts_json(receipts, route.reason)
         body = embeddings_body([vectors.data[number] for number in order], route.served_name, tokens, extra)
         took_ms = self._clock.now_ms() - call.received_ms

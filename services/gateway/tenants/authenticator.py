@@ -8,6 +8,7 @@ from services.common.credentials import KEY_PREFIX, key_id
 from services.common.errors import MeshError, NotAllowed, Unauthenticated
 from services.gateway.tenants.cache_salt import cache_salt
 from services.gateway.tenants.caller import ANONYMOUS, Caller
+from services.gateway.tenants.internals import EVERYBODY, Internals
 from services.gateway.tenants.live import LiveTenants
 from services.gateway.tenants.metrics import Metrics
 
@@ -25,10 +26,19 @@ class Authenticator:
     that the issuer names is taken, with no limits of its own.
     """
 
-    def __init__(self, tenants: LiveTenants | None, tokens: "TokenVerifier | None", metrics: Metrics) -> None:
+    def __init__(
+        self,
+        tenants: LiveTenants | None,
+        tokens: "TokenVerifier | None",
+        metrics: Metrics,
+        internals_for: str = EVERYBODY,
+    ) -> None:
         self._tenants, self._tokens, self._metrics = tenants, tokens, metrics
         self.is_open = tenants is None and tokens is None
         """Whether everybody is anonymous."""
+        self.shows_internals_to_all = internals_for == EVERYBODY
+        """Whether what is inside the mesh is shown to who has no credential, too."""
+        self._internals = Internals(internals_for)
 
     def identify(self, headers: Mapping[str, str]) -> Caller:
         """Who sends these headers (or this gRPC metadata), whose names are in lower case.
@@ -36,9 +46,9 @@ class Authenticator:
         Raises `Unauthenticated`, `NotAllowed` for a valid token of an unknown tenant, or `KeysUnavailable`.
         """
         if self.is_open:
-            return ANONYMOUS
+            return self._internals.judge(ANONYMOUS)
         try:
-            return self._identify(headers)
+            return self._internals.judge(self._identify(headers))
         except MeshError as error:
             self._metrics.refused.labels(error.reason).inc()
             raise
@@ -69,6 +79,11 @@ class Authenticator:
         if caller is None:
             raise NotAllowed(f"The token's tenant {tenant} has no access here.")
         return caller
+
+
+def is_claimed(headers: Mapping[str, str]) -> bool:
+    """Whether a request says who sends it."""
+    return any(name in headers for name in ("authorization", *KEY_HEADERS))
 
 
 def _credential(headers: Mapping[str, str]) -> str:

@@ -59,6 +59,8 @@ class Caller:
     """What a control token in a message is, "taken" or "plain"; "" is what the gateway's settings say."""
     is_admin: bool = False
     """May read and change what belongs to other tenants: `/admin/...`."""
+    sees_internals: bool = True
+    """May see receipts, names of workers, and what else is inside the mesh."""
 
     def may_use(self, model: str) -> bool:
         """Whether the tenant may ask for a model of that name."""

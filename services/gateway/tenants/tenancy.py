@@ -14,6 +14,7 @@ from services.common.errors import BadSetting
 from services.common.store import connect
 from services.gateway.tenants.authenticator import Authenticator
 from services.gateway.tenants.caller import Caller
+from services.gateway.tenants.internals import EVERYBODY
 from services.gateway.tenants.live import LiveTenants
 from services.gateway.tenants.metrics import Metrics
 from services.gateway.tenants.source import FileSource, Source, StoreSource
@@ -31,14 +32,21 @@ class Tenancy:
     """Reads tenants and keys when it is entered (raises `BadSetting`); `run` follows their changes."""
 
     def __init__(
-        self, tenants: str, jwt: JwtSettings, store: str, registry: CollectorRegistry, clock: Clock
+        self,
+        tenants: str,
+        jwt: JwtSettings,
+        store: str,
+        registry: CollectorRegistry,
+        clock: Clock,
+        internals_for: str = EVERYBODY,
     ) -> None:
         self._tenants, self._jwt, self._store = tenants, jwt, store
         self._metrics, self._clock = Metrics(registry), clock
+        self._internals_for = internals_for
         self._follow: list[Follow] = []
         self._stack = AsyncExitStack()
         self._live: LiveTenants | None = None
-        self.authenticator = Authenticator(None, None, self._metrics)
+        self.authenticator = Authenticator(None, None, self._metrics, internals_for)
         """Knows everybody once this has been entered."""
 
     async def __aenter__(self) -> Self:
@@ -48,7 +56,7 @@ class Tenancy:
         except BaseException:
             await self._stack.aclose()
             raise
-        self.authenticator = Authenticator(tenants, tokens, self._metrics)
+        self.authenticator = Authenticator(tenants, tokens, self._metrics, self._internals_for)
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -58,7 +58,7 @@ async def tenanted(model_directory: Path, tmp_path: Path) -> AsyncIterator[Tenan
     acme, admin = new_key(), new_key()
     file = tmp_path / "tenants.toml"
     file.write_text(TEXT.format(acme=KeyRecord.of(acme), admin=KeyRecord.of(admin)))
-    settings = {"tenants": str(file), "metrics_for_admins": True, "grace_ms": 200}
+    settings = {"tenants": str(file), "internals_for": "admins", "grace_ms": 200}
     async with running_edge(model_directory, **settings) as edge:
         edge.router.script = edge.says("hello")
         yield Tenanted(edge, file, acme, admin)

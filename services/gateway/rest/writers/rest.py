@@ -91,6 +91,5 @@ def _placement_headers(placement: Placement | None) -> tuple[Header, ...]:
     return (
         ("x-pdmesh-path", _PATHS[placement.path]),
         ("x-pdmesh-path-reason", placement.reason),
-        ("x-pdmesh-prefill-worker", placement.prefill_worker),
-        ("x-pdmesh-decode-worker", placement.decode_worker),
+        *placement.worker_headers(),
     )
