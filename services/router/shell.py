@@ -20,6 +20,7 @@ from services.router.core import RouterCore
 from services.router.core.actions import (
     AbortJob,
     Action,
+    Announce,
     EndStream,
     ModelInfo,
     RecordPrompt,
@@ -144,6 +145,7 @@ class Shell:
             SendModels: self._send_models,
             RecordPrompt: self._record_prompt,
             ReportPair: _log_pair,
+            Announce: self._announce,
         }
 
     def leave(self) -> None:
@@ -223,6 +225,10 @@ class Shell:
         session, models = action.session, action.models
         for gateway in self.gateways.values() if session is None else [self.gateways[session]]:
             gateway.set_models(models)
+
+    def _announce(self, action: Announce) -> None:
+        happened = "shut out" if action.is_shut_out else "let in again"
+        log.warning("%s: %s: %s", action.what, happened, action.why)
 
     def _record_prompt(self, action: RecordPrompt) -> None:
         self._poison.record(action.request, action.why)

@@ -21,7 +21,12 @@ def _vllm(settings: WorkerSettings, arguments: EngineArguments, role: Role) -> E
         settings.model,
         settings.name,
         role,
-        vllm.EngineArguments(passthrough=arguments.pairs(), handoff_lease_ms=settings.handoff_lease_ms),
+        vllm.EngineArguments(
+            passthrough=arguments.pairs(),
+            handoff_lease_ms=settings.handoff_lease_ms,
+            grammar_burst_ms=settings.grammar_burst_ms,
+            grammar_token_ms=settings.grammar_token_ms,
+        ),
         cores=settings.cores,
         side_channel_port=settings.side_channel_port,
         worker_id=settings.worker_id,

@@ -109,6 +109,7 @@ def _registration(engine: Engine, role: Role, settings: WorkerSettings, address:
         can_replay=engine.can_replay,
         adapters=engine.adapters,
         limits_thinking=engine.limits_thinking,
+        vocabulary_size=engine.vocabulary_size,
         embedding_model=engine.embedding_model,
         is_shared=len(settings.router_addresses) > 1,
     )

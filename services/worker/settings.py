@@ -42,6 +42,14 @@ class WorkerSettings:
         0, "Port where decode workers ask for memory registrations; 0 is any", least=0, most=65535
     )
     handoff_lease_ms: int = setting(DEFAULTS.handoff_lease_ms, "How long offered KV is kept", least=1)
+    grammar_burst_ms: int = setting(
+        DEFAULTS.grammar_burst_ms,
+        "Processor time that one answer's grammar may take of the engine's steps; past it that answer ends",
+        least=1,
+    )
+    grammar_token_ms: int = setting(
+        DEFAULTS.grammar_token_ms, "What each token adds to that time, until it is whole again", least=0
+    )
     load_interval_ms: int = setting(250, "Time between two load reports to each router", least=1)
     deep_check_interval_ms: int = setting(
         30_000, "An engine idle for so long must generate a few tokens to stay ready; 0 is off", least=0

@@ -130,7 +130,7 @@ class Shell:
         if self._leaving:
             return FailureKind.LEAVING, "the worker leaves"
         if len(self._jobs) >= JOBS_MAX:
-            return FailureKind.ENGINE, f"the worker has {JOBS_MAX} jobs"
+            return FailureKind.FULL, f"the worker has {JOBS_MAX} jobs"
         return None
 
     def _fail(self, session: Session, streams: list[int], kind: FailureKind, message: str) -> None:

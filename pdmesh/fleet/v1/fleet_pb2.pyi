@@ -23,6 +23,7 @@ class FailureKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FAILURE_KIND_HANDOFF: _ClassVar[FailureKind]
     FAILURE_KIND_ENGINE: _ClassVar[FailureKind]
     FAILURE_KIND_LEAVING: _ClassVar[FailureKind]
+    FAILURE_KIND_FULL: _ClassVar[FailureKind]
 JOB_KIND_UNSPECIFIED: JobKind
 JOB_KIND_PREFILL: JobKind
 JOB_KIND_ADOPT: JobKind
@@ -33,6 +34,7 @@ FAILURE_KIND_INVALID: FailureKind
 FAILURE_KIND_HANDOFF: FailureKind
 FAILURE_KIND_ENGINE: FailureKind
 FAILURE_KIND_LEAVING: FailureKind
+FAILURE_KIND_FULL: FailureKind
 
 class AttachRequest(_message.Message):
     __slots__ = ("sequence", "registration", "offered", "adopted", "tokens", "finished", "failed", "released", "load", "kv_events", "draining", "acknowledged", "grant")
@@ -117,7 +119,7 @@ class FleetGreeting(_message.Message):
     def __init__(self, router_id: _Optional[str] = ..., session_id: _Optional[str] = ..., load_interval_ms: _Optional[int] = ...) -> None: ...
 
 class Registration(_message.Message):
-    __slots__ = ("worker_id", "role", "fingerprint", "capacity", "version", "address", "role_is_fixed", "standby", "can_replay", "adapters", "is_shared", "embedding_model", "limits_thinking", "handoff_address")
+    __slots__ = ("worker_id", "role", "fingerprint", "capacity", "version", "address", "role_is_fixed", "standby", "can_replay", "adapters", "is_shared", "embedding_model", "limits_thinking", "handoff_address", "vocabulary_size")
     WORKER_ID_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     FINGERPRINT_FIELD_NUMBER: _ClassVar[int]
@@ -132,6 +134,7 @@ class Registration(_message.Message):
     EMBEDDING_MODEL_FIELD_NUMBER: _ClassVar[int]
     LIMITS_THINKING_FIELD_NUMBER: _ClassVar[int]
     HANDOFF_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    VOCABULARY_SIZE_FIELD_NUMBER: _ClassVar[int]
     worker_id: str
     role: _types_pb2.Role
     fingerprint: Fingerprint
@@ -146,7 +149,8 @@ class Registration(_message.Message):
     embedding_model: _types_pb2.EmbeddingModel
     limits_thinking: bool
     handoff_address: str
-    def __init__(self, worker_id: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., fingerprint: _Optional[_Union[Fingerprint, _Mapping]] = ..., capacity: _Optional[_Union[Capacity, _Mapping]] = ..., version: _Optional[str] = ..., address: _Optional[str] = ..., role_is_fixed: _Optional[bool] = ..., standby: _Optional[bool] = ..., can_replay: _Optional[bool] = ..., adapters: _Optional[_Iterable[_Union[LoraAdapter, _Mapping]]] = ..., is_shared: _Optional[bool] = ..., embedding_model: _Optional[_Union[_types_pb2.EmbeddingModel, _Mapping]] = ..., limits_thinking: _Optional[bool] = ..., handoff_address: _Optional[str] = ...) -> None: ...
+    vocabulary_size: int
+    def __init__(self, worker_id: _Optional[str] = ..., role: _Optional[_Union[_types_pb2.Role, str]] = ..., fingerprint: _Optional[_Union[Fingerprint, _Mapping]] = ..., capacity: _Optional[_Union[Capacity, _Mapping]] = ..., version: _Optional[str] = ..., address: _Optional[str] = ..., role_is_fixed: _Optional[bool] = ..., standby: _Optional[bool] = ..., can_replay: _Optional[bool] = ..., adapters: _Optional[_Iterable[_Union[LoraAdapter, _Mapping]]] = ..., is_shared: _Optional[bool] = ..., embedding_model: _Optional[_Union[_types_pb2.EmbeddingModel, _Mapping]] = ..., limits_thinking: _Optional[bool] = ..., handoff_address: _Optional[str] = ..., vocabulary_size: _Optional[int] = ...) -> None: ...
 
 class LoraAdapter(_message.Message):
     __slots__ = ("name", "digest")
@@ -293,14 +297,16 @@ class JobFinished(_message.Message):
     def __init__(self, stream: _Optional[int] = ..., reason: _Optional[_Union[_types_pb2.FinishReason, str]] = ..., cached_tokens: _Optional[int] = ..., vector: _Optional[bytes] = ...) -> None: ...
 
 class JobFailed(_message.Message):
-    __slots__ = ("stream", "kind", "message")
+    __slots__ = ("stream", "kind", "message", "field")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
+    FIELD_FIELD_NUMBER: _ClassVar[int]
     stream: int
     kind: FailureKind
     message: str
-    def __init__(self, stream: _Optional[int] = ..., kind: _Optional[_Union[FailureKind, str]] = ..., message: _Optional[str] = ...) -> None: ...
+    field: str
+    def __init__(self, stream: _Optional[int] = ..., kind: _Optional[_Union[FailureKind, str]] = ..., message: _Optional[str] = ..., field: _Optional[str] = ...) -> None: ...
 
 class LoadReport(_message.Message):
     __slots__ = ("running_requests", "waiting_requests", "kv_blocks_free", "kv_blocks_total", "step_ms", "queued_prefill_tokens")

@@ -31,6 +31,8 @@ class FailureKind(IntEnum):
     """The engine failed; the job can run elsewhere."""
     LEAVING = 4
     """The worker leaves; the job can run elsewhere."""
+    FULL = 5
+    """The worker has too many jobs; this one can run elsewhere."""
 
 
 @dataclass(slots=True)
@@ -157,6 +159,8 @@ class JobFailed:
     stream: int
     kind: FailureKind
     message: str
+    field: str = ""
+    """Of the request, where the fault is a field's; as REST bodies call it."""
 
 
 @record

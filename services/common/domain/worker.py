@@ -96,5 +96,7 @@ class Registration:
     """LoRA adapters that it runs: name -> digest, so that two that differ under one name are found out."""
     limits_thinking: bool = False
     """True: it keeps a request's `thinking_tokens_max`."""
+    vocabulary_size: int = 0
+    """Token ids that the model can read lie below it; 0 where that is unknown."""
     embedding_model: EmbeddingModel | None = None
     """Set for a worker that gives vectors and generates nothing. It only ever prefills."""

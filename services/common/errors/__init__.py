@@ -18,6 +18,7 @@
     │   ├── MethodNotAllowed     405
     │   ├── WorkerNotFound       404
     │   ├── OperationRefused     409
+    │   ├── RequestFailed        400  engines fail it and go on with others
     │   ├── QuarantinedPrompt    422  workers died with this prompt on them
     │   ├── Unauthenticated      401
     │   ├── NotAllowed           403  the credential does not allow it
@@ -112,6 +113,7 @@ from services.common.errors.tree import (
     Refused,
     RegistrationRefused,
     RenderingFull,
+    RequestFailed,
     RequestOverQuota,
     RequestTooSlow,
     RetriesExhausted,
@@ -180,6 +182,7 @@ __all__ = [
     "Refused",
     "RegistrationRefused",
     "RenderingFull",
+    "RequestFailed",
     "RequestOverQuota",
     "RequestTooSlow",
     "RetriesExhausted",

@@ -214,6 +214,12 @@ class QuarantinedPrompt(Invalid):
     http_status = 422
 
 
+class RequestFailed(Invalid):
+    """Engines fail this request and go on with others."""
+
+    reason = "request_failed"
+
+
 class Refused(MeshError):
     """Not taken; retrying later can help."""
 

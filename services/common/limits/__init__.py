@@ -87,6 +87,11 @@ class Limits:
     """Most likely tokens reported beside each token; 400 past it."""
     structured_chars_max: int = 65_536
     """Description of an answer's shape; 400 past it."""
+    grammar_burst_ms: int = 150
+    """Processor time that one answer's grammar may take of its engine's steps, beside what each token
+    adds; 400 past it."""
+    grammar_token_ms: int = 5
+    """What each token adds to that time, until it is whole again."""
     bad_words_max: int = 128
     """Bad words of one request, counted as sequences of tokens; 400 past it."""
     priority_max: int = 1_000

@@ -176,6 +176,7 @@ def registration_to_wire(registration: Registration) -> fleet_pb2.Registration:
         can_replay=registration.can_replay,
         is_shared=registration.is_shared,
         limits_thinking=registration.limits_thinking,
+        vocabulary_size=registration.vocabulary_size,
         embedding_model=None if model is None else model_to_wire(model),
         adapters=[
             fleet_pb2.LoraAdapter(name=name, digest=digest) for name, digest in registration.adapters.items()
@@ -202,6 +203,7 @@ def registration_from_wire(wire: fleet_pb2.Registration) -> Registration:
         can_replay=wire.can_replay,
         is_shared=wire.is_shared,
         limits_thinking=wire.limits_thinking,
+        vocabulary_size=wire.vocabulary_size,
         embedding_model=model_from_wire(wire.embedding_model) if wire.HasField("embedding_model") else None,
         adapters={adapter.name: adapter.digest for adapter in wire.adapters},
     )

@@ -120,7 +120,9 @@ def _finished_from_wire(wire: fleet_pb2.JobFinished) -> JobFinished:
 
 def failed_to_wire(failed: JobFailed) -> fleet_pb2.JobFailed:
     """A job's unsuccessful end."""
-    return fleet_pb2.JobFailed(stream=failed.stream, kind=wire_enum(failed.kind), message=failed.message)
+    return fleet_pb2.JobFailed(
+        stream=failed.stream, kind=wire_enum(failed.kind), message=failed.message, field=failed.field
+    )
 
 
 def released_to_wire(released: HandoffReleased) -> fleet_pb2.HandoffReleased:
@@ -187,7 +189,7 @@ def _add_finished(step: StepOutput, wire: Iterable[fleet_pb2.JobFinished]) -> No
 
 
 def _add_failed(step: StepOutput, wire: Iterable[fleet_pb2.JobFailed]) -> None:
-    step.failed = [JobFailed(f.stream, failure_kind_from_wire(f.kind), f.message) for f in wire]
+    step.failed = [JobFailed(f.stream, failure_kind_from_wire(f.kind), f.message, f.field) for f in wire]
 
 
 def _add_released(step: StepOutput, wire: Iterable[fleet_pb2.HandoffReleased]) -> None:

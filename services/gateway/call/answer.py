@@ -4,12 +4,11 @@ from collections.abc import Callable
 from operator import attrgetter
 
 from services.common.clock import Clock
-from services.common.domain import SHAPE_REFUSED, Path
-from services.common.errors import InvalidField, MeshError
+from services.common.domain import Path
+from services.common.errors import MeshError
 from services.gateway.accounts.metering.kv_seconds import kv_seconds
 from services.gateway.call.call import Call
 from services.gateway.call.choice import Choice
-from services.gateway.call.generation import Generation
 from services.gateway.call.metrics import AnswerSeries
 from services.gateway.call.parts import Meter, Reservation, Route, Use
 from services.gateway.call.prepared import Prepared
@@ -115,7 +114,7 @@ class Answer:
 
     def failed(self, choice: Choice, error: MeshError) -> None:
         """Half an answer is none: end the other choices too."""
-        self.fail(_in_caller_s_words(error, self._call.generation))
+        self.fail(self._call.generation.in_callers_words(error))
 
     def left(self, choice: Choice) -> None:
         """Settle with the last stream of an answer that is over."""
@@ -259,11 +258,3 @@ class Answer:
 
 
 _PATHS = {path: path.name.lower() for path in Path}
-
-
-def _in_caller_s_words(error: MeshError, generation: Generation) -> MeshError:
-    """What an engine refuses of a shape, with the name of the field that says it, or that of the tools."""
-    if not error.message.startswith(SHAPE_REFUSED):
-        return error
-    name = generation.shape_field or "tools"
-    return InvalidField(f"{name}: {error.message.removeprefix(SHAPE_REFUSED)}", field=name)

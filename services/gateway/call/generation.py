@@ -5,11 +5,11 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
-from services.common.domain import Sampling, ServiceClass
+from services.common.domain import SHAPE_REFUSED, Sampling, ServiceClass
 from services.common.domain.record import record
-from services.common.errors import InvalidField, PromptTooLong
+from services.common.errors import InvalidField, MeshError, PromptTooLong
 from services.gateway.call.edits import Edit, Measure, Messages, Rendered, render_edited
-from services.gateway.call.renamed import renamed
+from services.gateway.call.renamed import renamed, reworded
 from services.gateway.models.rendering import Renderer
 from services.gateway.retrieval.ask import RetrievalAsk
 
@@ -68,7 +68,8 @@ class TextPrompt:
     def render(self, renderer: Renderer, model_len: int) -> "array[int]":
         """The prompt's token ids; raises `PromptTooLong` as a conversation does."""
         renderer.check_length(self.text, model_len, self.field_name)
-        return renderer.text(self.text, add_special_tokens=self.begins)
+        with renamed({"prompt": self.field_name}):
+            return renderer.text(self.text, add_special_tokens=self.begins)
 
 
 @record
@@ -163,6 +164,19 @@ class Generation:
     """What only the answer's own format needs to know of the body; the format's module says what it is."""
     size_bytes: int = 0
     """About how long the prompts are together; long ones are rendered off the event loop."""
+
+    def in_callers_words(self, error: MeshError) -> MeshError:
+        """An error about a field, whoever found it, under the caller's name of the field."""
+        if error.message.startswith(SHAPE_REFUSED):
+            words = error.message.removeprefix(SHAPE_REFUSED)
+            error = InvalidField(f"structured_outputs: {words}", field="structured_outputs")
+        names = {
+            "structured_outputs": self.shape_field or "tools",
+            "prompt": self.prompts[0].field_name,
+            "max_tokens": self.max_tokens_field,
+            "thinking_token_budget": self.thinking_field,
+        }
+        return reworded(error, names)
 
 
 def no_text(model: str) -> InvalidField:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from services.common.errors import InvalidField
+from services.common.errors import InvalidField, MeshError
 
 
 @contextmanager
@@ -12,10 +12,20 @@ def renamed(names: Mapping[str, str]) -> Iterator[None]:
     try:
         yield
     except InvalidField as error:
-        name = name_of(error.field, names)
-        if name == error.field:
+        theirs = reworded(error, names)
+        if theirs is error:
             raise
-        raise InvalidField(error.message.replace(error.field, name), field=name) from None
+        raise theirs from None
+
+
+def reworded(error: MeshError, names: Mapping[str, str]) -> MeshError:
+    """An error about a field as one about the field by the name behind its own; others as they are."""
+    if not isinstance(error, InvalidField):
+        return error
+    name = name_of(error.field, names)
+    if name == error.field:
+        return error
+    return InvalidField(error.message.replace(error.field, name), field=name)
 
 
 def name_of(field: str, names: Mapping[str, str]) -> str:

@@ -1,5 +1,6 @@
 """Which models can be asked for here: served by the router, and known to this gateway's tokenizers."""
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from services.gateway.models.parsing import NoParsing, Parsing, load_parsing
 from services.gateway.models.rendering import Encoder, ModelFiles, Renderer, model_directory
 
 NO_PARSING = NoParsing()
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +31,16 @@ def load_kit(model: str, tool_call_parser: str = "", reasoning_parser: str = "")
     Raises `ModelMissing`, and what `load_parsing` raises.
     """
     directory = model_directory(model)
-    renderer = Renderer(ModelFiles.read(directory))
+    files = ModelFiles.read(directory)
+    if files.tokenizer_size > files.vocabulary_size:
+        _log.warning(
+            "the tokenizer of %s has token ids up to %d and its model reads those below %d: requests with "
+            "others are refused",
+            model,
+            files.tokenizer_size - 1,
+            files.vocabulary_size,
+        )
+    renderer = Renderer(files)
     return Kit(renderer, load_parsing(directory, tool_call_parser, reasoning_parser))
 
 

@@ -140,6 +140,16 @@ class ReportPair:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Announce:
+    """Tell operators that something gets no work, or no answers, any more; or does so again."""
+
+    what: str
+    """"worker decode-1", "handoffs prefill-1 to decode-1" or "prompt 3f0c... of tenant acme"."""
+    is_shut_out: bool
+    why: str
+
+
 Action = (
     StartJob
     | AbortJob
@@ -153,4 +163,5 @@ Action = (
     | SendModels
     | RecordPrompt
     | ReportPair
+    | Announce
 )

@@ -34,20 +34,22 @@ class Breaker:
         self.is_closed = False
         return True
 
-    def success(self) -> None:
-        """It works."""
+    def success(self) -> bool:
+        """It works; True when the breaker closes by it."""
+        was_closed = self.is_closed
         self._faults = 0
         self._open_until_ms, self._cooldown_ms = None, COOLDOWN_MS_MIN
         self.is_closed = not self.is_held
+        return self.is_closed and not was_closed
 
     def hold(self) -> None:
         """Open it until `release`."""
         self.is_held, self.is_closed = True, False
 
-    def release(self) -> None:
-        """Close it by hand."""
+    def release(self) -> bool:
+        """Close it by hand; True when it was not closed."""
         self.is_held = False
-        self.success()
+        return self.success()
 
     def is_open(self, now_ms: float) -> bool:
         """Whether it lets nothing through."""

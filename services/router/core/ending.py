@@ -27,7 +27,7 @@ class Ending:
         """End with an answer, or cancelled."""
         self._close(flight, now_ms)
         if reason in (FinishReason.STOP, FinishReason.LENGTH):
-            self._state.quarantine.answered(flight.request.prompt)
+            self._state.quarantine.answered(flight.request.tenant, flight.request.prompt)
         # One that another worker has had tells nothing clear.
         is_answer = reason in (FinishReason.STOP, FinishReason.LENGTH) and not flight.avoided_workers
         if is_answer and not flight.request.delivered and flight.request.embedding is None:

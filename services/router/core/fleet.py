@@ -1,5 +1,6 @@
 """The fleet: workers, what they hold, and the pools that they form."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -35,6 +36,7 @@ class Worker:
         "blocks_taken",
         "breaker",
         "capacity",
+        "failed_tenants",
         "flips_to",
         "heard_ms",
         "jobs",
@@ -48,6 +50,7 @@ class Worker:
         "session",
         "slots_taken",
         "state",
+        "succeeded_ms",
     )
 
     def __init__(self, session: int, registration: Registration, now_ms: float) -> None:
@@ -67,6 +70,10 @@ class Worker:
         self.jobs: dict[int, Flight] = {}
         self.heard_ms = now_ms
         """When it last sent news of a job, or got one while it had none."""
+        self.succeeded_ms = -math.inf
+        """When a job last did there what it was to do."""
+        self.failed_tenants: set[str] = set()
+        """Whose jobs the engine has failed since."""
         self.slots_taken = 0
         self.blocks_taken = 0
         self.prefill_tokens_taken = 0
@@ -78,6 +85,11 @@ class Worker:
     def worker_id(self) -> str:
         """The worker's own name."""
         return self.registration.worker_id
+
+    @property
+    def title(self) -> str:
+        """What operators read of it."""
+        return f"worker {self.worker_id}"
 
     @property
     def is_empty(self) -> bool:
@@ -113,6 +125,12 @@ class Worker:
             return taken + blocks <= capacity.kv_blocks or is_empty
         return False
 
+    def succeeded(self, now_ms: float) -> bool:
+        """A job has done what it was to do; True when the breaker closes by it."""
+        self.succeeded_ms = now_ms
+        self.failed_tenants.clear()
+        return self.breaker.success()
+
     def take(self, slots: int, blocks: int, prefill_tokens: int) -> None:
         """Count capacity as taken; negative numbers give it back."""
         self.slots_taken += slots
@@ -129,6 +147,7 @@ class Worker:
         self.jobs[self._last_stream] = flight
         flight.worker, flight.job_stream = self, self._last_stream
         flight.job_number += 1
+        flight.job_since_ms = now_ms
         return self._last_stream
 
 
@@ -183,6 +202,8 @@ class Pool:
     """Set where the model gives vectors: its workers only prefill, and nobody decodes."""
     limits_thinking: bool = False
     """Whether every worker keeps a request's `thinking_tokens_max`."""
+    vocabulary_size: int = 0
+    """Token ids that every worker's model can read lie below it; 0 where none has said."""
     can_replay: bool = False
     """Whether every decode worker goes on exactly with any sampling."""
     waits_for_decode: bool = False
@@ -204,6 +225,8 @@ class Pool:
         }
         members = self.workers.values()
         self.limits_thinking = bool(members) and all(w.registration.limits_thinking for w in members)
+        known = (w.registration.vocabulary_size for w in members if w.registration.vocabulary_size)
+        self.vocabulary_size = min(known, default=0)
         self.can_replay = bool(decode) and all(w.registration.can_replay for w in decode)
 
     def waiting(self, role: Role) -> tuple[int, int]:

@@ -51,6 +51,10 @@ class Flight:
     job_stream: int = 0
     job_number: int = 0
     """Jobs started for this flight; tells a timer whether the job that it watches is still the one."""
+    job_since_ms: float = 0.0
+    """When the current job was given to its worker."""
+    failures_alone: int = 0
+    """How often an engine failed this flight and went on with others."""
     prefill_seat: "Seat | None" = None
     decode_seat: "Seat | None" = None
     handoff: "Handoff | None" = None

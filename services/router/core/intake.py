@@ -102,7 +102,7 @@ class Intake:
             return ModelNotFound(f"the model '{request.model}' is not served here", field="model")
         if open_streams >= self._state.config.limits.streams_per_gateway_max:
             return TooManyStreams(f"{open_streams} requests are in flight", retry_after_ms=1_000)
-        if self._state.quarantine.holds(request.prompt):
+        if self._state.quarantine.holds(request.tenant, request.prompt):
             return QuarantinedPrompt("workers died with this prompt; it is recorded", field="prompt")
         return excess(request, self._state.config.limits) or _misfit(request, pool)
 
@@ -155,7 +155,7 @@ _STATE = "penalties, seeds, structured answers and bad words of several tokens"
 
 def _misfit(request: Request, pool: Pool) -> MeshError | None:
     sampling, ask = request.sampling, request.embedding
-    if (fault := wrong_kind(request, pool)) is not None:
+    if (fault := wrong_kind(request, pool) or _unknown_token(request, pool)) is not None:
         return fault
     if ask is not None and pool.embedding_model is not None:
         return embedding_misfit(request, ask, pool.embedding_model, pool)
@@ -175,6 +175,16 @@ def _misfit(request: Request, pool: Pool) -> MeshError | None:
     if request.lora and request.lora not in pool.adapters:
         return no_adapter(request, pool)
     return None if sampling.continues_exactly else _inexact(request, pool)
+
+
+def _unknown_token(request: Request, pool: Pool) -> MeshError | None:
+    """A token that the model cannot read; an engine would die of it."""
+    size = pool.vocabulary_size
+    for name, ids in (("prompt", request.prompt), ("delivered", request.delivered)):
+        if size and ids and (highest := max(ids)) >= size:
+            words = f"{name}: token id {highest} is unknown to the model, whose ids lie below {size}"
+            return InvalidField(words, field=name)
+    return None
 
 
 def _inexact(request: Request, pool: Pool) -> MeshError | None:

@@ -4,7 +4,7 @@ from collections import deque
 
 from services.common.domain import Role
 from services.common.errors import InvalidField, OperationRefused, WorkerNotFound
-from services.router.core.actions import SendModels
+from services.router.core.actions import Announce, SendModels
 from services.router.core.events import (
     Activate,
     Drain,
@@ -102,12 +102,14 @@ class Operations:
             raise OperationRefused(f"{len(self._flips_ms)} flips within an hour", retry_after_ms=wait_ms)
 
     def _forgive(self) -> None:
-        self._state.quarantine.release()
+        forgiven = [*self._state.quarantine.release(), *(pair.title for pair in self._state.pairs.forgive())]
         self._state.ledger.expired = 0
-        self._state.pairs.forgive()
         for worker in self._state.fleet.workers.values():
-            worker.breaker.release()
+            if worker.breaker.release():
+                forgiven.append(worker.title)
             self._state.room_changed(worker)
+        for what in forgiven:
+            self._state.do(Announce(what, is_shut_out=False, why="an operator forgave"))
 
     def _fleet_changed(self, worker: Worker) -> None:
         if worker.pool is not None:

@@ -50,6 +50,11 @@ class Pair:
     """When a request first waited for its first canary."""
 
     @property
+    def title(self) -> str:
+        """What operators read of it."""
+        return f"handoffs {self.prefill.worker_id} to {self.decode.worker_id}"
+
+    @property
     def names(self) -> tuple[str, str]:
         """What its workers are called, whatever session they are in."""
         return self.prefill.worker_id, self.decode.worker_id
@@ -141,15 +146,15 @@ class Pairs:
         pair.refusal = ""
         self.refused.pop(pair, None)
 
-    def forgive(self) -> None:
-        """Forget what was held against any pair."""
+    def forgive(self) -> list[Pair]:
+        """Forget what was held against any pair; returns those whose breakers were not closed."""
         self._held.clear()
-        for pair in self._pairs.values():
-            pair.breaker.release()
+        forgiven = [pair for pair in self._pairs.values() if pair.breaker.release()]
         for pair in self.refused:
             pair.refusal, pair.canary, pair.canary_at_ms = "", CanaryResult.UNKNOWN, None
         self.refused.clear()
         self.times_forgiven += 1
+        return forgiven
 
     def __iter__(self) -> Iterator[Pair]:
         """All that have met."""

@@ -14,7 +14,7 @@ from services.common.domain import (
     TokenLogprobs,
 )
 from services.common.domain.tokens import no_tokens, tokens
-from services.router.core.actions import ReleaseHandoff, ReportPair, SendTokenEach, SendTokens
+from services.router.core.actions import Announce, ReleaseHandoff, ReportPair, SendTokenEach, SendTokens
 from services.router.core.ending import Ending
 from services.router.core.fleet import Worker
 from services.router.core.flight import Flight, Phase
@@ -41,8 +41,8 @@ class Progress:
         self.tokens(worker, step.tokens, now_ms)
         for finished in step.finished:
             self._finished(worker, finished, now_ms)
-        for failed in step.failed:
-            self._recovery.job_failed(worker, failed, now_ms)
+        if step.failed:
+            self._recovery.jobs_failed(worker, step.failed, now_ms)
         for released in step.released:
             self._released(worker, released)
         if step.kv_changes:
@@ -129,7 +129,7 @@ class Progress:
             self._state.do(ReleaseHandoff(worker.session, offer.handoff_id))
             return
         self._ending.stop_job(flight, abort=False)
-        worker.breaker.success()
+        self._state.worker_succeeded(worker, now_ms)
         self._enter(flight, worker, offer, now_ms)
         self._ending.announce(flight)
         self._first_tokens(flight, offer)
@@ -191,7 +191,8 @@ class Progress:
         pair.handoffs += 1
         if pair.handoffs == 1 or pair.refusal:
             self._first_handoff(pair)
-        pair.breaker.success()
+        if pair.breaker.success():
+            self._state.do(Announce(pair.title, is_shut_out=False, why="a handoff has succeeded"))
         pair.transport = adopted.transport or pair.transport
         pair.handoff_ms.add(now_ms - handoff.offered_ms)
         if adopted.transfer_ms > 0:
@@ -212,7 +213,7 @@ class Progress:
         self._ending.stop_job(flight, abort=False)
         if flight.path is Path.LOCAL:
             flight.receipt.cached_tokens = finished.cached_tokens
-        worker.breaker.success()
+        self._state.worker_succeeded(worker, now_ms)
         if flight.request.embedding is not None:
             self._first_token(flight, now_ms)
         self._ending.finish(flight, finished.reason, now_ms, finished.vector)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from services.common.domain import FinishReason, Path, Receipt, Request, Sampling
 from services.common.domain.tokens import tokens
-from services.router.core.actions import ReportPair
+from services.router.core.actions import Announce, ReportPair
 from services.router.core.fleet import Worker
 from services.router.core.flight import Flight
 from services.router.core.pairs import CanaryResult, Pair
@@ -98,10 +98,13 @@ class Sentinel:
         elif trial.handed_over == answer:
             if self._state.pairs.is_on_trial(pair):
                 self._state.pairs.acquit(pair)
+                self._state.do(Announce(pair.title, is_shut_out=False, why="canaries are equal again"))
             self._conclude(pair, CanaryResult.EQUAL, now_ms)
         elif pair.canary is CanaryResult.DIFFERED_ONCE:
             self._state.canary_mismatches += 1
             self._state.pairs.hold(pair)
+            why = "what was handed over gave other tokens than a local prefill, twice"
+            self._state.do(Announce(pair.title, is_shut_out=True, why=why))
             self._conclude(pair, CanaryResult.DIFFERED, now_ms)
         else:
             self._conclude(pair, CanaryResult.DIFFERED_ONCE, now_ms)

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from services.common.domain import FinishReason
-from services.router.core.actions import Action
+from services.router.core.actions import Action, Announce
 from services.router.core.breaker import Breaker
 from services.router.core.budget import RetryBudget
 from services.router.core.config import CoreConfig
@@ -67,10 +67,16 @@ class State:
         timer = Timer(TimerKind.PROGRESS, flight.gateway, flight.stream, flight.job_number, tokens)
         self.timers.at(due_ms, timer)
 
-    def breaker_opened(self, worker: Worker, breaker: Breaker) -> None:
-        """Have the worker's pool looked at again once the breaker is half-open."""
+    def breaker_opened(self, worker: Worker, breaker: Breaker, what: str, why: str) -> None:
+        """Say so, and have the worker's pool looked at again once the breaker is half-open."""
+        self.do(Announce(what, is_shut_out=True, why=why))
         if breaker.open_until_ms is not None:
             self.timers.at(breaker.open_until_ms, Timer(TimerKind.BREAKER, worker.session, 0))
+
+    def worker_succeeded(self, worker: Worker, now_ms: float) -> None:
+        """A job has done on a worker what it was to do."""
+        if worker.succeeded(now_ms):
+            self.do(Announce(worker.title, is_shut_out=False, why="a request has succeeded there"))
 
     def room_changed(self, worker: Worker | None) -> None:
         """A worker has more room than before."""

@@ -54,6 +54,10 @@ class Engine(Protocol):
         """Whether it keeps a job's `Sampling.thinking_tokens_max`; valid after `start`."""
 
     @property
+    def vocabulary_size(self) -> int:
+        """Token ids that the model can read lie below it; 0 where that is unknown; valid after `start`."""
+
+    @property
     def embedding_model(self) -> EmbeddingModel | None:
         """Of an engine that runs EMBED jobs and no others; `None` where it generates; valid after `start`."""
 

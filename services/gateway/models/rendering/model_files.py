@@ -27,10 +27,15 @@ class ModelFiles:
     eos_ids: frozenset[int]
     """Tokens that end generation."""
     vocabulary_size: int
-    """Token ids lie below it."""
+    """Token ids that the model can read lie below it."""
     chat_templates: TemplateSources
     named_tokens: dict[str, str]
     """`bos_token` and its like, which chat templates refer to."""
+
+    @property
+    def tokenizer_size(self) -> int:
+        """Token ids that the tokenizer makes lie below it; it may know tokens that the model does not."""
+        return _tokenizer_size(self.tokenizer)
 
     @classmethod
     def read(cls, directory: Path) -> "ModelFiles":
@@ -57,7 +62,7 @@ class ModelFiles:
             decoder=json.loads(tokenizer_text).get("decoder"),
             special_ids=frozenset(i for i, t in tokenizer.get_added_tokens_decoder().items() if t.special),
             eos_ids=_eos_ids(read_json(directory / "generation_config.json"), config, named, tokenizer),
-            vocabulary_size=max(_int(config.get("vocab_size")), tokenizer.get_vocab_size()),
+            vocabulary_size=_vocabulary_size(config) or _tokenizer_size(tokenizer),
             chat_templates=TemplateSources.read(directory, settings),
             named_tokens=named,
         )
@@ -65,6 +70,16 @@ class ModelFiles:
 
 def _int(value: Any) -> int:
     return value if isinstance(value, int) else 0
+
+
+def _tokenizer_size(tokenizer: Tokenizer) -> int:
+    return max(tokenizer.get_vocab().values(), default=-1) + 1
+
+
+def _vocabulary_size(config: dict[str, Any]) -> int:
+    """The model's own; one that sees, too, has its text side apart. 0 where it does not say."""
+    text = config.get("text_config")
+    return _int(config.get("vocab_size")) or (_int(text.get("vocab_size")) if isinstance(text, dict) else 0)
 
 
 def _named_tokens(settings: dict[str, Any]) -> dict[str, str]:

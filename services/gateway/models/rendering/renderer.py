@@ -37,6 +37,7 @@ class Renderer:
         )
         """Characters that one token stands for at most; `None` where there is no such number."""
         self._tokenizer = files.tokenizer
+        self._makes_unknown = files.tokenizer_size > files.vocabulary_size
         sources, named = files.chat_templates, files.named_tokens
         self._template = ChatTemplate(sources.default, named) if sources.default else None
         self._tool_template = ChatTemplate(sources.tool_use, named) if sources.tool_use else self._template
@@ -77,7 +78,8 @@ class Renderer:
             messages, variables = plain.guard_messages(messages), plain.guard(variables)
         text = template.render(messages, variables, continues_last=continues_last)
         self.check_length(text, tokens_max, "messages")
-        return self._encode(text, adds_special=False) if plain is None else plain.encode(text)
+        ids = self._encode(text, adds_special=False) if plain is None else plain.encode(text)
+        return self._known(ids, "messages")
 
     def check_length(self, text: str, tokens_max: int | None, field: str) -> None:
         """Raise `PromptTooLong` for a text that has too many characters to be so many tokens."""
@@ -93,14 +95,13 @@ class Renderer:
 
     def text(self, prompt: str, *, add_special_tokens: bool = True) -> "array[int]":
         """The prompt of a plain text, begun as the tokenizer begins one."""
-        return self._encode(prompt, adds_special=add_special_tokens)
+        return self._known(self._encode(prompt, adds_special=add_special_tokens), "prompt")
 
     def words(self, texts: Iterable[str]) -> tuple[tuple[int, ...], ...]:
         """Each text's token ids, at the beginning of a line and, where they differ, within one."""
         found: dict[tuple[int, ...], None] = {}
         for text in texts:
-            plain = tuple(self._encode(text.lstrip(), adds_special=False))
-            inner = tuple(self._encode(" " + text.lstrip(), adds_special=False))
+            plain, inner = (self._word(start + text.lstrip()) for start in ("", " "))
             found[plain] = None
             if len(inner) == len(plain) and inner[:1] != plain[:1]:
                 found[inner] = None
@@ -127,3 +128,13 @@ class Renderer:
     def names(self, ids: Iterable[int]) -> list[str]:
         """Tokens as the vocabulary writes them; empty for numbers that it has no token for."""
         return [self._tokenizer.id_to_token(token_id) or "" for token_id in ids]
+
+    def _word(self, text: str) -> tuple[int, ...]:
+        return tuple(self._known(self._encode(text, adds_special=False), "bad_words"))
+
+    def _known(self, ids: "array[int]", field: str) -> "array[int]":
+        """The ids, unless the model cannot read all of them: raises `InvalidField`."""
+        if self._makes_unknown and ids and (highest := max(ids)) >= self.vocabulary_size:
+            token = self._tokenizer.id_to_token(highest)
+            raise InvalidField(f"{field}: the model does not know the token {token!r}", field=field)
+        return ids

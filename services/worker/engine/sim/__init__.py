@@ -10,7 +10,7 @@ from services.worker.engine.sim.embedding import expected_vector
 from services.worker.engine.sim.engine import VERSION, SimEngine
 from services.worker.engine.sim.faults import Faults
 from services.worker.engine.sim.likelihood import describe
-from services.worker.engine.sim.model import embedding_model, model_digest, vocabulary
+from services.worker.engine.sim.model import embedding_model, model_digest, vocabulary, vocabulary_size
 from services.worker.engine.sim.options import Options, Shape, parse
 from services.worker.engine.sim.profile import PROFILES, Profile
 from services.worker.engine.sim.structure import Structures, example
@@ -66,5 +66,6 @@ def create(
         words,
         structures=Structures(model),
         adapters=named,
+        vocabulary_size=shape.vocab_size or vocabulary_size(model),
         embedding_model=embedding_model(model) if shape.runner == "pooling" else None,
     )

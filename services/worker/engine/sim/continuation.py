@@ -56,6 +56,8 @@ class Continuation:
         eos = set() if vocabulary.eos_token_id is None else {vocabulary.eos_token_id}
         self._never = frozenset(eos | {word[-1] for word in sampling.bad_words})
         self._allowed = tuple(sorted(set(sampling.allowed_token_ids) - self._never))
+        self.is_impossible = self._leaves_nothing(sampling)
+        """Whether its sampling rules out every token."""
         self._stops = frozenset(sampling.stop_token_ids)
         self._min_tokens = sampling.min_tokens
         self._length_max = min(sampling.max_tokens, length_max)
@@ -76,6 +78,14 @@ class Continuation:
                     return ids[: index + 1], FinishReason.STOP
                 ids[index] = self._vocabulary.next_allowed(token_id, self._stops | self._never)
         return ids, FinishReason.LENGTH if start + count == self._length_max else None
+
+    def _leaves_nothing(self, sampling: Sampling) -> bool:
+        if not sampling.allowed_token_ids:
+            return len(self._never) > self._vocabulary.size
+        eos = {self._vocabulary.eos_token_id} - {word[-1] for word in sampling.bad_words}
+        final = set(sampling.stop_token_ids) | eos
+        sayable = set(self._allowed) | (eos & set(sampling.allowed_token_ids))
+        return not (sayable - final if sampling.min_tokens else sayable)
 
     def corrupted(self) -> "Continuation":
         """Another answer of the same length, as fluent and as wrong as what a model says from wrong KV."""

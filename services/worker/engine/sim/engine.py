@@ -23,6 +23,7 @@ from services.common.domain import (
 )
 from services.common.domain.address import join_address
 from services.common.errors import EngineStartFailed, EngineUnhealthy
+from services.worker.engine.constraints import STRUCTURE, nothing_left
 from services.worker.engine.interface import LOOPBACK, EngineSink
 from services.worker.engine.sim.admission import refusal_of
 from services.worker.engine.sim.adoption import Adoptions, is_nth
@@ -65,6 +66,7 @@ class SimEngine:
         structures: Structures | None = None,
         adapters: Mapping[str, str] | None = None,
         embedding_model: EmbeddingModel | None = None,
+        vocabulary_size: int = 0,
     ) -> None:
         shape = options.shape
         self.fingerprint = fingerprint
@@ -81,6 +83,7 @@ class SimEngine:
         self.vocabulary = vocabulary
         self.adapters = adapters or {}
         self.embedding_model = embedding_model
+        self.vocabulary_size = vocabulary_size
         self._structures = structures or Structures("")
         self._role = role
         self._options, self._shape = options, shape
@@ -110,7 +113,7 @@ class SimEngine:
         self._alarm: asyncio.TimerHandle | None = None
         self._loop_task: asyncio.Task[None] | None = None
         self._probe: Probe | None = None
-        self._steps = self._served = 0
+        self._steps = self._served = self._begun = 0
         self._step_ms_mean = 0.0
 
     @property
@@ -141,7 +144,11 @@ class SimEngine:
         try:
             rules = self._rules(job)
         except Unsupported as error:
-            self._fail(job.stream, FailureKind.INVALID, str(error))
+            self._fail(job.stream, FailureKind.INVALID, str(error), STRUCTURE)
+            return
+        if rules.is_impossible:
+            self._news.failed.append(nothing_left(job.stream, job.sampling))
+            self._wake.set()
             return
         deadline_ms = self._clock.now_ms() + (job.handoff.expires_in_ms if job.handoff else 0)
         sequence = Sequence.of(job, rules, deadline_ms)
@@ -274,7 +281,11 @@ class SimEngine:
         if deadly and any(deadly in sequence.job.prompt for sequence, _ in plan.chunks):
             self._die(f"of token {deadly}")
         for sequence in self._scheduler.commit(plan, self._news):
-            self._end_prefill(sequence)
+            self._begun += 1
+            if self._must_fail(sequence, self._begun):
+                self._drop(sequence)
+            else:
+                self._end_prefill(sequence)
         self._steps += 1
         self._step_ms_mean += STEP_MEAN_WEIGHT * (self._clock.now_ms() - began_ms - self._step_ms_mean)
         self._tell()
@@ -301,6 +312,16 @@ class SimEngine:
         self._news.offered.append(self._offers.open(sequence, ids, self._clock.now_ms(), described))
         self._scheduler.detach(sequence)
         del self._sequences[sequence.stream]
+
+    def _must_fail(self, sequence: Sequence, number: int) -> bool:
+        choke = self._faults.choke_token
+        return is_nth(self._faults.fail_every, number) or (choke > 0 and choke in sequence.job.prompt)
+
+    def _drop(self, sequence: Sequence) -> None:
+        """Fail one sequence and go on."""
+        del self._sequences[sequence.stream]
+        self._scheduler.remove(sequence)
+        self._fail(sequence.stream, FailureKind.ENGINE, "told to fail this request")
 
     def _end_embedding(self, sequence: Sequence, model: EmbeddingModel) -> None:
         job = sequence.job
@@ -354,8 +375,8 @@ class SimEngine:
         self._adoptions.turn_down(sequence)
         self._fail(sequence.stream, FailureKind.HANDOFF, why)
 
-    def _fail(self, stream: int, kind: FailureKind, message: str) -> None:
-        self._news.failed.append(JobFailed(stream, kind, message))
+    def _fail(self, stream: int, kind: FailureKind, message: str, field: str = "") -> None:
+        self._news.failed.append(JobFailed(stream, kind, message, field))
         self._wake.set()
 
     def _die(self, when: str) -> None:

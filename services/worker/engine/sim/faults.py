@@ -21,6 +21,10 @@ class Faults:
     """The engine dies after this many steps; 0 is never."""
     deadly_token: int = 0
     """The engine dies of running a prompt with this token id in it; 0 is none."""
+    choke_token: int = 0
+    """The engine fails every request with this token id in its prompt, and goes on with others; 0 is none."""
+    fail_every: int = 0
+    """The engine fails every nth request that it has run the prompt of, and goes on; 0 is never."""
     exit_on_death: bool = False
     """Die as a killed process does, without a word, rather than as an engine that reports its death."""
     hang: bool = False

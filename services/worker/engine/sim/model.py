@@ -46,11 +46,16 @@ def vocabulary(model: str, *, vocab_size: int = 0, eos_token_id: int = -1) -> Vo
     directory = Path(model).expanduser()
     config = _json(directory / "config.json")
     eos = eos_token_id if eos_token_id >= 0 else _first_int(config.get("eos_token_id"))
-    size = vocab_size or _first_int(config.get("vocab_size")) or Vocabulary().size
+    size = vocab_size or vocabulary_size(model) or Vocabulary().size
     added = _json(directory / "tokenizer.json").get("added_tokens", [])
     special = {int(entry["id"]) for entry in added if entry.get("special")}
     first, count = _widest_gap({i for i in special if i < size}, size)
     return Vocabulary(first, count, eos)
+
+
+def vocabulary_size(model: str) -> int:
+    """Token ids that the model can read lie below it; 0 where its directory does not say."""
+    return _first_int(_json(Path(model).expanduser() / "config.json").get("vocab_size")) or 0
 
 
 DIMENSIONS_DEFAULT = 64

@@ -13,6 +13,8 @@ Importing this package costs nothing; vLLM itself is imported by `VllmEngine.sta
     connector    the KV handoff over NIXL, inside the engine's process
     replay       delivered tokens as output once more, inside the engine's process
     replay_v2    the same for vLLM's second model runner
+    complaints   vLLM's errors in words for callers
+    grammars     bounds on what a grammar may cost, inside the engine's process
     seeds        seeded requests on a CPU, inside the engine's process
     fingerprint  what must agree between two workers
     kv_events    changes of the prefix cache

@@ -24,7 +24,10 @@ OWNED = {
 HANDOFF_MODE = "handoff_mode"
 """An argument that vLLM does not know: which side moves the KV."""
 MODES = ("pull", "push")
-_OWN = ("passthrough", "handoff_lease_ms", "handoff_margin_ms", "log_level")
+_OWN = (
+    *("passthrough", "log_level"),
+    *("handoff_lease_ms", "handoff_margin_ms", "grammar_burst_ms", "grammar_token_ms"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,9 @@ class EngineArguments:
     """How long offered KV is kept for a decode worker."""
     handoff_margin_ms: int = DEFAULTS.handoff_margin_ms
     """A pull that has begun in time must end within this time after the ticket's expiry."""
+    grammar_burst_ms: int = DEFAULTS.grammar_burst_ms
+    """Processor time that one answer's grammar may take, beside `grammar_token_ms` for each token."""
+    grammar_token_ms: int = DEFAULTS.grammar_token_ms
     log_level: str = "ERROR"
     """vLLM's own logging, whose warnings at start say nothing that an operator could act upon; the variable
     VLLM_LOGGING_LEVEL wins."""

@@ -18,6 +18,7 @@ from vllm.distributed.kv_transfer.kv_connector.v1.nixl.connector import (
 from vllm.forward_context import ForwardContext
 from vllm.platforms import current_platform
 
+from services.worker.engine.vllm.grammars import bound_grammars
 from services.worker.engine.vllm.idle_pace import IdlePace
 from services.worker.engine.vllm.news import HandoffNews
 from services.worker.engine.vllm.parent import leave_ctrl_c_to_parent
@@ -44,6 +45,8 @@ class _Connector(NixlBaseConnector):  # type: ignore[misc]
         NixlBaseConnector.__init__(self, vllm_config, role, kv_cache_config)
         if role == KVConnectorRole.SCHEDULER:
             leave_ctrl_c_to_parent()
+            extra = vllm_config.kv_transfer_config.kv_connector_extra_config
+            bound_grammars(extra["mesh_grammar_token_ms"], extra["mesh_grammar_burst_ms"])
             self.connector_scheduler = self._scheduler_type(vllm_config, self.engine_id, kv_cache_config)
         else:
             self._pace = IdlePace()

@@ -21,6 +21,8 @@ from services.worker.engine.vllm.pooling import is_pooling
 from services.worker.engine.vllm.root_cause import root_cause
 from services.worker.engine.vllm.sockets import kv_events_endpoint
 
+log = logging.getLogger("pdmesh.worker")
+
 _KV_ROLE = {Role.PREFILL: "kv_producer", Role.DECODE: "kv_consumer", Role.BOTH: "kv_both"}
 
 _CONNECTORS = {"pull": "NixlConnector", "push": "NixlPushConnector"}
@@ -192,8 +194,25 @@ def _handoffs(plan: Plan, args: Any) -> Any:
         kv_connector_extra_config={
             "kv_lease_duration": plan.arguments.handoff_lease_ms / 1_000,
             "mesh_margin_ms": plan.arguments.handoff_margin_ms,
+            "mesh_grammar_token_ms": plan.arguments.grammar_token_ms,
+            "mesh_grammar_burst_ms": plan.arguments.grammar_burst_ms,
         },
     )
+
+
+def vocabulary_size(core: Core) -> int:
+    """Token ids that the model can read lie below it; says so where its tokenizer makes others too."""
+    size = int(core.config.model_config.get_vocab_size())
+    tokenizer = core.inputs.tokenizer
+    known = 0 if tokenizer is None else int(tokenizer.max_token_id) + 1
+    if known > size:
+        log.warning(
+            "the tokenizer has token ids up to %d and the model reads those below %d: requests with others "
+            "are refused; resize the model's embeddings, or remove the tokens that were added",
+            known - 1,
+            size,
+        )
+    return size
 
 
 async def load_adapters(core: Core, wanted: Iterable[Adapter]) -> None:

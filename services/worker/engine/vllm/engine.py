@@ -31,6 +31,7 @@ from services.worker.engine.vllm import core as vllm_core
 from services.worker.engine.vllm import kv_events, pooling
 from services.worker.engine.vllm.adapters import Adapter
 from services.worker.engine.vllm.arguments import EngineArguments
+from services.worker.engine.vllm.complaints import in_short
 from services.worker.engine.vllm.counters import Counters
 from services.worker.engine.vllm.fingerprint import capacity, fingerprint
 from services.worker.engine.vllm.jobs import BadTicket, LiveJob, RequestBuilder, why_expired
@@ -108,6 +109,11 @@ class VllmEngine:
         return self._limits_thinking
 
     @property
+    def vocabulary_size(self) -> int:
+        """Token ids that the model can read lie below it; valid after `start`."""
+        return self._vocabulary_size
+
+    @property
     def embedding_model(self) -> EmbeddingModel | None:
         """Of a model that gives vectors instead of text; valid after `start`."""
         return self._embedding_model
@@ -147,6 +153,7 @@ class VllmEngine:
         handoffs = config.kv_transfer_config
         self._role_is_fixed = handoffs is None or bool(handoffs.kv_role != "kv_both")
         self._can_replay = vllm_core.can_replay(config)
+        self._vocabulary_size = vllm_core.vocabulary_size(self._core)
         self._limits_thinking = bool(config.reasoning_config and config.reasoning_config.enabled)
         await vllm_core.spare_output_tokens(self._core)
         await vllm_core.load_adapters(self._core, self._plan.adapters.values())
@@ -156,6 +163,7 @@ class VllmEngine:
             config.model_config.max_model_len,
             self._can_replay,
             self._plan.adapters,
+            self.vocabulary_size,
             self._embedding_model,
         )
         self._load = LoadMeter(self._capacity.kv_blocks)
@@ -194,8 +202,9 @@ class VllmEngine:
             live, request = self._builder.build(job, request_id)
         except BadTicket as error:
             self._refuse(job, FailureKind.HANDOFF, str(error))
-        except ValueError as error:
-            self._refuse(job, FailureKind.INVALID, str(error).splitlines()[0])
+        except Exception as error:  # what vLLM raises for one job is that job's alone
+            message = in_short(str(error)) or type(error).__name__
+            self._refuse(job, FailureKind.INVALID, message, getattr(error, "field", ""))
         else:
             self._live[request_id] = live
             self._watch_ticket(live)
@@ -316,9 +325,9 @@ class VllmEngine:
         self._to_release.add(request_id)
         self._release_ready.set()
 
-    def _refuse(self, job: Job, kind: FailureKind, message: str) -> None:
+    def _refuse(self, job: Job, kind: FailureKind, message: str, field: str = "") -> None:
         """Report a failure soon, not from within `submit`."""
-        self._refused[job.stream] = JobFailed(job.stream, kind, message)
+        self._refused[job.stream] = JobFailed(job.stream, kind, message, field)
         asyncio.get_running_loop().call_soon(self._report_refused)
 
     def _report_refused(self) -> None:

@@ -1,6 +1,7 @@
 """Jobs in the engine: built into vLLM requests, kept while they live."""
 
 import asyncio
+import dataclasses
 import json
 import time
 from array import array
@@ -8,8 +9,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from services.common.domain import EmbeddingAsk, EmbeddingModel, HandoffTicket, Job, JobKind
+from services.common.domain import (
+    SHAPE_REFUSED,
+    EmbeddingAsk,
+    EmbeddingModel,
+    HandoffTicket,
+    Job,
+    JobKind,
+    Sampling,
+)
 from services.common.domain.address import join_address
+from services.common.domain.tokens import no_tokens
+from services.worker.engine.constraints import STRUCTURE, Constraints
 from services.worker.engine.handoff_failure import stuck
 from services.worker.engine.vllm import pooling
 from services.worker.engine.vllm.adapters import Adapter
@@ -33,11 +44,20 @@ _TICKET_KEYS = (
 )
 
 
+_FIELDS = frozenset(field.name for field in dataclasses.fields(Sampling))
 _STATE = "penalties, a seed, bad words or a structure"
 
 
 class BadTicket(ValueError):
     """A handoff's ticket does not fit the job or this engine."""
+
+
+class BadField(ValueError):
+    """A field of the request, by its name in REST bodies, has a value that no engine can serve."""
+
+    def __init__(self, message: str, field: str) -> None:
+        super().__init__(message)
+        self.field = field
 
 
 @dataclass(slots=True)
@@ -59,6 +79,8 @@ class LiveJob:
     cached_tokens: int = 0
     replay: list[int] = field(default_factory=list)
     """Delivered tokens that the engine has still to generate again; they are not reported."""
+    constraints: Constraints | None = None
+    """What it may not say, for one that may not say everything."""
     expiry: asyncio.TimerHandle | None = None
 
     def settle(self) -> None:
@@ -77,6 +99,7 @@ class RequestBuilder:
     max_model_len_tokens: int
     can_replay: bool
     adapters: Mapping[str, Adapter]
+    vocabulary_size: int
     embedding_model: EmbeddingModel | None = None
 
     def build(self, job: Job, request_id: str) -> tuple[LiveJob, Any]:
@@ -93,7 +116,7 @@ class RequestBuilder:
                 return self._build_embedding(job, job.embedding, request_id)
             return self._build(job, request_id)
         except VLLMClientError as error:
-            raise ValueError(refusal(str(error.args[0]), job)) from error
+            raise _bad_field(job, error) from error
 
     def _build(self, job: Job, request_id: str) -> tuple[LiveJob, Any]:
         text = job.prompt + job.delivered
@@ -110,9 +133,12 @@ class RequestBuilder:
         request = self._request(job, request_id, job.prompt if replays else text, params, "generate")
         live = LiveJob(job=job, request_id=request_id, offers=offers, text_tokens=len(text))
         live.replay = job.delivered.tolist() if replays else []
+        said = no_tokens() if replays else job.delivered  # what is replayed comes again
+        live.constraints = Constraints.of(job.sampling, request.sampling_params.all_stop_token_ids, said)
         return live, request
 
     def _build_embedding(self, job: Job, ask: EmbeddingAsk, request_id: str) -> tuple[LiveJob, Any]:
+        self._check_tokens(job)
         request = self._request(job, request_id, job.prompt, pooling.to_vllm(ask), pooling.TASK)
         return LiveJob(job=job, request_id=request_id, offers=False, text_tokens=len(job.prompt)), request
 
@@ -134,14 +160,25 @@ class RequestBuilder:
         return self.adapters[name].request() if name else None
 
     def _check_tokens(self, job: Job) -> None:
-        """Raise ValueError for a token beyond the vocabulary, which would end the engine process."""
+        """Raise `BadField` for a token that the model cannot read or say: its engine process would end.
+
+        vLLM itself lets tokens pass that the tokenizer alone knows.
+        """
         words = job.sampling.bad_words
         if any(not word for word in words):
-            raise ValueError("a bad word has no tokens")
-        vocabulary = self.inputs.model_config.get_vocab_size()
-        beyond = max((max(word) for word in words), default=0)
-        if beyond >= vocabulary:
-            raise ValueError(f"bad word's token {beyond} is beyond the {vocabulary} known ones")
+            raise BadField("bad_words: a word has no tokens", "bad_words")
+        highest = {
+            "prompt": max(job.prompt, default=0),
+            "delivered": max(job.delivered, default=0),
+            "bad_words": max(map(max, words), default=0),
+        }
+        for name, token_id in highest.items():
+            if token_id >= self.vocabulary_size:
+                raise BadField(
+                    f"{name}: token id {token_id} is unknown to the model, whose ids lie below "
+                    f"{self.vocabulary_size}",
+                    name,
+                )
 
     def _replays(self, job: Job) -> bool:
         """Whether delivered tokens must be generated again; raises ValueError where that cannot be."""
@@ -155,9 +192,6 @@ class RequestBuilder:
             raise BadTicket(f"with {_STATE}, only the prompt's KV can be adopted")
         if job.tokens_left < 1:
             raise ValueError("all tokens are delivered")
-        # A token beyond the vocabulary would end the engine process.
-        if max(job.delivered) >= (vocabulary := self.inputs.model_config.get_vocab_size()):
-            raise ValueError(f"delivered token {max(job.delivered)} is beyond the {vocabulary} known ones")
         return True
 
     def _offers(self, job: Job, text_tokens: int) -> bool:
@@ -179,6 +213,14 @@ class RequestBuilder:
             raise BadTicket(f"the ticket does not name the {blocks} blocks of {ticket.kv_tokens} tokens")
         deadline = time.monotonic() + ticket.expires_in_ms / 1_000
         return params | {"do_remote_prefill": True, "do_remote_decode": False, PULL_DEADLINE: deadline}
+
+
+def _bad_field(job: Job, error: Exception) -> BadField:
+    """What vLLM objects to, and in which field; of an answer's shape it names none."""
+    field, message = str(getattr(error, "parameter", "")), refusal(str(error.args[0]), job)
+    if message.startswith(SHAPE_REFUSED):
+        return BadField(message, STRUCTURE)
+    return BadField(f"{field}: {message}", field) if field in _FIELDS else BadField(message, "")
 
 
 def _parse_params(encoded: bytes) -> dict[str, Any]:

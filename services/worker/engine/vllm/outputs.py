@@ -20,6 +20,7 @@ from services.common.domain import (
     TokenLogprobs,
 )
 from services.common.domain.tokens import tokens
+from services.worker.engine.constraints import STRUCTURE, nothing_left
 from services.worker.engine.vllm.counters import NOTHING, Counters, Pulled
 from services.worker.engine.vllm.jobs import LiveJob
 from services.worker.engine.vllm.pooling import to_vector
@@ -67,35 +68,49 @@ class Translator:
         """This step's news, tables updated."""
         step = StepOutput()
         stats = outputs.scheduler_stats
-        if stats is not None and stats.kv_connector_stats:
-            for request_id, why in stats.kv_connector_stats.get("failed", ()):
-                if request_id in self.live:
-                    self.live[request_id].pull_failure = why
+        news = stats.kv_connector_stats if stats is not None else None
+        if news:
+            self._pulling(news)
         for output in outputs.outputs:
             if output.finish_reason is not None and str(output.finish_reason) == _ERROR:
-                self._fail(output.request_id, step)
-        if stats is not None and stats.kv_connector_stats:
-            self._handoffs(stats.kv_connector_stats, step)
+                self._fail(output, step)
+        if news:
+            self._handoffs(news, step)
         for output in outputs.outputs:
             self._output(output, outputs.timestamp, step)
         return step
 
-    def _fail(self, request_id: str, step: StepOutput) -> None:
-        live = self._end(request_id)
+    def _fail(self, output: Any, step: StepOutput) -> None:
+        """vLLM ends one request and goes on: its KV did not come, or it is the request's own fault.
+
+        A grammar is made before KV is pulled, so without a pull it is the grammar.
+        """
+        live = self._end(output.request_id)
         if live is None:
             return
+        stream, sampling = live.job.stream, live.job.sampling
         in_handoff = live.job.kind is JobKind.ADOPT and not live.adopted
-        kind = FailureKind.HANDOFF if in_handoff else FailureKind.ENGINE
-        message = "vLLM failed the request"
-        if in_handoff:
+        if in_handoff and (live.pulling or live.pull_failure or sampling.structured is None):
             message = live.pull_failure or "the KV could not be pulled"
-        step.failed.append(JobFailed(live.job.stream, kind, message))
+            step.failed.append(JobFailed(stream, FailureKind.HANDOFF, message))
+        elif sampling.structured is None:
+            step.failed.append(JobFailed(stream, FailureKind.ENGINE, "vLLM failed the request"))
+        elif isinstance(output.stop_reason, str):
+            message = f"{STRUCTURE}: {output.stop_reason}"
+            step.failed.append(JobFailed(stream, FailureKind.INVALID, message, STRUCTURE))
+        else:
+            step.failed.append(nothing_left(stream, sampling))
 
-    def _handoffs(self, news: dict[str, list[Any]], step: StepOutput) -> None:
-        pulled = self.counters.take_in(news)
+    def _pulling(self, news: dict[str, list[Any]]) -> None:
         for request_id in news.get("pulling", ()):
             if request_id in self.live:
                 self.live[request_id].pulling = True
+        for request_id, why in news.get("failed", ()):
+            if request_id in self.live:
+                self.live[request_id].pull_failure = why
+
+    def _handoffs(self, news: dict[str, list[Any]], step: StepOutput) -> None:
+        pulled = self.counters.take_in(news)
         for request_id in news.get("settled", ()):
             moved = pulled.pop(request_id, NOTHING)
             if (live := self.live.get(request_id)) is not None:
@@ -130,6 +145,9 @@ class Translator:
             return
         if output.new_token_ids:
             live.started = True
+        if live.constraints is not None and (broken := live.constraints.broken_by(output.new_token_ids)):
+            self._contradict(live, output, broken, step)
+            return
         if live.offers and output.kv_transfer_params:
             self._offer(live, output, timestamp, step)
             return
@@ -137,6 +155,15 @@ class Translator:
             # All of it was in this engine's own prefix cache: nothing moved.
             self._adopt(live, NOTHING, step)
         self._tokens(live, output, step)
+
+    def _contradict(self, live: LiveJob, output: Any, broken: str, step: StepOutput) -> None:
+        """vLLM said what it may not, since nothing else was left: that is no part of an answer."""
+        self._end(live.request_id)
+        if output.finish_reason is None:
+            self.abort(live.request_id)
+        elif live.offers and output.kv_transfer_params:
+            self.drop_offer(live.request_id)
+        step.failed.append(nothing_left(live.job.stream, live.job.sampling, broken))
 
     def _vector(self, live: LiveJob, output: Any, step: StepOutput) -> None:
         self._end(output.request_id)
