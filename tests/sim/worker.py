@@ -36,6 +36,9 @@ class Faults:
     adopt_fails: bool = False
     adopt_never: bool = False
     job_fails: FailureKind | None = None
+    chokes_on: int = 0
+    """It fails each job with this token at its prompt's end, as it fails all by `job_fails`; 0 is none."""
+    choke: FailureKind = FailureKind.INVALID
     stuck: bool = False
     too_many_tokens: bool = False
     corrupts_adopted: bool = False
@@ -93,6 +96,8 @@ class SimWorker:
         self.generated[job.stream] = 0
         if self.faults.job_fails is not None:
             self._later(5.0, lambda: self._fail(job, self.faults.job_fails or FailureKind.ENGINE))
+        elif self.faults.chokes_on and job.prompt[-1] == self.faults.chokes_on:
+            self._later(5.0, lambda: self._fail(job, self.faults.choke))
         elif job.kind is JobKind.PREFILL:
             self._later(20.0 + len(job.prompt) * 0.2, lambda: self._offer(job))
         elif job.kind is JobKind.ADOPT:
@@ -111,7 +116,7 @@ class SimWorker:
     def _fail(self, job: Job, kind: FailureKind) -> None:
         if self._is_live(job):
             del self.jobs[job.stream]
-            self.send(StepOutput(failed=[JobFailed(job.stream, kind, "told to")]))
+            self.send(StepOutput(failed=[JobFailed(job.stream, kind, "told to", "guided_json")]))
 
     def _offer(self, job: Job) -> None:
         if not self._is_live(job) or self.faults.offer_never:

@@ -170,6 +170,7 @@ class World(CoreWorld[SimWorker]):
             adapters=dict.fromkeys(shape.get("adapters", ()), "digest"),
             embedding_model=shape.get("embedding_model"),
             limits_thinking=bool(shape.get("limits_thinking")),
+            vocabulary_size=shape.get("vocabulary_size", 0),
         )
         worker = SimWorker(self, session, registration)
         self.workers[session] = worker
@@ -192,7 +193,7 @@ class World(CoreWorld[SimWorker]):
     def submit(self, session: int, prompt_tokens: int, max_tokens: int, **more: object) -> Caller:
         """Submit a request; its tokens are checkable by `expected_token`."""
         stream = next(self._streams)
-        prompt = tokens([stream, *[7] * (prompt_tokens - 1)])
+        prompt = tokens([stream, *[7] * (prompt_tokens - 2), more.pop("last", 7)][:prompt_tokens])
         named = {name: more.pop(name, None) for name in ("seed", "logprobs", "thinking_tokens_max")}
         sampling = Sampling(max_tokens=max_tokens, **named)
         request = Request(f"r{stream}", more.pop("model", "m"), prompt, sampling, **more)

@@ -130,7 +130,7 @@ async def test_a_full_queue_fails_new_jobs() -> None:
         for stream in (1, 2, 3):
             engine.submit(job(stream))
         await sink.ended(3)
-        assert sink.failed[3].kind is FailureKind.ENGINE
+        assert sink.failed[3].kind is FailureKind.FULL
 
 
 async def test_an_answer_ends_at_the_context() -> None:

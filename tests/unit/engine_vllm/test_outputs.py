@@ -19,8 +19,11 @@ from services.common.domain import (
     JobFinished,
     JobKind,
     Sampling,
+    Structured,
+    StructuredKind,
 )
 from services.common.domain.tokens import tokens
+from services.worker.engine.constraints import Constraints
 from services.worker.engine.vllm.counters import Counters
 from services.worker.engine.vllm.jobs import LiveJob
 from services.worker.engine.vllm.outputs import Offers, Translator, to_logprobs
@@ -45,7 +48,7 @@ PARAMS = {"remote_block_ids": [[1, 2, 3]], "remote_engine_id": "e", "do_remote_p
 
 
 def output(request_id: str, *ids: int, finish: str | None = None, **more: Any) -> SimpleNamespace:
-    base = {"kv_transfer_params": None, "prefill_stats": None, "pooling_output": None}
+    base = {"kv_transfer_params": None, "prefill_stats": None, "pooling_output": None, "stop_reason": None}
     return SimpleNamespace(
         request_id=request_id, new_token_ids=list(ids), finish_reason=finish, **(base | more)
     )
@@ -71,9 +74,16 @@ def translator(dropped: list[str], aborted: list[str]) -> Translator:
     return Translator({}, Offers(), Counters(), "engine", 1_000, 30_000, dropped.append, aborted.append)
 
 
-def admit(translator: Translator, stream: int, kind: JobKind, *, offers: bool = False) -> LiveJob:
+def admit(
+    translator: Translator,
+    stream: int,
+    kind: JobKind,
+    *,
+    offers: bool = False,
+    sampling: Sampling | None = None,
+) -> LiveJob:
     ticket = HandoffTicket("h", "p", b"", 3, 1_000) if kind is JobKind.ADOPT else None
-    job = Job(stream, kind, "r", tokens([1, 2, 3]), Sampling(max_tokens=9), handoff=ticket)
+    job = Job(stream, kind, "r", tokens([1, 2, 3]), sampling or Sampling(max_tokens=9), handoff=ticket)
     live = LiveJob(job, str(stream), offers=offers, text_tokens=3)
     translator.live[str(stream)] = live
     return live
@@ -173,6 +183,60 @@ def test_after_adoption_it_is_the_engines_fault(translator: Translator, finish: 
     admit(translator, 5, JobKind.ADOPT).adopted = True
     [failed] = translator.translate(step(output("5", finish=finish))).failed
     assert failed.kind is FailureKind.ENGINE
+
+
+SHAPED = Sampling(max_tokens=9, min_tokens=2, structured=Structured(StructuredKind.GRAMMAR, "root ::= root"))
+
+
+@pytest.mark.parametrize("kind", [JobKind.LOCAL, JobKind.PREFILL, JobKind.ADOPT])
+def test_a_grammar_without_a_token_is_its_request_s_fault(translator: Translator, kind: JobKind) -> None:
+    """An adoption, too, has a grammar made for it before it pulls."""
+    admit(translator, 5, kind, offers=kind is JobKind.PREFILL, sampling=SHAPED)
+    [failed] = translator.translate(step(output("5", 3, finish="error"))).failed
+    assert (failed.kind, failed.field) == (FailureKind.INVALID, "structured_outputs")
+    assert "together with min_tokens" in failed.message
+
+
+def test_a_pull_that_fails_beside_a_grammar_is_a_handoff_s_fault(translator: Translator) -> None:
+    admit(translator, 5, JobKind.ADOPT, sampling=SHAPED)
+    admit(translator, 6, JobKind.ADOPT, sampling=SHAPED)
+    translator.translate(step(pulling=["5"]))
+    got = translator.translate(step(output("5", finish="error"), output("6", finish="error"), pulling=["6"]))
+    assert [failed.kind for failed in got.failed] == [FailureKind.HANDOFF] * 2
+
+
+def test_the_engine_s_word_on_a_grammar_reaches_the_caller(translator: Translator) -> None:
+    admit(translator, 1, JobKind.LOCAL, sampling=SHAPED)
+    ended = output("1", 4, finish="error", stop_reason="its grammar takes too long")
+    got = translator.translate(step(ended))
+    message = "structured_outputs: its grammar takes too long"
+    assert got.failed == [JobFailed(1, FailureKind.INVALID, message, "structured_outputs")]
+    assert not got.tokens.streams
+
+
+@pytest.mark.parametrize("finish", [None, "length"])
+def test_a_forbidden_token_shows_that_none_was_left(
+    translator: Translator, aborted: list[str], finish: str | None
+) -> None:
+    rules = Sampling(max_tokens=9, allowed_token_ids=(5, 6), bad_words=((5, 6), (6,)))
+    live = admit(translator, 1, JobKind.LOCAL, sampling=rules)
+    live.constraints = Constraints.of(rules, {2}, tokens())
+    assert list(translator.translate(step(output("1", 5))).tokens.token_ids) == [5]
+    got = translator.translate(step(output("1", 0, finish=finish)))
+    message = "allowed_token_ids: leaves no token to go on with together with bad_words"
+    assert got.failed == [JobFailed(1, FailureKind.INVALID, message, "allowed_token_ids")]
+    assert not got.tokens.streams
+    assert aborted == ([] if finish else ["1"])
+
+
+def test_an_offer_whose_token_is_forbidden_is_dropped(translator: Translator, dropped: list[str]) -> None:
+    rules = Sampling(max_tokens=9, bad_words=((42,),))
+    live = admit(translator, 4, JobKind.PREFILL, offers=True, sampling=rules)
+    live.constraints = Constraints.of(rules, set(), tokens())
+    got = translator.translate(step(output("4", 42, finish="length", kv_transfer_params=PARAMS)))
+    assert [failed.field for failed in got.failed] == ["bad_words"]
+    assert not got.offered
+    assert dropped == ["4"]
 
 
 def test_replayed_tokens_are_not_told_again(translator: Translator, aborted: list[str]) -> None:

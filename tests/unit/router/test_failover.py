@@ -77,32 +77,35 @@ def test_the_budget_is_a_share_of_the_requests_with_a_burst():
 def test_content_on_two_dying_workers_is_refused():
     quarantine = Quarantine()
     bad, good = tokens([1, 2, 3]), tokens([4])
-    quarantine.worker_died(1, [bad, good])
-    assert not quarantine.holds(bad)
-    quarantine.worker_died(1, [bad])
-    assert not quarantine.holds(bad)
-    quarantine.worker_died(2, [bad])
-    assert quarantine.holds(tokens([1, 2, 3]))
-    assert not quarantine.holds(good)
-    assert quarantine.release() == 1
-    assert not quarantine.holds(bad)
+    assert quarantine.worker_died(1, [("a", bad), ("a", good)]) == []
+    assert not quarantine.holds("a", bad)
+    assert quarantine.worker_died(1, [("a", bad)]) == []
+    assert not quarantine.holds("a", bad)
+    [told] = quarantine.worker_died(2, [("a", bad), ("b", bad)])
+    assert told.endswith("of tenant a")
+    assert quarantine.holds("a", tokens([1, 2, 3]))
+    assert not quarantine.holds("a", good)
+    assert not quarantine.holds("b", bad)
+    assert quarantine.worker_died(3, [("a", bad)]) == []
+    assert quarantine.release() == [told]
+    assert not quarantine.holds("a", bad)
 
 
 def test_what_was_answered_between_two_deaths_is_innocent():
     quarantine = Quarantine()
     asked_again, deadly = tokens([1, 2, 3]), tokens([4])
-    quarantine.worker_died(1, [asked_again, deadly])
-    quarantine.answered(asked_again)
-    quarantine.worker_died(2, [asked_again, deadly])
-    assert not quarantine.holds(asked_again)
-    assert quarantine.holds(deadly)
-    quarantine.answered(deadly)
-    assert quarantine.holds(deadly)  # what is refused stays refused
+    quarantine.worker_died(1, [("a", asked_again), ("a", deadly)])
+    quarantine.answered("a", asked_again)
+    quarantine.worker_died(2, [("a", asked_again), ("a", deadly)])
+    assert not quarantine.holds("a", asked_again)
+    assert quarantine.holds("a", deadly)
+    quarantine.answered("a", deadly)
+    assert quarantine.holds("a", deadly)  # what is refused stays refused
 
 
 def test_many_common_suspects_are_innocent():
     quarantine = Quarantine()
-    crowd = [tokens([i]) for i in range(COMMON_SUSPECTS_MAX + 1)]
+    crowd = [("a", tokens([i])) for i in range(COMMON_SUSPECTS_MAX + 1)]
     quarantine.worker_died(1, crowd)
     quarantine.worker_died(2, crowd)
     assert len(quarantine) == 0
