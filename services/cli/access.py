@@ -12,7 +12,9 @@ from services.common.settings import setting
 class Access:
     """Settings of a client of the REST API."""
 
-    api_key: str = setting("", "API key or JWT; rather by its variable, for others can see a flag")
+    api_key: str = setting(
+        "", "API key or JWT; rather by its variable or a file, for others can see a flag", is_secret=True
+    )
     tls_ca: str = setting("", "CA of the API's certificate, PEM; the system's own where not set")
     tls_cert: str = setting("", "certificate to show, PEM, where the API demands one")
     tls_key: str = setting("", "its private key, PEM")

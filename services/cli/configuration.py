@@ -1,7 +1,8 @@
 """A command's settings from its flags, the environment and the configuration file."""
 
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,4 +24,13 @@ def read(
     flags = {name: value for name, value in given.items() if name in names}
     own = {name: value for name, value in given.items() if name not in names}
     path = Path(file) if file else None
+    warn_of_passwords(cls, service, flags)
     return load(cls, service=service, flags=flags, environ=os.environ, file=path), own
+
+
+def warn_of_passwords(cls: type[Any], service: str, flags: Mapping[str, Any]) -> None:
+    """Say of an address with a password that a flag is the wrong place for it."""
+    for leaf in leaves(cls):
+        if leaf.is_secret and "@" in str(flags.get(leaf.name, "")):
+            instead = f"{leaf.variable(service)} or {leaf.flag}-file"
+            print(f"warning: others on this host can read {leaf.flag}; rather use {instead}", file=sys.stderr)

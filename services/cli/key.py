@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from services.cli.mesh_secret import new_secret, write_secret
+from services.cli.mesh_secret import new_secret
 from services.common.credentials import KeyRecord, new_key
 from services.common.errors import BadSetting
+from services.common.files import write_private
 from services.common.settings import StrictParser, parse_flags
 
 DESCRIPTION = """\
@@ -33,7 +34,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _make_secret(file: Path) -> int:
     try:
-        write_secret(file, new_secret())
+        write_private(file, new_secret() + "\n")
     except FileExistsError:
         print(f"{file} is there already")
     except OSError as error:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from services.common.credentials import MeshSettings, Security
+from services.common.files import write_private
 
 SECRET_BYTES = 32
 
@@ -16,13 +17,6 @@ SECRET_BYTES = 32
 def new_secret() -> str:
     """A random one, of plain characters."""
     return secrets.token_urlsafe(SECRET_BYTES)
-
-
-def write_secret(path: Path, secret: str) -> None:
-    """A file that only this user reads; raises OSError, FileExistsError included."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(secret + "\n")
 
 
 def runtime_directory() -> Path:
@@ -49,7 +43,7 @@ class SecretFiles:
             if not _is_own(path.parent):
                 raise PermissionError(f"{path.parent} is not a directory of this user's alone")
             path.unlink(missing_ok=True)
-            write_secret(path, self._secret)
+            write_private(path, self._secret + "\n")
 
     def remove(self) -> None:
         """Once the mesh has ended."""

@@ -9,6 +9,7 @@ from typing import TextIO
 
 from services.common.clock import Clock
 from services.common.errors import BadSetting
+from services.common.files import private_opener
 
 log = logging.getLogger("pdmesh.up")
 
@@ -42,9 +43,7 @@ class Output:
         try:
             self._log_dir.mkdir(parents=True, exist_ok=True)
             for name in names:
-                self._files[name] = (self._log_dir / f"{name}.log").open(
-                    "a", buffering=1, encoding="utf-8", errors="replace"
-                )
+                self._files[name] = _private_log(self._log_dir / f"{name}.log")
         except OSError as error:
             raise BadSetting(f"--log-dir: {error.filename}: {error.strerror}") from None
 
@@ -123,3 +122,8 @@ class Output:
             with self._bearing():
                 print("\r\x1b[K", end="", file=self._stream)
             self._live_shown = False
+
+
+def _private_log(path: Path) -> TextIO:
+    """For this user alone, since engines may log what callers send."""
+    return open(path, "a", buffering=1, encoding="utf-8", errors="replace", opener=private_opener)

@@ -34,9 +34,7 @@ def plan(settings: UpSettings, ports: Iterator[int], cores: Sequence[int]) -> li
     else:
         specs[:0] = _routers(settings, routers, ports)
         specs.append(_gateway(settings, routers, ports))
-    if not settings.mesh.secret:
-        return specs
-    return [replace(spec, environ=_secret(spec.service, settings.mesh.secret)) for spec in specs]
+    return [replace(spec, environ=_environ(spec.service, settings)) for spec in specs]
 
 
 def router_addresses(specs: Sequence[ChildSpec]) -> list[str]:
@@ -45,9 +43,24 @@ def router_addresses(specs: Sequence[ChildSpec]) -> list[str]:
     return worker.command[worker.command.index("--routers") + 1].split(",")
 
 
-def _secret(service: str, secret: str) -> tuple[tuple[str, str], ...]:
+def _environ(service: str, settings: UpSettings) -> tuple[tuple[str, str], ...]:
+    """What only the process itself is to know: flags are in every list of processes."""
     services = ("gateway", "router") if service == "edge" else (service,)
-    return tuple((f"PDMESH_{name.upper()}_MESH_SECRET", secret) for name in services)
+    return tuple(
+        (f"PDMESH_{name}_{variable}".upper(), value)
+        for name in services
+        for variable, value in _secrets(name, settings)
+        if value
+    )
+
+
+def _secrets(service: str, settings: UpSettings) -> Iterator[tuple[str, str]]:
+    yield "mesh_secret", settings.mesh.secret
+    yield "redis_url", settings.redis_url
+    if service in ("gateway", "router"):
+        yield "store", settings.redis_url
+    if service == "gateway":
+        yield "answers_secret", settings.answers_secret
 
 
 def _routers(settings: UpSettings, addresses: Sequence[str], ports: Iterator[int]) -> Iterator[ChildSpec]:
@@ -71,7 +84,7 @@ def _edge(settings: UpSettings, router: str, ports: Iterator[int]) -> ChildSpec:
 
 def _router_flags(settings: UpSettings, name: str, address: str) -> tuple[str, ...]:
     shared = _shared(settings, _rest_grace_ms(settings))
-    return (*_listen(address), *shared, "--router-id", name, *_store(settings), *_scaling(settings))
+    return (*_listen(address), *shared, "--router-id", name, *_scaling(settings))
 
 
 def _gateway_flags(settings: UpSettings, ports: Iterator[int]) -> tuple[str, ...]:
@@ -79,7 +92,7 @@ def _gateway_flags(settings: UpSettings, ports: Iterator[int]) -> tuple[str, ...
     grace_ms = settings.grace_ms - _rest_grace_ms(settings)
     listen = (*_listen(address), "--grpc-port", str(_grpc_port(settings) or next(ports)))
     shared = (*_shared(settings, grace_ms), *_model(settings))
-    return (*listen, *shared, *_store(settings), *_public(settings))
+    return (*listen, *shared, *_public(settings))
 
 
 def _scaling(settings: UpSettings) -> Iterator[str]:
@@ -106,10 +119,6 @@ def _public(settings: UpSettings) -> Iterator[str]:
     yield from _each("--price", settings.price)
     for prefix in ("tls", "jwt", "retrieval"):
         yield from _passed_on(getattr(settings, prefix), prefix)
-
-
-def _store(settings: UpSettings) -> tuple[str, ...]:
-    return ("--store", settings.redis_url) if settings.redis_url else ()
 
 
 def _grpc_port(settings: UpSettings) -> int:
@@ -172,9 +181,8 @@ def _listen(address: str) -> tuple[str, ...]:
 
 
 def _shared(settings: UpSettings, grace_ms: int) -> tuple[str, ...]:
-    redis = ("--redis-url", settings.redis_url) if settings.redis_url else ()
     mesh = _passed_on(settings.mesh, "mesh")
-    return ("--grace-ms", str(grace_ms), "--log-level", settings.log_level, *redis, *mesh)
+    return ("--grace-ms", str(grace_ms), "--log-level", settings.log_level, *mesh)
 
 
 def _passed_on(settings: Any, prefix: str) -> Iterator[str]:

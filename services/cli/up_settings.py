@@ -74,7 +74,14 @@ class UpSettings:
     retrieval: RetrievalSettings = group(RetrievalSettings, "retrieval_")
     tls: TlsSettings = group(TlsSettings, "tls_")
     mesh: MeshSettings = group(MeshSettings, "mesh_")
-    redis_url: str = setting("", "Redis for state that processes share; none: each keeps its own")
+    redis_url: str = setting(
+        "", "Redis for state that processes share; none: each keeps its own", is_secret=True
+    )
+    answers_secret: str = setting(
+        "",
+        "Secret with which Redis gets answers to idempotency keys encrypted; older ones follow",
+        is_secret=True,
+    )
     ready_file: str = setting("", "File to write when the mesh serves: URLs, process ids, ports, as JSON")
     metrics_targets: str = setting(
         "", "File to keep with all processes' metrics as Prometheus' file_sd_configs takes them"

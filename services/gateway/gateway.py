@@ -192,7 +192,7 @@ class Gateway:
             self._clock,
             self._metrics.idempotent,
             header=settings.idempotency_header,
-            journal=open_journal(settings.store, kept_ttl_ms=ttl_ms),
+            journal=open_journal(settings.store, kept_ttl_ms=ttl_ms, secrets=settings.answers_secret.split()),
             linger_ms=settings.idempotency_linger_ms,
             fails_open=settings.store_failure == "open",
         )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from services.common.errors import BadSetting, ComponentMissing
+from services.common.files import private_opener
 
 try:
     import apsw
@@ -59,12 +60,20 @@ class Found:
     score: float
 
 
+def _make_private(path: str) -> None:
+    """Documents are for this user alone; SQLite gives the files beside this one the same permissions."""
+    if path and not path.startswith((":memory:", "file:")):
+        with open(path, "ab", opener=private_opener):
+            pass
+
+
 class VectorStore:
     """One file; used by one thread at a time. A document is replaced or deleted as a whole, or not at all."""
 
     def __init__(self, path: str, dimensions: int, embedder: str) -> None:
         """Raises `BadSetting` for a file that cannot be opened or holds another embedder's vectors."""
         try:
+            _make_private(path)
             self._db = apsw.Connection(path)
             self._db.set_busy_timeout(5_000)
             self._db.enable_load_extension(True)
@@ -72,7 +81,7 @@ class VectorStore:
             self._db.enable_load_extension(False)
             self._db.pragma("journal_mode", "wal")
             self._db.execute(_SCHEMA.format(dimensions=dimensions))
-        except apsw.Error as error:
+        except (apsw.Error, OSError) as error:
             raise BadSetting(f"--store-file: {path}: {error}") from None
         self._check_embedder(path, embedder)
 

@@ -2,10 +2,13 @@
 
 import json
 import logging
+import uuid
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from services.common.domain import Request
+from services.common.files import write_private
 
 log = logging.getLogger("pdmesh.router")
 
@@ -29,10 +32,11 @@ class PoisonLog:
             log.error("cannot keep request %s: %s", request.request_id, error)
 
     def _write(self, directory: Path, request: Request, why: str) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+        """The name is not the caller's to choose, and the file is for this user alone: it holds a prompt."""
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         if sum(1 for _ in directory.glob("*.json")) >= RECORDS_MAX:
             return
         sampling = asdict(request.sampling)
-        kept = {"model": request.model, "why": why, "sampling": sampling, "prompt": list(request.prompt)}
-        name = "".join(c if c.isalnum() or c in "-_" else "_" for c in request.request_id)
-        (directory / f"{name[:100]}.json").write_text(json.dumps(kept))
+        kept: dict[str, Any] = {"request_id": request.request_id, "model": request.model, "why": why}
+        kept |= {"sampling": sampling, "prompt": list(request.prompt)}
+        write_private(directory / f"{uuid.uuid4().hex}.json", json.dumps(kept))

@@ -22,7 +22,9 @@ class Settings:
     metrics_port: int = setting(0, "port for Prometheus; 0 is off", least=0, most=65535)
     router_id: str = setting("", "name of this router; made up from host and process id when empty")
     mesh: MeshSettings = group(MeshSettings, "mesh_")
-    store: str = setting("", "Redis through which routers scale their fleet as one; none: this one is alone")
+    store: str = setting(
+        "", "Redis through which routers scale their fleet as one; none: this one is alone", is_secret=True
+    )
     local_prompt_tokens_max: int = setting(64, "prompts up to this many tokens skip the handoff")
     expected_output_tokens: int = setting(256, "KV room reserved for the answer of a request, in tokens")
     learns_threshold: bool = setting(False, "learn that length from measured prefill and handoff times")

@@ -26,6 +26,10 @@ class Leaf:
     most: float
     """The range of a number, both ends included; infinite where there is no end."""
     in_help: bool
+    is_secret: bool = False
+    """Whether it may hold what only this process is to know."""
+    of_file: str = ""
+    """The name of the setting whose value is in the file that this one names."""
 
     @property
     def flag(self) -> str:
@@ -49,7 +53,9 @@ def leaves(cls: type[Any], prefix: str = "", in_help: bool = True) -> list[Leaf]
             inside = prefix + field.metadata["prefix"]
             found += leaves(hints[field.name], inside, in_help and field.metadata["in_help"])
         elif "help" in field.metadata:
-            found.append(_leaf(field, hints[field.name], prefix, in_help))
+            found.append(leaf := _leaf(field, hints[field.name], prefix, in_help))
+            if leaf.is_secret:
+                found.append(_file_leaf(leaf))
         else:
             raise TypeError(f"{cls.__name__}.{field.name} is declared with neither setting() nor group()")
     return found
@@ -67,6 +73,16 @@ def _leaf(field: "dataclasses.Field[Any]", annotation: Any, prefix: str, in_help
         least=field.metadata["least"],
         most=field.metadata["most"],
         in_help=in_help,
+        is_secret=field.metadata["is_secret"],
+    )
+
+
+def _file_leaf(leaf: Leaf) -> Leaf:
+    """The setting that names a file with a secret."""
+    text = f"File with the value of {leaf.flag}, which nothing else can read from there"
+    name = f"{leaf.name}_file"
+    return dataclasses.replace(
+        leaf, name=name, default="", help_text=text, is_secret=False, of_file=leaf.name
     )
 
 

@@ -59,6 +59,7 @@ def load(
     values = from_file(known, service, file) if file else {}
     values |= _from_environ(known, service, environ)
     values |= _from_flags(known, flags)
+    values |= _from_secret_files(known, values)
     try:
         return _build(cls, values)
     except ValueError as error:  # a Settings class's own __post_init__
@@ -119,6 +120,29 @@ def _from_flags(known: Mapping[str, Leaf], flags: Mapping[str, str | bool | list
         else:
             values[name] = checked(leaf, tuple(given) if isinstance(given, list) else given, leaf.flag)
     return values
+
+
+def _from_secret_files(known: Mapping[str, Leaf], values: Values) -> Values:
+    """The values that files hold; a value that is given beside its file is ambiguous."""
+    found: Values = {}
+    for leaf in known.values():
+        if leaf.of_file and (path := values.get(leaf.name)):
+            if values.get(leaf.of_file):
+                raise BadSetting(f"{known[leaf.of_file].flag} and {leaf.flag}: one of them")
+            found[leaf.of_file] = _secret_in(path, leaf)
+    return found
+
+
+def _secret_in(path: str, leaf: Leaf) -> str:
+    try:
+        text = Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise BadSetting(f"{leaf.flag}: {path}: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise BadSetting(f"{leaf.flag}: {path} is no text") from None
+    if not text:
+        raise BadSetting(f"{leaf.flag}: {path} is empty")
+    return text
 
 
 def _build(cls: type[T], values: Values, prefix: str = "") -> T:

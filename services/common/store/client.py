@@ -16,7 +16,7 @@ class RedisClient:
 
     def __init__(self, url: str, *, timeout_s: float, connections_max: int) -> None:
         """Raises `StoreUnavailable` for an address that is none; connects at the first command."""
-        self._shown = re.sub(r"//[^@/]*@", "//***@", url)  # never a password in an error or a log
+        self._shown = shown(url)
         try:
             pool = BlockingConnectionPool.from_url(
                 url,
@@ -53,3 +53,8 @@ class RedisClient:
     async def close(self) -> None:
         """Let go of connections; idempotent."""
         await self.redis.aclose()
+
+
+def shown(url: str) -> str:
+    """An address without its password, for errors and logs: neither the user's part nor its parameters."""
+    return re.sub(r"//.*@", "//***@", url.partition("?")[0])

@@ -1,21 +1,25 @@
 """Choosing a store by address."""
 
+from collections.abc import Sequence
+
+from services.common.credentials.seal import Seal
 from services.common.errors import StoreUnavailable
 from services.common.store.interface import Store
 from services.common.store.journal import Journal
 from services.common.store.memory import MemoryStore
 
 
-def open_journal(url: str, *, kept_ttl_ms: int) -> Journal | None:
+def open_journal(url: str, *, kept_ttl_ms: int, secrets: Sequence[str] = ()) -> Journal | None:
     """The journal in the Redis at `url`; "" has none. Raises `StoreUnavailable` for an address that is none.
 
-    Finished answers stay for `kept_ttl_ms`.
+    Finished answers stay for `kept_ttl_ms`, encrypted with the first of `secrets` if there are any; the
+    others still decrypt. Raises `BadSetting` for a secret that is too short.
     """
     if not url:
         return None
     from services.common.store.redis_journal import RedisJournal  # as below
 
-    return RedisJournal(url, kept_ttl_ms=kept_ttl_ms)
+    return RedisJournal(url, kept_ttl_ms=kept_ttl_ms, seal=Seal(secrets))
 
 
 def open_store(url: str) -> Store:

@@ -8,6 +8,7 @@ have a time to live. One round trip per batch of answers.
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from services.common.credentials.seal import Seal
 from services.common.store.client import RedisClient
 from services.common.store.journal import (
     ENTRIES_MAX,
@@ -26,6 +27,8 @@ WATCHED_TTL_MS = 2_000
 BROKEN_TTL_MS = 30_000
 """How long the stream of a dead or failed run stays for those who are reading it."""
 PAGE_ENTRIES_MAX = 256
+OPEN = Seal(())
+Entry = tuple[bytes, Mapping[bytes, bytes]]
 
 _CLAIM = """
 local found = redis.call('HMGET', KEYS[1], 'digest', 'run', 'progress', 'beat')
@@ -46,7 +49,7 @@ if ends ~= 'large' and size ~= tonumber(ARGV[9]) then
   return {'mine', redis.call('EXISTS', KEYS[3]), size}
 end
 if ends ~= 'large' and (ARGV[2] ~= '' or ARGV[3] ~= '' or ends ~= 'running') then
-  size = redis.call('HINCRBY', KEYS[1], 'size', #ARGV[3])
+  size = redis.call('HINCRBY', KEYS[1], 'size', ARGV[10])
   redis.call('XADD', KEYS[2], 'MAXLEN', ARGV[8], '*', 'head', ARGV[2], 'body', ARGV[3], 'end', ends)
 end
 if ends == 'running' then
@@ -77,8 +80,12 @@ return 0
 class RedisJournal:
     """A `Journal`."""
 
-    def __init__(self, url: str, *, kept_ttl_ms: int) -> None:
-        """Raises `StoreUnavailable` for an address that is none; connects at the first command."""
+    def __init__(self, url: str, *, kept_ttl_ms: int, seal: Seal = OPEN) -> None:
+        """Raises `StoreUnavailable` for an address that is none; connects at the first command.
+
+        What is answered passes through `seal` on its way to Redis and back.
+        """
+        self._seal = seal
         self._client = RedisClient(url, timeout_s=TIMEOUT_S, connections_max=CONNECTIONS_MAX)
         self._kept_ttl_ms = kept_ttl_ms
         register = self._client.redis.register_script
@@ -108,11 +115,12 @@ class RedisJournal:
                 bounds = [WRITER_TTL_MS, self._kept_ttl_ms, BROKEN_TTL_MS, ENTRIES_MAX]
                 new: list[str | bytes | int] = [
                     each.run,
-                    each.head,
-                    each.body,
+                    self._seal.close(each.head, _context(each.name, each.run, "head")),
+                    self._seal.close(each.body, _context(each.name, each.run, "body")),
                     each.progress,
                     *bounds,
                     each.offset_bytes,
+                    len(each.body),
                 ]
                 await self._publish(keys, new, client=pipe)
             answers = await pipe.execute()
@@ -126,7 +134,18 @@ class RedisJournal:
         start = f"({position}" if position else "-"
         async with self._client.commands() as redis:
             found = await redis.xrange(_log(name, run), min=start, count=PAGE_ENTRIES_MAX)
-            return _page(cast(list[tuple[bytes, Mapping[bytes, bytes]]], found), position)
+            return self._page(name, run, cast(list[Entry], found), position)
+
+    def _page(self, name: str, run: str, entries: Sequence[Entry], position: str) -> Page:
+        fields = [entry for _, entry in entries]
+        opens, of_head, of_body = self._seal.open, _context(name, run, "head"), _context(name, run, "body")
+        return Page(
+            position=entries[-1][0].decode() if entries else position,
+            head=next((opens(entry[b"head"], of_head) for entry in fields if entry[b"head"]), b""),
+            body=b"".join(opens(entry[b"body"], of_body) for entry in fields),
+            progress=Progress(fields[-1][b"end"].decode()) if fields else Progress.RUNNING,
+            is_last=len(entries) < PAGE_ENTRIES_MAX,
+        )
 
     async def forget(self, name: str, run: str) -> None:
         """See `Journal`."""
@@ -143,15 +162,9 @@ def _run(found: Sequence[Any]) -> Run:
     return Run(digest, run, Progress(progress), int(beat))
 
 
-def _page(entries: Sequence[tuple[bytes, Mapping[bytes, bytes]]], position: str) -> Page:
-    fields = [entry for _, entry in entries]
-    return Page(
-        position=entries[-1][0].decode() if entries else position,
-        head=next((entry[b"head"] for entry in fields if entry[b"head"]), b""),
-        body=b"".join(entry[b"body"] for entry in fields),
-        progress=Progress(fields[-1][b"end"].decode()) if fields else Progress.RUNNING,
-        is_last=len(entries) < PAGE_ENTRIES_MAX,
-    )
+def _context(name: str, run: str, part: str) -> bytes:
+    """A part opens only where it belongs."""
+    return f"{name}/{run}/{part}".encode()
 
 
 def _writer(name: str) -> str:

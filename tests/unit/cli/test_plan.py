@@ -145,8 +145,8 @@ def test_ports_that_were_given_out_long_ago_may_be_given_again() -> None:
 
 def test_the_gateway_gets_the_meshs_store(ports: Iterator[int]) -> None:
     specs = named(plan(UpSettings(model="m", redis_url="redis://r:1"), ports, [0]))
-    assert values(specs["gateway"], "--store") == ["redis://r:1"]
-    assert values(specs["gateway"], "--redis-url") == ["redis://r:1"]
+    assert dict(specs["gateway"].environ)["PDMESH_GATEWAY_STORE"] == "redis://r:1"
+    assert dict(specs["gateway"].environ)["PDMESH_GATEWAY_REDIS_URL"] == "redis://r:1"
     assert values(named(plan(UpSettings(model="m"), ports, [0]))["gateway"], "--store") == []
 
 
@@ -220,8 +220,21 @@ def _without_serve(spec: ChildSpec) -> list[str]:
     return given
 
 
-def test_a_secret_is_never_a_flag(ports: Iterator[int]) -> None:
-    secret = "0123456789abcdef"
-    for spec in plan(UpSettings(model="m", mesh=MeshSettings(secret=secret)), ports, [0]):
-        assert secret not in " ".join(spec.command)
-        assert dict(spec.environ) == {f"PDMESH_{spec.service.upper()}_MESH_SECRET": secret}
+@pytest.mark.parametrize("edge", [False, True])
+def test_a_secret_is_never_a_flag(ports: Iterator[int], edge: bool) -> None:
+    secret, url, answers = "0123456789abcdef", "redis://:password@r:1", "fedcba9876543210"
+    settings = UpSettings(
+        model="m", mesh=MeshSettings(secret=secret), redis_url=url, answers_secret=answers, edge=edge
+    )
+    told = {
+        "gateway": {"MESH_SECRET": secret, "REDIS_URL": url, "STORE": url, "ANSWERS_SECRET": answers},
+        "router": {"MESH_SECRET": secret, "REDIS_URL": url, "STORE": url},
+        "prefill": {"MESH_SECRET": secret, "REDIS_URL": url},
+        "decode": {"MESH_SECRET": secret, "REDIS_URL": url},
+    }
+    for spec in plan(settings, ports, [0]):
+        line = " ".join(spec.command)
+        assert [hidden for hidden in (secret, "password", answers) if hidden in line] == []
+        services = ("gateway", "router") if spec.service == "edge" else (spec.service,)
+        wanted = {f"PDMESH_{s.upper()}_{n}": value for s in services for n, value in told[s].items()}
+        assert dict(spec.environ) == wanted

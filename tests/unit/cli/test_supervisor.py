@@ -24,7 +24,7 @@ import argparse, json, os, signal, sys, time
 parser = argparse.ArgumentParser()
 parser.add_argument("--ready-fd", type=int)
 parser.add_argument("--parent-pid", type=int)
-fd = parser.parse_args().ready_fd
+fd = parser.parse_known_args()[0].ready_fd
 def ready():
     with os.fdopen(fd, "w") as pipe:
         pipe.write(json.dumps({"url": "here"}) + "\\n")

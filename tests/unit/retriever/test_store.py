@@ -1,5 +1,6 @@
 """Cutting, embedding and finding."""
 
+import stat
 from array import array
 from collections.abc import Iterator
 from pathlib import Path
@@ -108,3 +109,12 @@ def test_an_embedder_of_ones_own_is_named_by_its_class() -> None:
     for wrong in ("nothing", "no.module:Class", "services.retriever.embedding:Nobody"):
         with pytest.raises(BadSetting):
             open_embedder(wrong)
+
+
+def test_documents_are_for_their_user_alone(tmp_path: Path) -> None:
+    path = tmp_path / "p.db"
+    path.touch(mode=0o644)
+    made = VectorStore(str(path), EMBEDDER.dimensions, EMBEDDER.name)
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    made.close()
+    assert set(modes.values()) == {0o600}, modes

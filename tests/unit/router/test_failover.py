@@ -1,6 +1,7 @@
 """Breakers, the retry budget and the quarantine: alone, and in the core."""
 
 import json
+import stat
 from dataclasses import replace
 
 import pytest
@@ -231,6 +232,8 @@ def test_a_prompt_is_kept_for_reproduction_and_a_full_disk_does_no_harm(world, t
     request = world.submit(world.add_gateway(), 10, 5).request
     PoisonLog(str(tmp_path / "kept")).record(request, "it died")
     (kept,) = (tmp_path / "kept").glob("*.json")
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert request.request_id not in kept.name, "callers choose it"
     assert json.loads(kept.read_text())["prompt"] == list(request.prompt)
     blocked = tmp_path / "file"
     blocked.write_text("not a directory")
