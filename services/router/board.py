@@ -15,14 +15,14 @@ from services.router.core.events import RoutersSeen
 from services.router.lease import Lease
 from services.router.notes import RouterNote
 
+ROSTER = "pdmesh:routers"
+"""Names of the routers that post, so that none has to look through all that others keep in the store."""
 PREFIX = "pdmesh:queues:"
 INTERVAL_S = 0.5
 TTL_MS = 5_000
 """A router that has not posted for so long is gone from the picture."""
 ALIVE_MS = 1_250.0
 """One that has posted nothing new for so long is none whose work counts for scaling."""
-LOOK_ROUND_EVERY = 4
-"""In so many exchanges newcomers are looked for once: that reads through all of the store's keys."""
 PATIENCE_MS = 3_000.0
 """A router that has just started leaves scaling to others, who know more."""
 
@@ -42,7 +42,6 @@ class Board:
     ) -> None:
         self._store, self._own, self._lease, self._clock, self._on_seen = store, own, lease, clock, on_seen
         self._others: tuple[RouterNote, ...] = ()
-        self._keys: set[str] = set()
         self._news: dict[str, tuple[int, float]] = {}
         """The number of each router's newest note, and when it came."""
         self._exchanges = 0
@@ -66,6 +65,7 @@ class Board:
             await keep_running("notes of routers", self._exchange_often)
         finally:
             with contextlib.suppress(StoreUnavailable):  # its time to live ends it
+                await self._store.leave(ROSTER, self._own().router_id)
                 await self._store.delete(PREFIX + self._own().router_id)
 
     async def _exchange_often(self) -> None:
@@ -88,24 +88,24 @@ class Board:
     async def _exchange(self) -> None:
         self._exchanges += 1
         note = replace(self._own(), number=self._exchanges)
-        key = PREFIX + note.router_id
-        await self._store.set(key, note.to_bytes(), TTL_MS)
-        if self._exchanges % LOOK_ROUND_EVERY == 1:
-            found = [other for other in await self._store.keys(PREFIX) if other != key]
-            self._keys = set(found[: DEFAULTS.routers_max])
-        self._others = await self._read()
+        is_ours = self._lease.is_held
+        decider = await self._lease.renew(may_claim=False) if is_ours else ""  # first: it ends soon
+        await self._store.set(PREFIX + note.router_id, note.to_bytes(), TTL_MS)
+        self._others = await self._read(await self._store.enter(ROSTER, note.router_id, TTL_MS))
         alive = self._alive()
         self._is_alone = not self._others
         has_lived = self._clock.now_ms() - self._born_ms >= PATIENCE_MS
-        decider = await self._lease.renew(may_claim=has_lived or not alive)
+        if not is_ours:
+            decider = await self._lease.renew(may_claim=has_lived or not alive)
         reports = tuple(note.scaling for note in alive if note.scaling is not None)
         self._tell(RoutersSeen(reports, decider, self._lease.until_ms))
         if self._is_away:
             self._is_away = False
             _log.warning("the store answers again: queues of other routers are seen")
 
-    async def _read(self) -> tuple[RouterNote, ...]:
-        posted = [await self._store.get(key) for key in sorted(self._keys)]
+    async def _read(self, routers: Sequence[str]) -> tuple[RouterNote, ...]:
+        others = [name for name in routers if name != self._own().router_id]
+        posted = [await self._store.get(PREFIX + name) for name in others[: DEFAULTS.routers_max]]
         return tuple(note for value in posted if value and (note := RouterNote.from_bytes(value)))
 
     def _alive(self) -> list[RouterNote]:

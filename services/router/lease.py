@@ -22,6 +22,11 @@ class Lease:
         self._claims_from_ms = float("-inf")
         self._is_given_up = False
 
+    @property
+    def is_held(self) -> bool:
+        """Whether it is ours at the moment."""
+        return self._clock.now_ms() < self.until_ms
+
     async def renew(self, *, may_claim: bool) -> str:
         """Take it where it is free, or keep it; returns the life that has it, "" for none."""
         now_ms = self._clock.now_ms()

@@ -28,12 +28,18 @@ class Store(Protocol):
     async def delete(self, key: str) -> bool:
         """Remove a key; True when it was there."""
 
-    async def keys(self, prefix: str) -> list[str]:
-        """Live keys that begin with `prefix`, sorted, at most `SCAN_KEYS_MAX`."""
+    async def enter(self, roster: str, member: str, ttl_ms: int) -> list[str]:
+        """Be a member of a roster for `ttl_ms`; returns all members, sorted, at most `MEMBERS_MAX`."""
+
+    async def leave(self, roster: str, member: str) -> None:
+        """Be one no more."""
+
+    async def members(self, roster: str) -> list[str]:
+        """All members, sorted, at most `MEMBERS_MAX`."""
 
     async def close(self) -> None:
         """Let go of connections; idempotent."""
 
 
-SCAN_KEYS_MAX = 10_000
-"""Keys that one `keys` call returns at most."""
+MEMBERS_MAX = 10_000
+"""Members of a roster that one call returns at most."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from services.common.clock import Clock, MonotonicClock
 from services.common.errors import StoreUnavailable
-from services.common.store.interface import SCAN_KEYS_MAX
+from services.common.store.interface import MEMBERS_MAX
 
 
 @dataclass(slots=True)
@@ -47,10 +47,20 @@ class MemoryStore:
         self._entries.pop(key, None)
         return was_live
 
-    async def keys(self, prefix: str) -> list[str]:
+    async def enter(self, roster: str, member: str, ttl_ms: int) -> list[str]:
         """See `Store`."""
-        found = [key for key in list(self._entries) if key.startswith(prefix) and self._live(key)]
-        return sorted(found)[:SCAN_KEYS_MAX]
+        self._put(_entry(roster, member), member.encode(), ttl_ms)
+        return await self.members(roster)
+
+    async def leave(self, roster: str, member: str) -> None:
+        """See `Store`."""
+        self._entries.pop(_entry(roster, member), None)
+
+    async def members(self, roster: str) -> list[str]:
+        """See `Store`."""
+        begin = _entry(roster, "")
+        found = [key for key in list(self._entries) if key.startswith(begin) and self._live(key)]
+        return sorted(key.removeprefix(begin) for key in found)[:MEMBERS_MAX]
 
     async def close(self) -> None:
         """Forget everything."""
@@ -73,3 +83,8 @@ class MemoryStore:
     def _evict_expired(self) -> None:
         now = self._clock.now_ms()
         self._entries = {key: entry for key, entry in self._entries.items() if entry.expires_ms > now}
+
+
+def _entry(roster: str, member: str) -> str:
+    """The key of one membership; no other key has such a character."""
+    return f"{roster}\0{member}"

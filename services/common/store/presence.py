@@ -10,6 +10,7 @@ from services.common.store.interface import Store
 
 log = logging.getLogger("pdmesh.store")
 
+ROSTER = "pdmesh:present"
 PREFIX = "pdmesh:presence:"
 TTL_MS = 10_000
 INTERVAL_S = 3.0
@@ -38,6 +39,7 @@ async def announce(store: Store, presence: Presence) -> None:
         while True:
             try:
                 await store.set(presence.key, record, TTL_MS)
+                await store.enter(ROSTER, presence.key, TTL_MS)
                 is_away = False
             except StoreUnavailable as away:  # nothing depends on presence; the next round tries again
                 if not is_away:
@@ -46,6 +48,7 @@ async def announce(store: Store, presence: Presence) -> None:
             await asyncio.sleep(INTERVAL_S)
     finally:
         try:
+            await store.leave(ROSTER, presence.key)
             await store.delete(presence.key)
         except StoreUnavailable:
             pass  # its time to live ends it
@@ -53,7 +56,7 @@ async def announce(store: Store, presence: Presence) -> None:
 
 async def present(store: Store) -> list[Presence]:
     """All processes that are there, by role and id."""
-    records = [await store.get(key) for key in await store.keys(PREFIX)]
+    records = [await store.get(key) for key in await store.members(ROSTER)]
     return [presence for record in records if record and (presence := _presence(record)) is not None]
 
 

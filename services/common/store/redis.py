@@ -3,10 +3,11 @@
 from typing import cast
 
 from services.common.store.client import RedisClient
-from services.common.store.interface import SCAN_KEYS_MAX
+from services.common.store.interface import MEMBERS_MAX
 from services.common.store.script import Script
 
 _CLAIM = Script.beside(__file__, "claim.lua")
+_ROSTER = Script.beside(__file__, "roster.lua")
 TIMEOUT_S = 2.0
 CONNECTIONS_MAX = 32
 
@@ -42,21 +43,25 @@ class RedisStore:
         async with self._client.commands() as redis:
             return bool(await redis.delete(key))
 
-    async def keys(self, prefix: str) -> list[str]:
+    async def enter(self, roster: str, member: str, ttl_ms: int) -> list[str]:
+        """See `Store`; one round trip."""
+        return await self._roster(roster, member, ttl_ms)
+
+    async def leave(self, roster: str, member: str) -> None:
         """See `Store`."""
-        found: set[str] = set()
-        async with self._client.commands() as redis:
-            async for key in redis.scan_iter(match=_literal(prefix) + "*", count=1_000):
-                found.add(key.decode())
-                if len(found) >= SCAN_KEYS_MAX:
-                    break
-        return sorted(found)
+        await self._roster(roster, member, 0)
+
+    async def members(self, roster: str) -> list[str]:
+        """See `Store`."""
+        return await self._roster(roster, "", 1)
+
+    async def _roster(self, roster: str, member: str, ttl_ms: int) -> list[str]:
+        return await _ROSTER.run(self._client, [roster], [member, ttl_ms, MEMBERS_MAX], _names)
 
     async def close(self) -> None:
         """See `Store`."""
         await self._client.close()
 
 
-def _literal(text: str) -> str:
-    """Text in a Redis pattern that stands for itself."""
-    return "".join("\\" + sign if sign in "*?[]^\\" else sign for sign in text)
+def _names(reply: list[bytes]) -> list[str]:
+    return sorted(name.decode() for name in reply)

@@ -5,6 +5,7 @@ stream of its own for each run, so that two runs never mix), and whether another
 have a time to live. One round trip per batch of answers.
 """
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
@@ -109,25 +110,32 @@ class RedisJournal:
 
     async def publish(self, additions: Sequence[Addition]) -> list[Standing]:
         """See `Journal`."""
-        async with self._client.commands() as redis, redis.pipeline(transaction=False) as pipe:
-            for each in additions:
-                keys = [_writer(each.name), _log(each.name, each.run), _watched(each.name)]
-                bounds = [WRITER_TTL_MS, self._kept_ttl_ms, BROKEN_TTL_MS, ENTRIES_MAX]
-                new: list[str | bytes | int] = [
-                    each.run,
-                    self._seal.close(each.head, _context(each.name, each.run, "head")),
-                    self._seal.close(each.body, _context(each.name, each.run, "body")),
-                    each.progress,
-                    *bounds,
-                    each.offset_bytes,
-                    len(each.body),
-                ]
-                await self._publish(keys, new, client=pipe)
-            answers = await pipe.execute()
+        async with self._client.commands() as redis:
+            if self._client.is_cluster:  # whose pipelines take no scripts
+                answers = await asyncio.gather(*(self._add(each) for each in additions))
+            else:
+                async with redis.pipeline(transaction=False) as pipe:
+                    for each in additions:
+                        await self._add(each, pipe)
+                    answers = await pipe.execute()
             return [
                 Standing(owner == b"mine", owner == b"other", bool(watched), int(size))
                 for owner, watched, size in answers
             ]
+
+    async def _add(self, each: Addition, client: Any = None) -> Any:
+        keys = [_writer(each.name), _log(each.name, each.run), _watched(each.name)]
+        bounds = [WRITER_TTL_MS, self._kept_ttl_ms, BROKEN_TTL_MS, ENTRIES_MAX]
+        new: list[str | bytes | int] = [
+            each.run,
+            self._seal.close(each.head, _context(each.name, each.run, "head")),
+            self._seal.close(each.body, _context(each.name, each.run, "body")),
+            each.progress,
+            *bounds,
+            each.offset_bytes,
+            len(each.body),
+        ]
+        return await self._publish(keys, new, client=client)
 
     async def read(self, name: str, run: str, position: str) -> Page:
         """See `Journal`."""

@@ -16,6 +16,11 @@ _STATUSES = {grpc.StatusCode.DEADLINE_EXCEEDED: "timeout", grpc.StatusCode.UNAVA
 class LookUpFailed(Exception):
     """No passages could be had; the text is the report's status."""
 
+    def __init__(self, status: str, *, is_away: bool) -> None:
+        """`is_away`: there was no answer, or none in time; otherwise this one was refused."""
+        super().__init__(status)
+        self.is_away = is_away
+
 
 class RetrieverClient:
     """Asks one retriever."""
@@ -36,7 +41,8 @@ class RetrieverClient:
                 request, timeout=self._timeout_s, metadata=self._security.metadata
             )
         except grpc.aio.AioRpcError as failure:
-            raise LookUpFailed(_STATUSES.get(failure.code(), "failed")) from failure
+            code = failure.code()
+            raise LookUpFailed(_STATUSES.get(code, "failed"), is_away=code in _STATUSES) from failure
         return [Passage(one.id, one.text, one.source, one.score) for one in answer.passages[:passages_max]]
 
     async def close(self) -> None:

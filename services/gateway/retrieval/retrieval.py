@@ -20,10 +20,8 @@ from services.gateway.retrieval.client import LookUpFailed, RetrieverClient
 from services.gateway.retrieval.metrics import Metrics
 from services.gateway.retrieval.prompt import query_of, with_passages
 from services.gateway.retrieval.report import Passage, RetrievalReport
+from services.gateway.retrieval.suspensions import Collection, Suspensions
 
-FAILURES_MAX = 3
-"""After so many in a row the retriever is left alone for a while, and prompts do not wait for it."""
-SUSPENDED_MS = 5_000
 RETRY_AFTER_MS = 1_000
 
 _log = logging.getLogger(__name__)
@@ -47,8 +45,7 @@ class Retrieval:
         self._settings = settings
         self._metrics = metrics
         self._clock = clock
-        self._failures = 0
-        self._suspended_until_ms = 0.0
+        self._suspensions = Suspensions(clock)
 
     def augment(self, call: Call, renderer: Renderer) -> Coroutine[Any, Any, Call] | None:
         """The call with passages in its prompts; `None` for one that does not ask. Raises `InvalidField`."""
@@ -84,16 +81,17 @@ class Retrieval:
         passages: list[Passage] = []
         tokens = 0
         status = "suspended"
-        if began_ms >= self._suspended_until_ms:
+        collection = tenant, ask.collection
+        if not self._suspensions.has(collection):
             try:
                 most = ask.passages_max or self._settings.passages_max
                 found = await self._client.look_up(tenant, ask.collection, query, most)
                 passages, tokens = await self._fitting(found, ask.tokens_max, renderer)
                 status = "ok" if passages else "empty"
-                self._failures = 0
+                self._suspensions.note_answer(collection)
             except LookUpFailed as failure:
                 status = str(failure)
-                self._note_failure(failure)
+                self._note_failure(collection, failure)
         took_ms = self._clock.now_ms() - began_ms
         self._metrics.look_ups.labels(status).inc()
         self._metrics.seconds.observe(took_ms / 1000.0)
@@ -116,10 +114,11 @@ class Retrieval:
                 tokens += count
         return kept, tokens
 
-    def _note_failure(self, failure: LookUpFailed) -> None:
-        self._failures += 1
-        if self._failures >= FAILURES_MAX:
-            self._suspended_until_ms = self._clock.now_ms() + SUSPENDED_MS
+    def _note_failure(self, collection: Collection, failure: LookUpFailed) -> None:
+        if failure.is_away:
+            self._suspensions.note_failure(collection)
+        else:
+            self._suspensions.note_answer(collection)
         _log.warning("passages could not be looked up (%s): %s", failure, failure.__cause__)
 
 

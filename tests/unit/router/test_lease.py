@@ -9,7 +9,7 @@ from services.common.clock import ManualClock
 from services.common.domain import Role
 from services.common.errors import StoreUnavailable
 from services.common.store.memory import MemoryStore
-from services.router.board import ALIVE_MS, INTERVAL_S, PATIENCE_MS, Board
+from services.router.board import ALIVE_MS, INTERVAL_S, PATIENCE_MS, ROSTER, Board
 from services.router.core.events import RoutersSeen
 from services.router.core.scaling.demand import TierDemand
 from services.router.core.scaling.reports import RouterReport, Standing, TierReport, WorkerReport
@@ -153,8 +153,27 @@ def test_a_note_comes_back_as_it_was_posted():
 
 async def test_a_board_runs_until_it_is_cancelled_and_takes_its_note_down(site):
     running = asyncio.create_task(site.boards["a"].run())
-    while not await site.store.keys("pdmesh:queues:"):
+    while not await site.store.members(ROSTER):
         await asyncio.sleep(0.001)
     running.cancel()
     await asyncio.wait([running])
-    assert await site.store.keys("pdmesh:queues:") == []
+    assert await site.store.members(ROSTER) == []
+
+
+async def test_who_decides_renews_before_anything_else(site):
+    await site.exchange("a", times=10)
+    assert site.deciders() == ["a"]
+    done: list[str] = []
+
+    class Watched(Away):
+        async def set(self, key: str, value: bytes, ttl_ms: int) -> None:
+            done.append("set")
+
+        async def claim(self, key: str, value: bytes, ttl_ms: int) -> bytes:
+            done.append("claim")
+            return value
+
+    board = site.boards["a"]
+    board._store = board._lease._store = Watched(site.clock)
+    await site.exchange("a")
+    assert done == ["claim", "set"]

@@ -1,6 +1,7 @@
 """Both stores keep the same promises."""
 
 import asyncio
+import uuid
 from collections.abc import AsyncIterator
 
 import pytest
@@ -16,7 +17,7 @@ from services.common.store.redis import RedisStore
 async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     url = request.getfixturevalue("redis_url") if request.param == "redis" else ""
     opened = await connect(url)
-    for key in await opened.keys(""):
+    for key in ("key", "short", "long"):
         await opened.delete(key)
     yield opened
     await opened.close()
@@ -39,7 +40,6 @@ async def test_values_end_with_their_time(store: Store) -> None:
     while await store.get("short") is not None:
         await asyncio.sleep(0.01)
     assert await store.get("long") == b"1"
-    assert await store.keys("") == ["long"]
 
 
 async def test_deletes_once(store: Store) -> None:
@@ -60,10 +60,17 @@ async def test_what_one_has_claimed_nobody_else_gets_until_it_ends_or_is_given_u
     assert await store.claim("key", b"a", 10_000) == b"a"
 
 
-async def test_lists_keys_by_literal_prefix(store: Store) -> None:
-    for key in ("a*b:2", "a*b:1", "axb:1"):
-        await store.set(key, b"1", 10_000)
-    assert await store.keys("a*b:") == ["a*b:1", "a*b:2"]
+async def test_a_roster_has_those_who_say_so_until_their_time_ends_or_they_leave(store: Store) -> None:
+    roster = uuid.uuid4().hex
+    assert await store.enter(roster, "b", 60_000) == ["b"]
+    assert await store.enter(roster, "a", 60_000) == ["a", "b"]
+    assert await store.enter(roster, "c", 20) == ["a", "b", "c"]
+    while "c" in await store.members(roster):
+        await asyncio.sleep(0.01)
+    await store.leave(roster, "b")
+    await store.leave(roster, "b")
+    assert await store.enter(roster, "a", 60_000) == ["a"]
+    assert await store.members(uuid.uuid4().hex) == []
 
 
 async def test_presence_lasts_as_long_as_its_task(store: Store) -> None:
@@ -87,7 +94,7 @@ async def test_the_memory_store_refuses_past_its_bound_until_something_ends() ->
     await full.set("a", b"2", 100)
     clock.advance(100)
     await full.set("c", b"1", 100)
-    assert await full.keys("") == ["b", "c"]
+    assert [await full.get(key) for key in "abc"] == [None, b"1", b"1"]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +114,7 @@ async def test_a_store_that_is_not_there_is_one_line(url: str, says: str) -> Non
 
 async def test_commands_fail_clearly_when_redis_goes_away() -> None:
     store = RedisStore("redis://127.0.0.1:1/0")
-    for command in (store.get("a"), store.set("a", b"", 1), store.keys("a")):
+    for command in (store.get("a"), store.set("a", b"", 1), store.enter("a", "b", 1)):
         with pytest.raises(StoreUnavailable):
             await command
     await store.close()

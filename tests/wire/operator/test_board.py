@@ -21,7 +21,7 @@ from services.common.rpc import Link, open_channel
 from services.common.rpc.convert import request_to_wire
 from services.common.rpc.frames import SubmissionDraft
 from services.common.store.memory import MemoryStore
-from services.router.board import PREFIX, Board
+from services.router.board import PREFIX, ROSTER, Board
 from services.router.lease import Lease
 from services.router.main import serve
 from services.router.notes import RouterNote
@@ -148,8 +148,10 @@ async def test_notes_that_make_no_sense_are_passed_over() -> None:
     store = MemoryStore()
     for name, value in (("a", b"{"), ("b", b"[]"), ("c", b'{"router_id": "c", "open_requests": 0}')):
         await store.set(PREFIX + name, value, 10_000)
+        await store.enter(ROSTER, name, 10_000)
     good = b'{"router_id": "d", "open_requests": 2, "queues": []}'
     await store.set(PREFIX + "d", good, 10_000)
+    await store.enter(ROSTER, "d", 10_000)
     clock = MonotonicClock()
     board = Board(store, lambda: RouterNote("me", 0, ()), Lease(store, "me", clock), clock)
     posting = asyncio.create_task(board.run())
