@@ -6,7 +6,6 @@ Writes tests/bench/results/handoff.{json,md}. Exit code 1 when a first token wai
 import argparse
 import asyncio
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -16,7 +15,6 @@ from tests.bench.__main__ import machine
 from tests.bench.handoff import measure, model
 from tests.bench.handoff.asking import Asker
 from tests.bench.handoff.report import page
-from tests.bench.peers.targets import free_ports
 from tests.mesh.harness import Mesh
 from tests.tidy.source import ROOT
 
@@ -33,13 +31,11 @@ QUICK = measure.Plan((256,), repeats=2, background_tokens=60, overlapped=2, over
 def run(model_dir: Path, scratch: Path, plan: measure.Plan) -> dict[str, Any]:
     """All experiments on one model."""
     scratch.mkdir()
-    (port,) = free_ports(1)
-    os.environ["PDMESH_DECODE_METRICS_PORT"] = str(port)
     flags = ["--prefill", "1", "--decode", "1", "--max-model-len", "4096", "--log-level", "warning"]
     flags += ["--max-num-batched-tokens", "4096", "--engine-arg", f"kv-cache-memory-bytes={KV_CACHE_BYTES}"]
     with Mesh(model_dir, scratch, *flags, start_s_max=START_S_MAX) as mesh:
         print(f"{model_dir.name}: serves", file=sys.stderr, flush=True)
-        return asyncio.run(experiments(mesh, model_dir, f"http://127.0.0.1:{port}/metrics", plan))
+        return asyncio.run(experiments(mesh, model_dir, mesh.facts["metrics"]["decode-1"], plan))
 
 
 async def experiments(mesh: Mesh, model_dir: Path, metrics_url: str, plan: measure.Plan) -> dict[str, Any]:

@@ -5,7 +5,6 @@ Writes tests/bench/results/handoff-modes.{json,md}.
 
 import asyncio
 import json
-import os
 import sys
 import tempfile
 import urllib.request
@@ -16,7 +15,6 @@ from typing import Any
 from tests.bench.__main__ import machine
 from tests.bench.handoff.asking import Asker, middle
 from tests.bench.handoff.measure import values
-from tests.bench.peers.targets import free_ports
 from tests.mesh.harness import Mesh
 from tests.tidy.source import ROOT
 
@@ -24,9 +22,9 @@ RESULTS = ROOT / "tests" / "bench" / "results"
 COMMAND = "python -m tests.bench.handoff.modes"
 MODEL = ROOT / "models" / "demo"
 START_S_MAX = 300.0
-CASES = (("pull", 128), ("pull", 64), ("pull", 32), ("push", 128), ("push", 32))
+CASES = (("pull", 128), ("pull", 32), ("push", 128), ("push", 32))
 PROMPTS = (256, 2_048)
-REPEATS = 9
+REPEATS = 7
 NIXL = ("pdmesh_worker_nixl_bytes", "pdmesh_worker_nixl_transfer_seconds", "pdmesh_worker_nixl_descriptors")
 HEAD = """\
 # Pull against push, and block sizes
@@ -44,27 +42,25 @@ COLUMNS = (
 def run(mode: str, block: int, scratch: Path) -> list[dict[str, Any]]:
     """One mesh, all lengths."""
     scratch.mkdir()
-    ports = free_ports(2)
-    for role, port in zip(("PREFILL", "DECODE"), ports, strict=True):
-        os.environ[f"PDMESH_{role}_METRICS_PORT"] = str(port)
     flags = ["--max-model-len", "4096", "--log-level", "warning", "--max-num-batched-tokens", "4096"]
     flags += ["--handoff-mode", mode, "--block-size", str(block)]
     with Mesh(MODEL, scratch, *flags, start_s_max=START_S_MAX) as mesh:
         print(f"{mode}, blocks of {block}: serves", file=sys.stderr, flush=True)
-        return asyncio.run(measured(mesh, mode, block, ports))
+        return asyncio.run(measured(mesh, mode, block))
 
 
-async def measured(mesh: Mesh, mode: str, block: int, ports: Sequence[int]) -> list[dict[str, Any]]:
+async def measured(mesh: Mesh, mode: str, block: int) -> list[dict[str, Any]]:
     """One row for each length; the first requests only make the pair known to each other."""
     vocabulary = int(json.loads((MODEL / "config.json").read_text())["vocab_size"])
     asker = Asker(mesh.url, MODEL.name, vocabulary)
+    pages = [mesh.facts["metrics"][name] for name in ("prefill-1", "decode-1")]
     for length in PROMPTS:
         await asker.ask(length, 8)
     rows = []
     for length in PROMPTS:
-        before = moved(ports)
+        before = moved(pages)
         answers = [await asker.ask(length, 8) for _ in range(REPEATS)]
-        size, seconds, descriptors = (b - a for a, b in zip(before, moved(ports), strict=True))
+        size, seconds, descriptors = (b - a for a, b in zip(before, moved(pages), strict=True))
         rows.append(
             {
                 "mode": mode,
@@ -81,11 +77,11 @@ async def measured(mesh: Mesh, mode: str, block: int, ports: Sequence[int]) -> l
     return rows
 
 
-def moved(ports: Sequence[int]) -> list[float]:
+def moved(urls: Sequence[str]) -> list[float]:
     """What NIXL has moved so far on both workers together: whichever side moves, counts."""
     pages = []
-    for port in ports:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as page:
+    for url in urls:
+        with urllib.request.urlopen(url, timeout=10) as page:
             pages.append(values(page.read().decode(), NIXL))
     return [sum(column) for column in zip(*pages, strict=True)]
 
