@@ -149,12 +149,18 @@ class Sentinel:
         return all(trial.pair is not pair for trial in self._trials.values())
 
     def _all(self) -> Iterator[Pair]:
+        """In rounds, each of which gives every decode worker another prefill worker: so each soon has one
+        that may hand over to it, in a large fleet too."""
         for pool in self._state.fleet.pools.values():
             if pool.embedding_model is None:
                 serving = [w for w in pool.workers.values() if w.is_serving]
                 prefills = [w for w in serving if w.role.can_prefill_for_others()]
                 decodes = [w for w in serving if w.role.can_decode()]
-                yield from (self._state.pairs.of(p, d) for p in prefills for d in decodes if p is not d)
+                for begin in range(len(prefills)):
+                    for number, decode in enumerate(decodes):
+                        prefill = prefills[(begin + number) % len(prefills)]
+                        if prefill is not decode:
+                            yield self._state.pairs.of(prefill, decode)
 
     def _next_pair(self, now_ms: float) -> Pair | None:
         is_on_trial = self._state.pairs.is_on_trial

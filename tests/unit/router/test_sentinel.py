@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from services.common.domain import FailureKind, Path, Role
-from services.router.core.actions import ReportPair
+from services.router.core.actions import ReportPair, StartJob
 from services.router.core.events import Forgive, SetRole
 from services.router.core.pairs import CanaryResult
 from tests.sim.invariants import check_callers
@@ -156,6 +156,20 @@ def test_all_new_pairs_are_tried_at_once(rare):
         rare.add_worker(Role.DECODE, f"d{name}")
     rare.run(1_000.0)
     assert len(list(rare.core.state.pairs)) == 9
+    assert results(rare) == {CanaryResult.EQUAL}
+
+
+def test_every_decode_worker_of_a_new_fleet_is_tried_before_any_has_all_its_pairs(rare):
+    for number in range(8):
+        rare.add_worker(Role.PREFILL, f"p{number}")
+    for number in range(8):
+        rare.add_worker(Role.DECODE, f"d{number}")
+    rare.run(rare.now_ms + 51.0)  # the first tick
+    begun = {action.session for _, action in rare.log if isinstance(action, StartJob)}
+    assert len(begun) == 8  # each prefill worker's first canaries, for as many decode workers
+    decodes = {f.decode_seat.worker.worker_id for f in rare.core.state.flights.values()}
+    assert len(decodes) == 8
+    rare.run(5_000.0)
     assert results(rare) == {CanaryResult.EQUAL}
 
 
