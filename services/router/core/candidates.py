@@ -87,10 +87,14 @@ class Candidates:
             tier = tiers.get(model)
             if tier is not None:
                 tier.full_from_kv_tokens = None
-                tier.freed[worker.session] = None
-                tier.freed.move_to_end(worker.session)
-                if len(tier.freed) > self._sampling.freed:
-                    tier.freed.popitem(last=False)
+                if len(tier.workers) > self._sampling.all_up_to:  # of a smaller one all are looked at anyway
+                    self._note_freed(tier, worker)
+
+    def _note_freed(self, tier: Tier, worker: Worker) -> None:
+        tier.freed[worker.session] = None
+        tier.freed.move_to_end(worker.session)
+        if len(tier.freed) > self._sampling.freed:
+            tier.freed.popitem(last=False)
 
     def some(self, tier: Tier, question: Question) -> Sequence[Worker]:
         """All of a small tier; of a large one two at random, those just freed, those with the text cached.
