@@ -19,6 +19,14 @@ _OFFERS = ("upgrade", "http2-settings")
 """Headers, and words of `Connection`, by which a client offers to go on in another protocol."""
 
 
+_USUAL = (
+    *("accept", "accept-encoding", "authorization", "connection", "content-length", "content-type", "host"),
+    *("idempotency-key", "user-agent", "x-request-id"),
+)
+_USUAL_NAMES = {written.encode(): name for name in _USUAL for written in (name, name.title(), name.upper())}
+"""Names as clients write them, and as handlers know them."""
+
+
 class RequestParser:
     """One connection's parser. Its `on_*` methods are called by httptools.
 
@@ -157,11 +165,11 @@ class RequestParser:
             self._refuse_head()
         if self.in_body:
             return
-        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        key = _USUAL_NAMES.get(name) or name.decode("latin-1").lower()
+        text, headers = value.decode("latin-1"), self._headers
         if key == "host":
             self._host_count += 1
-        present = self._headers.get(key)
-        self._headers[key] = text if present is None else f"{present}, {text}"
+        headers[key] = f"{headers[key]}, {text}" if key in headers else text
 
     def on_headers_complete(self) -> None:
         """Refuse what the head decides already; let a waiting client send."""

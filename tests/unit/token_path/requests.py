@@ -201,11 +201,21 @@ class GatewayRequests:
 
     def question(self) -> bytes:
         """What a client sends."""
+        return self._post("/v1/completions", self.body)
+
+    def chat(self, number: int) -> bytes:
+        """A conversation instead of token ids; no two of 500 words are alike."""
+        content = " ".join(f"word{number + i * 7}" for i in range(PROMPT_TOKENS))
+        messages = [{"role": "user", "content": content}]
+        body = {"model": "m", "messages": messages, "max_tokens": 1, "stream": True}
+        return self._post("/v1/chat/completions", msgspec.json.encode(body))
+
+    def _post(self, path: str, body: bytes) -> bytes:
         head = (
-            f"POST /v1/completions HTTP/1.1\r\nhost: 127.0.0.1:8000\r\naccept: */*\r\nuser-agent: client\r\n"
-            f"content-type: application/json\r\ncontent-length: {len(self.body)}\r\n\r\n"
+            f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1:8000\r\naccept: */*\r\nuser-agent: client\r\n"
+            f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
         )
-        return head.encode() + self.body
+        return head.encode() + body
 
     def answers(self, number: int) -> list[bytes]:
         """What the router answers to the next so many requests, each in one frame."""

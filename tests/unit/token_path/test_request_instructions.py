@@ -36,12 +36,20 @@ def router_work(output_tokens: int) -> Work:
 
 
 def gateway_work(gateway: GatewayRequests) -> Work:
-    question, answers = gateway.question(), iter(gateway.answers(1 + 2 * REQUESTS))
-    gateway.play(question, next(answers))
+    return asked(gateway, [gateway.question()] * (1 + 2 * REQUESTS))
+
+
+def chat_work(gateway: GatewayRequests) -> Work:
+    return asked(gateway, [gateway.chat(number) for number in range(1 + 2 * REQUESTS)])
+
+
+def asked(gateway: GatewayRequests, bodies: list[bytes]) -> Work:
+    questions, answers = iter(bodies), iter(gateway.answers(len(bodies)))
+    gateway.play(next(questions), next(answers))
 
     def play() -> None:
         for _ in range(REQUESTS):
-            gateway.play(question, next(answers))
+            gateway.play(next(questions), next(answers))
 
     return work_of(play)
 
@@ -92,3 +100,10 @@ def test_a_gateway_does_little_for_a_request(gateway: GatewayRequests) -> None:
     instructions, library_calls = gateway_work(gateway).per(REQUESTS)
     assert instructions < 8_500, "6_811 when the bound was set"
     assert library_calls < 224, "179 when the bound was set"
+
+
+def test_a_gateway_does_little_for_a_conversation(gateway: GatewayRequests) -> None:
+    """A text of 500 words is rendered and encoded in a handful of calls more than token ids are taken."""
+    instructions, library_calls = chat_work(gateway).per(REQUESTS)
+    assert instructions < 11_400, "9_080 when the bound was set"
+    assert library_calls < 306, "245 when the bound was set"
