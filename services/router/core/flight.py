@@ -51,6 +51,8 @@ class Flight:
     job_stream: int = 0
     job_number: int = 0
     """Jobs started for this flight; tells a timer whether the job that it watches is still the one."""
+    cached_is_known: bool = False
+    """Whether the receipt says what the prompt's first run found cached."""
     job_since_ms: float = 0.0
     """When the current job was given to its worker."""
     failures_alone: int = 0
@@ -91,6 +93,15 @@ class Flight:
         if self.request.embedding is not None:
             return True
         return self.path is Path.DISAGGREGATED and self.handoff is None
+
+    def found_cached(self, tokens: int) -> None:
+        """A run of the text has found so many tokens cached; the first run's part of the prompt counts.
+
+        Later ones find what the flight itself has left there, its answer so far included.
+        """
+        if not self.cached_is_known:
+            self.cached_is_known = True
+            self.receipt.cached_tokens = min(tokens, len(self.request.prompt))
 
     def stop_decoding(self, now_ms: float) -> None:
         """Book the time spent decoding until now, if it decodes."""

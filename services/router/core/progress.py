@@ -8,7 +8,6 @@ from services.common.domain import (
     HandoffOffered,
     HandoffReleased,
     JobFinished,
-    Path,
     StepOutput,
     TokenColumns,
     TokenLogprobs,
@@ -149,7 +148,8 @@ class Progress:
         flight.handoff = Handoff(offer, worker, seat, now_ms)
         self._state.ledger.open(flight.handoff)
         receipt = flight.receipt
-        receipt.cached_tokens, receipt.kv_size_bytes = offer.cached_tokens, offer.kv_size_bytes
+        flight.found_cached(offer.cached_tokens)
+        receipt.kv_size_bytes = offer.kv_size_bytes
         self._first_token(flight, now_ms)
 
     def _first_token(self, flight: Flight, now_ms: float) -> None:
@@ -211,8 +211,7 @@ class Progress:
         if flight is None:
             return
         self._ending.stop_job(flight, abort=False)
-        if flight.path is Path.LOCAL:
-            flight.receipt.cached_tokens = finished.cached_tokens
+        flight.found_cached(finished.cached_tokens)
         self._state.worker_succeeded(worker, now_ms)
         if flight.request.embedding is not None:
             self._first_token(flight, now_ms)
