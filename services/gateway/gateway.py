@@ -212,6 +212,7 @@ class Gateway:
             tokenizing=Tokenizing(pipeline, models, self._threads, bodies),
             usage=self._accounting.report,
             cors=Cors(self._settings.cors_origin),
+            quotas=parts.quotas,
         )
 
     def _make_inference(self, pipeline: Pipeline) -> InferenceServer:
@@ -231,6 +232,6 @@ class Gateway:
             self._models,
             self._limits,
             settings.tls.security(),
-            Doorkeeper(self._tenancy.authenticator, self._metrics, self._clock),
+            Doorkeeper(self._tenancy.authenticator, pipeline.quotas, self._metrics, self._clock),
             reuse_port=settings.reuse_port,
         )

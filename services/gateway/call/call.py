@@ -11,6 +11,10 @@ from services.gateway.retrieval.report import RetrievalReport
 from services.gateway.tenants import ANONYMOUS, Caller
 
 
+def _ignore() -> None:
+    """What `on_reserved` does where nobody counts."""
+
+
 @record
 class Call:
     """Who asks for what, and under which conditions. REST and gRPC both make one of these."""
@@ -31,6 +35,8 @@ class Call:
     """What became of looking passages up, once that is done for a call that asks."""
     notes: dict[str, object] = field(default_factory=dict)
     """What the call's log line is to say; whoever finds something out adds it."""
+    on_reserved: Callable[[], None] = _ignore
+    """Called once the caller's quota has given what the call needs: from then on the request counts."""
 
 
 def with_model(call: Call, only_name: Callable[[], str]) -> Call:

@@ -1,11 +1,10 @@
 """What the pipeline asks of the gateway's other parts, and the parts of a gateway that has none of them."""
 
 from collections.abc import Coroutine, Mapping
-from contextlib import suppress
 from typing import Any, Protocol
 
 from services.common.domain.record import record
-from services.common.errors import InvalidField, MeshError, ModelNotFound
+from services.common.errors import InvalidField, ModelNotFound
 from services.gateway.call.call import Call
 from services.gateway.call.writers.interface import Header
 from services.gateway.models.rendering import Renderer
@@ -48,6 +47,13 @@ class Quotas(Protocol):
         Costs are billionths of the currency. Raises `QuotaExceeded` or `BudgetSpent`.
         """
 
+    def check(self, caller: Caller) -> None:
+        """Raise `QuotaExceeded` where it is known that the caller may send no request now."""
+
+    def count(self, caller: Caller) -> None:
+        """Count a request that is over and took nothing of the quota: it was read, and perhaps rendered, all
+        the same, or answered from what is kept."""
+
     def borrow(self, caller: Caller, tokens: int, cost_nano: int = 0) -> Coroutine[Any, Any, None] | None:
         """What is to be awaited before `reserve`; None where it can decide at once."""
 
@@ -58,10 +64,12 @@ class Quotas(Protocol):
         """What a call of this caller's may cost at present; None is no limit."""
 
 
-def count_left(quotas: Quotas, caller: Caller) -> None:
-    """Count a request whose caller left before it was submitted: it was read and rendered all the same."""
-    with suppress(MeshError):  # a quota that is spent has nobody to tell
-        quotas.reserve(caller, 0).settle(0)
+async def reserve_request(quotas: Quotas, caller: Caller) -> None:
+    """Take one request of the quota for work that generates nothing; raises as `Quotas.reserve` does."""
+    borrowing = quotas.borrow(caller, 0)
+    if borrowing is not None:
+        await borrowing
+    quotas.reserve(caller, 0).settle(0)
 
 
 @record
@@ -156,6 +164,12 @@ class Unlimited:
     def reserve(self, caller: Caller, tokens: int, cost_nano: int = 0) -> "Unlimited":
         """A reservation of nothing."""
         return self
+
+    def check(self, caller: Caller) -> None:
+        """Everybody may send requests."""
+
+    def count(self, caller: Caller) -> None:
+        """Nothing is counted."""
 
     def borrow(self, caller: Caller, tokens: int, cost_nano: int = 0) -> None:
         """Nothing to wait for."""

@@ -35,7 +35,6 @@ from services.gateway.call.parts import (
     Unlimited,
     Unmetered,
     WithoutRetrieval,
-    count_left,
 )
 from services.gateway.call.prepared import Prepared, prepare
 from services.gateway.call.submission import Submission
@@ -106,6 +105,11 @@ class Pipeline:
             return self._render_later(call, route, model, writer)
         return self._admit(call, route, model, writer, prepare(call, model))
 
+    @property
+    def quotas(self) -> Quotas:
+        """Limits what callers use."""
+        return self._parts.quotas
+
     def model_of(self, call: Call) -> ServedModel:
         """The model that would answer a call; raises `ModelNotFound`, `NoWorkers` or `RouterUnavailable`."""
         return self._find(call, self._parts.routes.resolve(call))
@@ -125,9 +129,7 @@ class Pipeline:
     async def _render_later(self, call: Call, route: Route, model: ServedModel, writer: Writer) -> None:
         size_bytes = call.generation.size_bytes
         prepared = await self._threads.run(call.caller, size_bytes, prepare, call, model)
-        if not writer.is_open:
-            count_left(self._parts.quotas, call.caller)
-        elif (admitting := self._admit(call, route, model, writer, prepared)) is not None:
+        if writer.is_open and (admitting := self._admit(call, route, model, writer, prepared)) is not None:
             await admitting
 
     def _admit(
@@ -138,20 +140,17 @@ class Pipeline:
             learning = self._parts.quotas.learn(call.caller)
             if learning is not None:
                 fit = partial(self._fit, call, route, model, writer, prepared)
-                return self._fit_later(learning, fit, call, writer)
+                return self._fit_later(learning, fit, writer)
         return self._fit(call, route, model, writer, prepared)
 
     async def _fit_later(
         self,
         learning: Coroutine[Any, Any, None],
         fit: Callable[[], Coroutine[Any, Any, None] | None],
-        call: Call,
         writer: Writer,
     ) -> None:
         await learning
-        if not writer.is_open:
-            count_left(self._parts.quotas, call.caller)
-        elif (submitting := fit()) is not None:
+        if writer.is_open and (submitting := fit()) is not None:
             await submitting
 
     def _fit(
@@ -172,7 +171,7 @@ class Pipeline:
             self._submit(call, route, model, writer, prepared, samplings, tokens, cost)
             return None
         submit = partial(self._submit, call, route, model, writer, prepared, samplings, tokens, cost)
-        return self._submit_later(borrowing, submit, call, writer)
+        return self._submit_later(borrowing, submit, writer)
 
     def _most_nano(self, call: Call, route: Route, prompt_tokens: int, generated_tokens: int) -> int:
         """The most that the call may cost, for callers with a budget."""
@@ -181,13 +180,11 @@ class Pipeline:
         return self._parts.meter.most_nano(route.booked_name, route.model, prompt_tokens, generated_tokens)
 
     async def _submit_later(
-        self, borrowing: Coroutine[Any, Any, None], submit: Callable[[], None], call: Call, writer: Writer
+        self, borrowing: Coroutine[Any, Any, None], submit: Callable[[], None], writer: Writer
     ) -> None:
         await borrowing
         if writer.is_open:
             submit()
-        else:
-            count_left(self._parts.quotas, call.caller)
 
     def _submit(
         self,
@@ -202,6 +199,7 @@ class Pipeline:
     ) -> None:
         prompts = prepared.prompts
         reservation = self._parts.quotas.reserve(call.caller, tokens, cost)
+        call.on_reserved()
         answer = Answer(
             call, route, prepared, writer, reservation, self._parts.meter, self._metrics, self._clock
         )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from services.common.clock import Clock
 from services.common.errors import MeshError, NotAllowed
-from services.gateway.call.parts import Authenticator
+from services.gateway.call.parts import Authenticator, Quotas
 from services.gateway.grpc.log_line import LogLine
 from services.gateway.metrics import Metrics
 
@@ -14,13 +14,14 @@ _HEALTH, _REFLECTION = "/grpc.health.v1.", "/grpc.reflection."
 class Doorkeeper:
     """Knows callers by their metadata, as the REST API does by headers."""
 
-    def __init__(self, authenticator: Authenticator, metrics: Metrics, clock: Clock) -> None:
+    def __init__(self, authenticator: Authenticator, quotas: Quotas, metrics: Metrics, clock: Clock) -> None:
         self._authenticator = authenticator
+        self._quotas = quotas
         self._metrics = metrics
         self._clock = clock
 
     def check(self, method: str, metadata: Mapping[str, str]) -> None:
-        """Raise `Unauthenticated` or `NotAllowed` for a call whose message is not to be read."""
+        """Raise `Unauthenticated`, `NotAllowed` or `QuotaExceeded` for a call that is not to be read."""
         if method.startswith(_HEALTH):  # load balancers have no credential
             return
         try:
@@ -38,3 +39,5 @@ class Doorkeeper:
         caller = self._authenticator.identify(metadata)
         if is_reflection and not caller.sees_internals:
             raise NotAllowed("reflection is not for you: --internals-for says who may use it")
+        if not (is_reflection or method.endswith("/ListModels")):
+            self._quotas.check(caller)

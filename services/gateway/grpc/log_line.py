@@ -19,6 +19,13 @@ class LogLine:
     """As the REST API would have answered."""
     notes: dict[str, object] = field(default_factory=dict)
 
+    is_counted: bool = False
+    """Whether the call has been taken from its caller's requests a minute."""
+
+    def count(self) -> None:
+        """Take notice that it has been counted."""
+        self.is_counted = True
+
     def failed(self, error: MeshError) -> None:
         """Say why there is no whole answer."""
         self.status = error.http_status

@@ -49,6 +49,7 @@ def call_of(
         service_class=class_of(caller, _service_class(options.service_class)),
         priority=options.priority,
         notes=line.notes,
+        on_reserved=line.count,
     )
 
 

@@ -16,7 +16,7 @@ from services.common.rpc import abort_with
 from services.gateway.call.call import Call
 from services.gateway.call.fair_threads import FairThreads
 from services.gateway.call.generation import Generation, Prompt
-from services.gateway.call.parts import Authenticator
+from services.gateway.call.parts import Authenticator, reserve_request
 from services.gateway.call.pipeline import Pipeline
 from services.gateway.grpc import bodies
 from services.gateway.grpc.bodies import Request
@@ -32,7 +32,7 @@ from services.gateway.idempotency import IDEMPOTENCY_KEY, Idempotency
 from services.gateway.metrics import Metrics
 from services.gateway.models.served import Models, ServedModel
 from services.gateway.rest.tokenizing import model_for, text_of
-from services.gateway.tenants import Caller
+from services.gateway.tenants import ANONYMOUS, Caller
 
 SERVICE = "pdmesh.inference.v1.InferenceService"
 
@@ -101,6 +101,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         """The tokens of a text or conversation."""
 
         async def answer(caller: Caller, line: LogLine) -> inference_pb2.TokenizeResponse:
+            await self._reserve(caller, line)
             prompt = await self._parsed(bodies.prompt_of, request, caller)
             model = self._model(request.model, caller, prompt, line)
             size_bytes = request.ByteSize()
@@ -114,6 +115,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         """The text of tokens."""
 
         async def answer(caller: Caller, line: LogLine) -> inference_pb2.DetokenizeResponse:
+            await self._reserve(caller, line)
             prompt = await self._parsed(bodies.tokens_of, request, caller)
             model = self._model(request.model, caller, prompt, line)
             text = await self._threads.run(caller, request.ByteSize(), text_of, prompt, model)
@@ -176,9 +178,11 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     ) -> Answer:
         """Identify the caller, answer, turn an error into a status, and write the log line."""
         line = LogLine(f"/{SERVICE}/{name}", self._clock.now_ms(), Cancelled.http_status)
+        caller = ANONYMOUS
         try:
             try:
-                made = await answer(self._identify(context, line), line)
+                caller = self._identify(context, line)
+                made = await answer(caller, line)
                 line.status = 200
                 return made
             except MeshError:
@@ -190,6 +194,8 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             line.failed(error)
             await abort_with(context, error)
         finally:
+            if not line.is_counted and name != "ListModels":
+                self._pipeline.quotas.count(caller)
             line.write(self._metrics, self._clock)
 
     def _identify(self, context: Context, line: LogLine) -> Caller:
@@ -201,6 +207,11 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
     def _model(self, name: str, caller: Caller, prompt: Prompt, line: LogLine) -> ServedModel:
         """The model that would answer such a prompt."""
         return model_for(self._pipeline, name, caller, prompt)
+
+    async def _reserve(self, caller: Caller, line: LogLine) -> None:
+        """Count a call that generates nothing, before anything is done for it; raises `QuotaExceeded`."""
+        line.count()
+        await reserve_request(self._pipeline.quotas, caller)
 
     async def _parsed(self, parse: Callable[[Any, Limits], Parsed], request: Any, caller: Caller) -> Parsed:
         """What a request asks for; a long one is parsed in a thread."""

@@ -41,6 +41,13 @@ class HttpRequest:
     holding: Holding | None = None
     """What its body takes of the memory that all bodies share."""
 
+    is_counted: bool = False
+    """Whether it has been taken from its caller's requests a minute."""
+
+    def count(self) -> None:
+        """Take notice that it has been counted."""
+        self.is_counted = True
+
     def release(self) -> None:
         """Let go of the body: the request is over, or somebody has made something else of it."""
         self.body = b""

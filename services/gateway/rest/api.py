@@ -20,7 +20,7 @@ from services.common.errors import (
 from services.common.limits import Limits
 from services.common.version import VERSION
 from services.gateway.accounts.metering.report import UsageReport
-from services.gateway.call.parts import Authenticator, Everybody
+from services.gateway.call.parts import Authenticator, Everybody, Quotas, Unlimited
 from services.gateway.call.request_id import kept_request_id
 from services.gateway.call.request_log import log_request
 from services.gateway.http import Exchange, HttpResponse, Routes
@@ -67,6 +67,7 @@ class Api:
         tokenizing: Tokenizing,
         usage: UsageReport | None = None,
         cors: Cors | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         self.is_leaving = False
         """True once the process is to end: no longer ready."""
@@ -102,7 +103,8 @@ class Api:
         if usage is not None:
             add("GET", "/admin/usage", usage.answer)
         open_paths = _OPEN | {"/metrics"} if self._shows_internals_to_all else _OPEN
-        doorway = Doorway(authenticator, self.routes, open_paths, self._cors, limits)
+        self._quotas = quotas or Unlimited()
+        doorway = Doorway(authenticator, self.routes, open_paths, self._cors, self._quotas, limits)
         self.admit = doorway.admit
         """Decides by a request's head whether its body is read."""
 
@@ -144,6 +146,9 @@ class Api:
     def _ended(self, exchange: Exchange) -> None:
         """Count and log a request; `notes` carry what its handlers found out."""
         request = exchange.request
+        if request.method == "POST" and not request.is_counted:
+            request.count()
+            self._quotas.count(exchange.caller)
         took_ms = self._clock.now_ms() - request.received_ms
         route = self.routes.pattern(request.path) or "none"
         self._metrics.count(route, exchange.status or 499, took_ms)

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 
 from services.common.errors import UnsupportedMediaType
 from services.common.limits import Limits
-from services.gateway.call.parts import Authenticator
+from services.gateway.call.parts import Authenticator, Quotas
 from services.gateway.http import Admission, HttpRequest, Routes
 from services.gateway.rest.cors import Cors
 from services.gateway.tenants import ANONYMOUS, Caller
@@ -23,6 +23,7 @@ class Doorway:
         routes: Routes,
         open_paths: Collection[str],
         cors: Cors,
+        quotas: Quotas,
         limits: Limits,
     ) -> None:
         """`open_paths` need no credential."""
@@ -30,12 +31,14 @@ class Doorway:
         self._routes = routes
         self._open_paths = open_paths
         self._cors = cors
+        self._quotas = quotas
         self._limits = limits
 
     def admit(self, head: HttpRequest) -> Admission:
         """Who asks, and how long the body may be.
 
-        Raises `Unauthenticated`, `NotAllowed`, `UnsupportedMediaType`, `RouteNotFound`, `MethodNotAllowed`.
+        Raises `Unauthenticated`, `NotAllowed`, `UnsupportedMediaType`, `RouteNotFound`, `MethodNotAllowed`,
+        and `QuotaExceeded` for a caller whose requests are used up.
         """
         if self._cors.is_preflight(head):  # browsers send no credential with it
             return Admission(self._limits.unread_body_size_bytes_max)
@@ -44,6 +47,7 @@ class Doorway:
         if head.method != "POST":
             return Admission(self._limits.unread_body_size_bytes_max, caller)
         _check_declared(head.headers)
+        self._quotas.check(caller)
         return Admission(self._limits.body_size_bytes_max, caller)
 
     def _identify(self, head: HttpRequest) -> Caller:

@@ -12,7 +12,7 @@ from services.gateway.accounts.metering.kv_seconds import kv_seconds
 from services.gateway.call.call import Call, with_model
 from services.gateway.call.fair_threads import FairThreads
 from services.gateway.call.inline import renders_inline
-from services.gateway.call.parts import Reservation, Route, Use, count_left
+from services.gateway.call.parts import Reservation, Route, Use
 from services.gateway.call.pipeline import Parts
 from services.gateway.call.receipt import receipts_json
 from services.gateway.call.renamed import renamed
@@ -69,11 +69,9 @@ class Embedder:
         _require_vectors(model, asked)
         prompts = await self._rendered(call, model)
         _check_lengths(call, prompts, model.model_len)
-        if not exchange.is_open:
-            count_left(self._parts.quotas, call.caller)
-            return
-        with renamed({"prompt": "input"}):
-            await self._make(exchange, call, asked, route, prompts)
+        if exchange.is_open:
+            with renamed({"prompt": "input"}):
+                await self._make(exchange, call, asked, route, prompts)
 
     async def _rendered(self, call: Call, model: ServedModel) -> Prompts:
         if renders_inline(call.generation, model.renderer):
@@ -89,9 +87,9 @@ class Embedder:
         if borrowing is not None:
             await borrowing
             if not exchange.is_open:
-                count_left(self._parts.quotas, call.caller)
                 return
         reservation = self._parts.quotas.reserve(call.caller, tokens, cost)
+        call.on_reserved()
         vectors = Vectors(
             self._streams,
             len(prompts),

@@ -89,6 +89,7 @@ def call_of(exchange: Exchange, caller: Caller, generation: Generation) -> Call:
         service_class=class_of(caller, generation.service_class),
         priority=generation.priority,
         notes=exchange.notes,
+        on_reserved=exchange.request.count,
     )
 
 

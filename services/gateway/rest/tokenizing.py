@@ -9,6 +9,7 @@ from services.common.domain import Sampling
 from services.gateway.call.call import Call
 from services.gateway.call.fair_threads import FairThreads
 from services.gateway.call.generation import ChatPrompt, Generation, Prompt
+from services.gateway.call.parts import reserve_request
 from services.gateway.call.pipeline import Pipeline
 from services.gateway.call.request_id import new_request_id
 from services.gateway.http import Exchange, HttpResponse
@@ -39,6 +40,7 @@ class Tokenizing:
     async def tokenize(self, exchange: Exchange) -> None:
         """The tokens of a text or conversation."""
         size_bytes = len(exchange.request.body)
+        await self._reserve(exchange)
         ask = await self._bodies.parsed_soon(exchange, parse_tokenize)
         model = self.find(exchange, ask.model, ask.prompt)
         exchange.respond(await self._in_thread(exchange, size_bytes, _tokenized, ask, model))
@@ -46,6 +48,7 @@ class Tokenizing:
     async def detokenize(self, exchange: Exchange) -> None:
         """The text of tokens."""
         size_bytes = len(exchange.request.body)
+        await self._reserve(exchange)
         ask = await self._bodies.parsed_soon(exchange, parse_detokenize)
         model = self.find(exchange, ask.model, ask.prompt)
         exchange.respond(await self._in_thread(exchange, size_bytes, _detokenized, ask, model))
@@ -53,6 +56,7 @@ class Tokenizing:
     async def count(self, exchange: Exchange) -> None:
         """How many tokens a prompt of Anthropic's API has."""
         size_bytes = len(exchange.request.body)
+        await self._reserve(exchange)
         model_name, prompt = await self._bodies.parsed_soon(exchange, parse_count)
         model = self.find(exchange, model_name, prompt)
         exchange.respond(await self._in_thread(exchange, size_bytes, _counted, prompt, model))
@@ -62,6 +66,11 @@ class Tokenizing:
         name = name or self._models.only_name()
         exchange.notes["model"] = name[:200]
         return model_for(self._pipeline, name, exchange.caller, prompt)
+
+    async def _reserve(self, exchange: Exchange) -> None:
+        """Count the request before anything is done for it; raises `QuotaExceeded`."""
+        exchange.request.count()
+        await reserve_request(self._pipeline.quotas, exchange.caller)
 
     async def _in_thread(
         self, exchange: Exchange, size_bytes: int, work: Callable[..., T], *arguments: object
