@@ -5,11 +5,12 @@ BIN := .venv/bin
 export PYTHON TORCH_INDEX SEEDS
 # The demo model is trained and committed; without it a tiny one with random weights serves.
 DEMO_MODEL ?= $(if $(wildcard models/demo/config.json),models/demo,build/tiny-model)
+LOCKS := $(wildcard locks/*.txt)
 # Freed memory stays mapped, in large pages: training on the CPU is a third faster.
 KEEP_MEMORY := GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=68719476736
 
 .DEFAULT_GOAL := help
-.PHONY: help validate study setup setup-light demo model up sim check test unit wire attack mesh clients e2e bench bench-profile bench-peers bench-isolation bench-handoff bench-scaling protos docs clean
+.PHONY: help validate study setup setup-light demo model up sim check test unit wire attack mesh clients e2e bench bench-profile bench-peers bench-isolation bench-handoff bench-scaling protos docs locks audit sbom digests images clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -105,6 +106,25 @@ protos: setup ## generate the stubs in pdmesh/ from protos/
 docs: setup-light ## generate the reference pages in docs/ and the dashboards in deploy/grafana/
 	$(BIN)/python -m tools.docs
 	$(BIN)/python -m tools.dashboards
+
+SUPPLY := build/supply/bin
+$(SUPPLY)/uv: ; python3 -m venv build/supply && $(SUPPLY)/pip install --quiet 'cyclonedx-bom>=7,<8' 'pip-audit>=2.9,<3' 'uv>=0.9'
+
+locks: $(SUPPLY)/uv ## resolve locks/ anew: versions and hashes for images and CI (KEEP=1: change only what must)
+	@$(SUPPLY)/python -m tools.locks $(if $(KEEP),--keep)
+
+audit: $(SUPPLY)/uv ## ask for known vulnerabilities of everything in locks/; needs the network
+	@$(foreach lock,$(LOCKS),echo $(lock) && $(SUPPLY)/pip-audit --strict --require-hashes --disable-pip -r $(lock) &&) true
+
+sbom: $(SUPPLY)/uv ## write a CycloneDX bill of materials of each file in locks/ into build/sbom
+	@mkdir -p build/sbom
+	@$(foreach lock,$(LOCKS),$(SUPPLY)/cyclonedx-py requirements $(lock) --pyproject pyproject.toml --of JSON -o build/sbom/$(notdir $(lock:.txt=.json)) &&) true
+
+digests: ## write the digests of base images into deploy/images.env; needs docker and its registry
+	@tools/digests.sh
+
+images: ## build the images `light` and `cpu` from what locks/ and deploy/images.env name; needs docker
+	@. deploy/images.env && for target in light cpu; do docker build -f deploy/Dockerfile --target $$target --build-arg PYTHON_IMAGE=$$PYTHON_IMAGE $(if $(TORCH_INDEX),--build-arg TORCH_INDEX=$(TORCH_INDEX)) $(if $(TORCH_SHA256),--build-arg TORCH_SHA256=$(TORCH_SHA256)) -t pdmesh:$$target . || exit 1; done
 
 clean: ## remove what the commands above have made, .venv included
 	rm -rf .venv build .run *.egg-info
