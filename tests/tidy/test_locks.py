@@ -64,6 +64,14 @@ def test_images_install_nothing_that_is_not_locked() -> None:
         assert is_locked or is_own or told.rstrip().endswith("-r torch.txt"), told
 
 
+def test_what_the_image_copies_is_not_ignored() -> None:
+    dockerfile, ignored = ((ROOT / name).read_text() for name in ("deploy/Dockerfile", ".dockerignore"))
+    copied = {
+        part for line in re.findall(r"^COPY (.*)$", dockerfile, re.MULTILINE) for part in line.split()[:-1]
+    }
+    assert copied <= {line[1:] for line in ignored.splitlines() if line.startswith("!")}
+
+
 def test_images_from_elsewhere_are_named_once() -> None:
     named = dict(
         line.split("=", 1)
