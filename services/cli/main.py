@@ -26,6 +26,8 @@ OPERATOR_COMMANDS = {
 PLANNER_COMMANDS = {
     "simulate": "play a load on a fleet that does not exist yet",
     "plan": "find the cheapest fleet that keeps a promise",
+    "calibrate": "learn how long a running mesh's engines take",
+    "advise": "tell what a mesh should change, by playing its log",
 }
 """Each is a module of `services.cli.planner`."""
 COMMANDS = {

@@ -15,6 +15,10 @@ from services.cli.ingest import IngestSettings
 from services.cli.main import COMMANDS, OPERATOR_COMMANDS
 from services.cli.operator.commands import parser_of
 from services.cli.operator.settings import OperatorSettings
+from services.cli.planner.advise import AdviseSettings
+from services.cli.planner.advise import parser_of as advise_parser
+from services.cli.planner.calibrate import CalibrateSettings
+from services.cli.planner.calibrate import parser_of as calibrate_parser
 from services.cli.planner.plan import PlanSettings
 from services.cli.planner.plan import parser_of as plan_parser
 from services.cli.planner.simulate import SimulateSettings
@@ -35,12 +39,16 @@ SETTINGS = {
     "plan": PlanSettings,
     "requests": RequestsSettings,
     "why": WhySettings,
+    "calibrate": CalibrateSettings,
+    "advise": AdviseSettings,
 }
 PARSERS = {
     "usage": usage_parser,
     "simulate": simulate_parser,
     "plan": plan_parser,
     "requests": requests_parser,
+    "advise": advise_parser,
+    "calibrate": calibrate_parser,
 }
 """Of commands that have flags beside their settings."""
 

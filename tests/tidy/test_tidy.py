@@ -59,7 +59,7 @@ def test_generated_files_are_fresh(module: str) -> None:
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "docs/clients.md"])
+@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "docs/clients.md", "docs/planner.md"])
 def test_commands_on_the_page_exist(page: str) -> None:
     makefile = (ROOT / "Makefile").read_text()
     assert commands.violations(page, (ROOT / page).read_text(), makefile) == []

@@ -12,6 +12,8 @@ from services.cli.demo import DemoSettings
 from services.cli.ingest import IngestSettings
 from services.cli.main import OPERATOR_COMMANDS
 from services.cli.operator.settings import OperatorSettings
+from services.cli.planner.advise import AdviseSettings
+from services.cli.planner.calibrate import CalibrateSettings
 from services.cli.planner.plan import PlanSettings
 from services.cli.planner.simulate import SimulateSettings
 from services.cli.serve import SERVED, with_process
@@ -47,6 +49,8 @@ def settings_classes() -> dict[str, type[Any]]:
         "operator": OperatorSettings,
         "simulate": SimulateSettings,
         "plan": PlanSettings,
+        "calibrate": CalibrateSettings,
+        "advise": AdviseSettings,
     }
     return {name: with_process(cls) for name, cls in served.items()} | own
 

@@ -19,6 +19,7 @@ from services.planner.timing import times_of
 from services.planner.world.fleet import Engine
 from services.planner.world.link import LinkRates
 from services.planner.world.speculation import Speculation
+from services.worker.engine.sim.profiles import find_times
 
 DESCRIPTION = """\
 Play a load on a fleet that does not exist: the router's real core, virtual engines with timings measured on
@@ -43,6 +44,10 @@ class SimulateSettings:
     decode_spares: int = setting(0, "The same of decode workers", least=0)
     prefill_max: int = setting(0, "Autoscaling: prefill workers at most; 0: their number stays", least=0)
     decode_max: int = setting(0, "The same of decode workers", least=0)
+    profile: str = setting(
+        "",
+        "Step times of all engines instead of the model's: a file that `pdmesh calibrate` wrote, or a name",
+    )
     batched_tokens: int = setting(8_192, "Tokens of one engine step at most", least=16)
     running: int = setting(256, "Sequences that an engine runs at once at most", least=1)
     threshold: int = setting(64, "Prompts up to this many tokens are not handed over", least=0)
@@ -128,9 +133,11 @@ def _engine(settings: SimulateSettings, size: int, role: Role) -> tuple[Engine, 
     spec = settings.hardware.spec(
         size, batched_tokens_max=settings.batched_tokens, running_max=settings.running
     )
+    speculation = Speculation.parse(settings.speculation) if settings.speculation else None
+    if settings.profile:
+        return Engine.of_profile(spec, find_times(settings.profile), speculation), ""
     spec.check()
     timings = times_of(spec, settings.hardware.coefficients())
-    speculation = Speculation.parse(settings.speculation) if settings.speculation else None
     return Engine.of(spec, timings.times, speculation), timings.note
 
 

@@ -27,6 +27,8 @@ SERVICES = (
     "operator",
     "simulate",
     "plan",
+    "calibrate",
+    "advise",
 )
 """Names that may stand in `PDMESH_<SERVICE>_...` and as a table in a configuration file."""
 CONFIG_VARIABLE = "PDMESH_CONFIG"

@@ -28,7 +28,7 @@ def read_trace(path: Path, flag: str = "--load") -> list[Timed]:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise BadSetting(f"{flag}: cannot read the trace {path}: {error}") from None
-    rows = _csv(text, path) if text.startswith("TIMESTAMP") else _json_lines(text, path)
+    rows = _csv(text, path, flag) if text.startswith("TIMESTAMP") else _json_lines(text, path, flag)
     requests: list[Timed] = []
     begin_ms = last_ms = None
     for line, at_ms, ask in rows:
@@ -47,18 +47,18 @@ def read_trace(path: Path, flag: str = "--load") -> list[Timed]:
     return requests
 
 
-def _csv(text: str, path: Path) -> Iterator[tuple[int, float, Ask]]:
+def _csv(text: str, path: Path, flag: str) -> Iterator[tuple[int, float, Ask]]:
     reader = csv.DictReader(io.StringIO(text))
     missing = set(CSV_COLUMNS) - set(reader.fieldnames or ())
     if missing:
-        raise BadSetting(f"--load: {path} lacks the column {sorted(missing)[0]}")
+        raise BadSetting(f"{flag}: {path} lacks the column {sorted(missing)[0]}")
     for row in reader:
         line = reader.line_num
         try:
             ask = Ask(int(row["ContextTokens"]), max(1, int(row["GeneratedTokens"])))
             yield line, _time_ms(row["TIMESTAMP"]), ask
         except (TypeError, ValueError):
-            raise BadSetting(f"--load: {path}:{line}: half a line, or no numbers in it: {row}") from None
+            raise BadSetting(f"{flag}: {path}:{line}: half a line, or no numbers in it: {row}") from None
 
 
 def _time_ms(text: str) -> float:
@@ -69,7 +69,7 @@ def _time_ms(text: str) -> float:
         return datetime.fromisoformat(text[:26]).timestamp() * 1e3
 
 
-def _json_lines(text: str, path: Path) -> Iterator[tuple[int, float, Ask]]:
+def _json_lines(text: str, path: Path, flag: str) -> Iterator[tuple[int, float, Ask]]:
     for number, line in enumerate(text.splitlines(), 1):
         if not line.strip():
             continue
@@ -80,4 +80,4 @@ def _json_lines(text: str, path: Path) -> Iterator[tuple[int, float, Ask]]:
             yield number, float(row["timestamp"]), ask
         except (AttributeError, KeyError, TypeError, ValueError):
             shown = line if len(line) <= 80 else line[:80] + "..."
-            raise BadSetting(f"--load: {path}:{number}: half a line, or no request: {shown}") from None
+            raise BadSetting(f"{flag}: {path}:{number}: half a line, or no request: {shown}") from None

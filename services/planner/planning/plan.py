@@ -98,7 +98,7 @@ class Plan:
     def _unmet(self) -> str:
         nearest = self.nearest
         if nearest is None:
-            return f"cannot be met: no fleet of at most {self.gpus_max} GPUs is fast enough for one request"
+            return f"cannot be met: no engine that fits has at most {self.gpus_max} GPUs"
         name, value_ms, bound_ms = nearest.worst_bound
         served = nearest.outcome.tally.served
         why = f"its {name} is {shown_ms(value_ms)} of {shown_ms(bound_ms)}"

@@ -58,7 +58,17 @@ class Search:
         found = []
         for kind in (self._aggregated(), self._disaggregated()):
             found += sorted(kind, key=lambda c: (c.gpus, -c.decode_tp))[:FAMILIES_MAX]
-        return found
+        return found or list(self._largest())
+
+    def _largest(self) -> Iterator[Candidate]:
+        """Where the estimate finds nothing quick enough: the most there may be, to see how near it comes."""
+        for size, spec in self.sizes.specs.items():
+            workers = self.gpus_max // size
+            if workers:
+                yield Candidate(0, 0, workers, size, spec.running_max)
+            if workers > 1:
+                prefill = max(1, workers // 3)
+                yield Candidate(prefill, size, workers - prefill, size, spec.running_max)
 
     def run(self, executor: Executor) -> list[Judged]:
         """All candidates that were simulated, each once."""

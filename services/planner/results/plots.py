@@ -14,12 +14,25 @@ SIZE_INCHES = (9.0, 5.0)
 def plot_outcome(outcome: Outcome, directory: Path) -> list[Path]:
     """Latency over time, queues and workers over time, distributions; returns the files."""
     plt = _pyplot()
-    made = _make(directory)
-    return [
-        *_latency(plt, outcome, made),
-        *_fleet(plt, outcome, made),
-        *_distributions(plt, outcome, made),
-    ]
+    latency = plot_latency(outcome, directory / "latency")
+    return [*latency, *_fleet(plt, outcome, directory), *_distributions(plt, outcome, directory)]
+
+
+def plot_latency(outcome: Outcome, path: Path) -> list[Path]:
+    """TTFT and time to the end over the time of the request; `path` has no ending."""
+    plt = _pyplot()
+    _make(path.parent)
+    figure, axis = plt.subplots(figsize=SIZE_INCHES)
+    rows = [(at_s, each) for at_s, each in outcome.series.rows() if each.ttft_ms.count]
+    for name in ("ttft_ms", "e2e_ms"):
+        for quantile in (0.5, 0.95):
+            points = [(at_s, getattr(each, name).quantile(quantile)) for at_s, each in rows]
+            if points:
+                label = f"{name.removesuffix('_ms').upper()} p{quantile * 100:g}"
+                axis.plot(*zip(*points, strict=True), label=label)
+    axis.set(xlabel="seconds", ylabel="milliseconds", title="By the time of the request", yscale="log")
+    axis.legend()
+    return _save(plt, figure, path)
 
 
 def plot_scatter(
@@ -52,24 +65,6 @@ def plot_predictions(
     axis.set(xlabel=f"measured, {unit}", ylabel=f"predicted, {unit}", title=title)
     axis.legend()
     return _save(plt, figure, path)
-
-
-def _latency(plt: Any, outcome: Outcome, directory: Path) -> list[Path]:
-    figure, axis = plt.subplots(figsize=SIZE_INCHES)
-    rows = [(at_s, each) for at_s, each in outcome.series.rows() if each.ttft_ms.count]
-    for name in ("ttft_ms", "e2e_ms"):
-        for quantile in (0.5, 0.95):
-            points = [
-                (at_s, getattr(each, name).quantile(quantile)) for at_s, each in rows if each.ttft_ms.count
-            ]
-            if points:
-                label = f"{name.removesuffix('_ms').upper()} p{quantile * 100:g}"
-                axis.plot(*zip(*points, strict=True), label=label)
-    axis.set(
-        xlabel="seconds", ylabel="milliseconds", title="Latency by the time of the request", yscale="log"
-    )
-    axis.legend()
-    return _save(plt, figure, directory / "latency")
 
 
 def _fleet(plt: Any, outcome: Outcome, directory: Path) -> list[Path]:

@@ -34,10 +34,15 @@ from services.router.core.events import GatewayAttached, Submitted, Tick, Worker
 from services.worker.engine.sim.step_times import StepTimes
 
 MODEL = "model"
-TICK_MS, REPORT_MS = 100.0, 1_000.0
+TICK_MS = 100.0
+REPORT_MS = 250.0
+"""Between two load reports of a worker, as workers have it; the router's choices follow these."""
+LOOKS_EVERY = 4
+"""Load reports between two looks at queues and workers."""
 GATEWAY_STREAMS_MAX = 4_000
 """Below what the router lets one gateway have; past it the next request comes by another."""
 PROMPTS_KEPT_MAX = 4_096
+TOKEN_IDS = 1 << 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +65,14 @@ class Engine:
             speculation=speculation,
         )
         return cls(times, limits, spec.tensor_parallel, spec.model.shape.context_tokens_max or 1 << 20)
+
+    @classmethod
+    def of_profile(
+        cls, spec: EngineSpec, times: StepTimes, speculation: Speculation | None = None
+    ) -> "Engine":
+        """The virtual engine of a profile, which brings its memory along."""
+        engine = cls.of(spec, times, speculation)
+        return replace(engine, limits=replace(engine.limits, kv_blocks=times.kv_blocks))
 
     def running_at_most(self, sequences: int) -> "Engine":
         """The same with a smaller batch."""
@@ -95,6 +108,7 @@ class FleetWorld(CoreWorld[FleetWorker]):
         self.queues = {Role.PREFILL: Gauge(), Role.DECODE: Gauge()}
         """Requests that wait at the router for a tier."""
         self._sessions = count(1)
+        self._reports = 0
         self._asks: dict[str, Ask] = {}
         self._prompts: dict[int, array[int]] = {}
         self._gateways: dict[int, int] = {}
@@ -171,7 +185,7 @@ class FleetWorld(CoreWorld[FleetWorker]):
         self._gateway_of[stream] = session
         self._gateways[session] += 1
         sampling = Sampling(max_tokens=ask.answer_tokens)
-        request = Request(name, MODEL, self._prompt(ask), sampling)
+        request = Request(name, MODEL, self._prompt(stream, ask), sampling)
         self.feed(Submitted(session, stream, request))
 
     def answer_tokens(self, request_id: str) -> int:
@@ -208,14 +222,16 @@ class FleetWorld(CoreWorld[FleetWorker]):
         self.feed(GatewayAttached(session))
         return session
 
-    def _prompt(self, ask: Ask) -> "array[int]":
-        """Text of that length; who shares no prefix may share the array."""
+    def _prompt(self, stream: int, ask: Ask) -> "array[int]":
+        """Text of that length that nobody else sends: equal ones would be suspected when workers die."""
         found = self._prompts.get(ask.prompt_tokens)
         if found is None:
             if len(self._prompts) >= PROMPTS_KEPT_MAX:
                 self._prompts.clear()
             found = self._prompts[ask.prompt_tokens] = tokens([0]) * ask.prompt_tokens
-        return found
+        prompt = found[:]
+        prompt[-1] = stream % TOKEN_IDS
+        return prompt
 
     def _tick(self) -> None:
         self.feed(Tick())
@@ -224,7 +240,9 @@ class FleetWorld(CoreWorld[FleetWorker]):
     def _report(self) -> None:
         for worker in list(self.workers.values()):
             worker.report()
-        self._look()
+        self._reports += 1
+        if self._reports % LOOKS_EVERY == 0:
+            self._look()
         self.at(REPORT_MS, self._report)
 
     def _look(self) -> None:

@@ -14,7 +14,7 @@ from services.planner.outcome import Outcome
 from services.planner.planning.candidate import Candidate, Trial
 from services.planner.planning.money import cost_per_million
 from services.planner.planning.plan import Plan
-from services.planner.results.plots import plot_outcome
+from services.planner.results.plots import plot_latency
 from services.planner.scenario import Scenario, Tier, autoscaling, play
 from services.planner.slo import shown_ms
 from services.planner.world.link import LinkRates
@@ -30,6 +30,7 @@ SUSTAINED, BURST = 200, 800
 BURST_FROM_S, BURST_TO_S, BURST_ALL_S = 30, 90, 120
 COLD_START_MS = 60_000.0
 TABLE_STEP_S = 10
+SPREAD = "uniform"
 
 
 def main() -> None:
@@ -69,7 +70,7 @@ def users(gpu: str, weights: str) -> Plan:
 
 
 def planned(load: str, slo: str, *, gpu: str = "h100", weights: str = "fp8", **more: int) -> Plan:
-    """A plan for exact lengths."""
+    """A plan for lengths from 80 to 100 % of those stated."""
     lengths = {
         "prompt_tokens": more.pop("prompt_tokens", 500),
         "output_tokens": more.pop("output_tokens", 200),
@@ -77,7 +78,7 @@ def planned(load: str, slo: str, *, gpu: str = "h100", weights: str = "fp8", **m
     model = MODEL if weights == "fp8" else "llama-3.3-70b"
     settings = PlanSettings(
         hardware=HardwareSettings(model=model, gpu=gpu, weights=weights),
-        load=LoadSettings(load=load, slo=slo, spread="fixed", duration="40s", warm_up="10s", **lengths),
+        load=LoadSettings(load=load, slo=slo, spread=SPREAD, duration="40s", warm_up="10s", **lengths),
         gpus_max=more.get("gpus_max", 48),
     )
     return plan_of(settings)
@@ -156,14 +157,14 @@ def second_by_second(sustained: Plan, burst: Plan) -> Iterator[str]:
     played = {name: play(scenario) for name, scenario in runs.items()}
     yield from ("", *seconds(played))
     for name, outcome in played.items():
-        directory = PLOTS / f"burst-{name.replace(', ', '-').replace(' ', '-')}"
-        plot_outcome(outcome, directory)
-        yield from ("", f"![{name}]({directory.relative_to(PAGE.parent)}/latency.svg)")
+        path = PLOTS / f"burst-{name.replace(', ', '-').replace(' ', '-')}"
+        plot_latency(outcome, path)
+        yield from ("", f"![{name}]({path.relative_to(PAGE.parent)}.svg)")
 
 
 def bursting(plan: Plan, small: Candidate, large: Candidate | None, warm: int) -> Scenario:
     """One run."""
-    drawn = Drawn(500, 200, "fixed")
+    drawn = Drawn(500, 200, SPREAD)
     text = f"concurrency={SUSTAINED},burst={BURST}@{BURST_FROM_S}s-{BURST_TO_S}s"
     load = parse_load(text, drawn, BURST_ALL_S * 1e3)
     target = replace(plan.target, load=load)

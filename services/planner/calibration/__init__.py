@@ -1,0 +1,1 @@
+"""Step times learnt from a running mesh: a few requests per tier, least squares, one profile."""
