@@ -39,6 +39,8 @@ from services.gateway.rest.cors import Cors
 from services.gateway.rest.embeddings import Embedder
 from services.gateway.rest.generate import Generator
 from services.gateway.rest.openai.errors import error_response
+from services.gateway.rest.responses.door import ResponsesDoor
+from services.gateway.rest.responses.kept import KeptResponses
 from services.gateway.rest.tokenizing import Tokenizing
 from services.gateway.retrieval.retrieval import open_retrieval
 from services.gateway.settings import Settings
@@ -97,6 +99,8 @@ class Gateway:
         self._accounting.watch(self._tenancy.callers)
         self._idempotency = self._make_idempotency()
         stack.push_async_callback(self._idempotency.close)
+        self._responses = KeptResponses(settings.store, self._limits, clock, settings.answers_secret.split())
+        stack.push_async_callback(self._responses.close)
         await self._open_servers(stack, parts)
 
     async def _open_parts(self, stack: AsyncExitStack) -> Parts:
@@ -159,6 +163,7 @@ class Gateway:
             self._tenancy,
             self._tls,
             self._idempotency,
+            self._responses,
             self._inference,
             self._models_file,
             self._accounting,
@@ -200,8 +205,10 @@ class Gateway:
     def _make_api(self, pipeline: Pipeline, parts: Parts) -> Api:
         models, metrics, limits, clock = self._models, self._metrics, self._limits, self._clock
         bodies = BodyReader(self._threads, limits)
+        generator = Generator(pipeline, bodies, metrics, limits, clock)
+        tokenizing = Tokenizing(pipeline, models, self._threads, bodies)
         return Api(
-            Generator(pipeline, bodies, metrics, limits, clock),
+            generator,
             Embedder(self._session, models, self._threads, bodies, metrics, limits, clock, parts),
             models,
             metrics,
@@ -209,7 +216,8 @@ class Gateway:
             clock,
             self._tenancy.authenticator,
             idempotency=self._idempotency,
-            tokenizing=Tokenizing(pipeline, models, self._threads, bodies),
+            tokenizing=tokenizing,
+            responses=ResponsesDoor(generator, bodies, tokenizing, self._responses),
             usage=self._accounting.report,
             cors=Cors(self._settings.cors_origin),
             quotas=parts.quotas,

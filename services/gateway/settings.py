@@ -54,13 +54,13 @@ class Settings:
     gateway_id: str = setting("", "name of this gateway; made up from host and process id when empty")
     store: str = setting(
         "",
-        "Redis that gateways share for quotas, usage and idempotency; none: each keeps its own",
+        "Redis that gateways share for quotas, usage, idempotency and responses; none: each keeps its own",
         is_secret=True,
     )
     answers_secret: str = setting(
         "",
-        "secret with which Redis gets answers to idempotency keys encrypted; older ones, which only decrypt, "
-        "follow after spaces or on further lines",
+        "secret with which Redis gets responses and answers to idempotency keys encrypted; older ones, which "
+        "only decrypt, follow after spaces or on further lines",
         is_secret=True,
     )
     store_failure: str = setting(

@@ -14,6 +14,7 @@
     │   ├── UnsupportedCoding    501  a Transfer-Encoding other than chunked
     │   ├── UnsupportedMediaType 415  an encoded body, or a browser's that is not declared as JSON
     │   ├── ModelNotFound        404
+    │   ├── ResponseNotFound     404  no stored response has the id any more
     │   ├── RouteNotFound        404
     │   ├── MethodNotAllowed     405
     │   ├── WorkerNotFound       404
@@ -38,6 +39,7 @@
     │   ├── TooManyStreams       503
     │   ├── NoWorkers            503  no worker serves the model now
     │   ├── RouterUnavailable    503
+    │   ├── ResponsesUnavailable 503  the store of responses is away
     │   ├── IdempotencyUnavailable 503  its store does not answer, and it may not be done without
     │   ├── KeysUnavailable      503  of a token's signature, being fetched
     │   ├── RetrievalFailed      503  passages were required and could not be looked up
@@ -65,6 +67,7 @@ The gRPC side of the table is `services.common.rpc.status`; the HTTP side is `ht
 the gateway's `errors` module, which writes OpenAI's error body.
 """
 
+from services.common.errors.reasons import by_reason
 from services.common.errors.tree import (
     AnswerLost,
     AnswerNotKept,
@@ -116,6 +119,8 @@ from services.common.errors.tree import (
     RequestFailed,
     RequestOverQuota,
     RequestTooSlow,
+    ResponseNotFound,
+    ResponsesUnavailable,
     RetriesExhausted,
     RetrievalFailed,
     RouteNotFound,
@@ -131,7 +136,6 @@ from services.common.errors.tree import (
     UnsupportedMediaType,
     UsageUnavailable,
     WorkerNotFound,
-    by_reason,
 )
 
 __all__ = [
@@ -185,6 +189,8 @@ __all__ = [
     "RequestFailed",
     "RequestOverQuota",
     "RequestTooSlow",
+    "ResponseNotFound",
+    "ResponsesUnavailable",
     "RetriesExhausted",
     "RetrievalFailed",
     "RouteNotFound",

@@ -134,6 +134,14 @@ class ModelNotFound(Invalid):
     http_status = 404
 
 
+class ResponseNotFound(Invalid):
+    """No stored response has this id any more."""
+
+    reason = "response_not_found"
+    code = Code.NOT_FOUND
+    http_status = 404
+
+
 class RouteNotFound(Invalid):
     """No such URL."""
 
@@ -308,6 +316,13 @@ class RouterUnavailable(Refused):
     code = Code.UNAVAILABLE
 
 
+class ResponsesUnavailable(Refused):
+    """The store of responses does not answer."""
+
+    reason = "responses_unavailable"
+    code = Code.UNAVAILABLE
+
+
 class IdempotencyUnavailable(Refused):
     """The store that idempotency keys need does not answer."""
 
@@ -478,15 +493,3 @@ class Internal(MeshError):
     """A fault of ours."""
 
     reason = "internal"
-
-
-def _tree(root: type[MeshError]) -> list[type[MeshError]]:
-    return [root, *(kind for child in root.__subclasses__() for kind in _tree(child))]
-
-
-_BY_REASON = {kind.reason: kind for kind in _tree(MeshError)}
-
-
-def by_reason(reason: str) -> type[MeshError]:
-    """The class of a machine-readable reason; `Internal` for an unknown one."""
-    return _BY_REASON.get(reason, Internal)

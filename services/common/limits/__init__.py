@@ -128,6 +128,17 @@ class Limits:
     that takes most."""
     idempotency_keys_max: int = 50_000
     """Idempotency keys that one gateway remembers; past it the oldest go early of the tenant with most."""
+    response_size_bytes_max: int = 1024 * 1024
+    """A stored response with its conversation; a longer one is given and not stored."""
+    responses_per_tenant_max: int = 1_000
+    """Stored responses of one tenant; past it the oldest go."""
+    responses_per_tenant_bytes_max: int = 32 * 1024 * 1024
+    """Likewise, together."""
+    responses_kept_bytes_max: int = 64 * 1024 * 1024
+    """Stored responses that one gateway holds: without Redis all of them, with it those that wait to be
+    written; past it the oldest go of the tenant that has most."""
+    response_ttl_ms: int = 24 * 60 * 60 * 1000
+    """How long a response is stored."""
     descriptors_max: int = 1_048_576
     """Open files of one process, where the system would allow more."""
     descriptors_reserved: int = 128

@@ -7,6 +7,7 @@ from services.common.errors import StoreUnavailable
 from services.common.store.interface import Store
 from services.common.store.journal import Journal
 from services.common.store.memory import MemoryStore
+from services.common.store.shelf import Shelf, ShelfBounds
 
 
 def open_journal(url: str, *, kept_ttl_ms: int, secrets: Sequence[str] = ()) -> Journal | None:
@@ -31,6 +32,18 @@ def open_store(url: str) -> Store:
     from services.common.store.redis import RedisStore  # 100 ms of imports that one host does not need
 
     return RedisStore(url)
+
+
+def open_shelf(url: str, bounds: ShelfBounds, secrets: Sequence[str] = ()) -> Shelf | None:
+    """The shelf in the Redis at `url`; "" has none. Raises `StoreUnavailable` for an address that is none.
+
+    Entries are encrypted as a journal's answers are.
+    """
+    if not url:
+        return None
+    from services.common.store.redis_shelf import RedisShelf  # as below
+
+    return RedisShelf(url, bounds, seal=Seal(secrets))
 
 
 async def connect(url: str) -> Store:

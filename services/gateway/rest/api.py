@@ -23,7 +23,7 @@ from services.gateway.accounts.metering.report import UsageReport
 from services.gateway.call.parts import Authenticator, Everybody, Quotas, Unlimited
 from services.gateway.call.request_id import kept_request_id
 from services.gateway.call.request_log import log_request
-from services.gateway.http import Exchange, HttpResponse, Routes
+from services.gateway.http import Exchange, Handler, HttpResponse, Routes
 from services.gateway.idempotency import Idempotency
 from services.gateway.metrics import Metrics
 from services.gateway.models.served import Listed, Models
@@ -40,8 +40,7 @@ from services.gateway.rest.openai.completion import parse_completion
 from services.gateway.rest.openai.completion_format import CompletionFormat
 from services.gateway.rest.openai.format import FormatType
 from services.gateway.rest.openapi import document
-from services.gateway.rest.responses.body import parse_responses
-from services.gateway.rest.responses.format import ResponsesFormat
+from services.gateway.rest.responses.door import ResponsesDoor
 from services.gateway.rest.tokenizing import Tokenizing
 
 _UNLOGGED = ("/health", "/ready", "/metrics")
@@ -65,6 +64,7 @@ class Api:
         *,
         idempotency: Idempotency,
         tokenizing: Tokenizing,
+        responses: ResponsesDoor,
         usage: UsageReport | None = None,
         cors: Cors | None = None,
         quotas: Quotas | None = None,
@@ -88,7 +88,10 @@ class Api:
         add = self.routes.add
         add("POST", "/v1/chat/completions", lambda x: self._generate(x, parse_chat, ChatFormat))
         add("POST", "/v1/completions", lambda x: self._generate(x, parse_completion, CompletionFormat))
-        add("POST", "/v1/responses", lambda x: self._generate(x, parse_responses, ResponsesFormat))
+        add("POST", "/v1/responses", lambda x: self._once(x, responses.answer))
+        add("POST", "/v1/responses/input_tokens", responses.count)
+        add("GET", "/v1/responses/*", responses.find)
+        add("DELETE", "/v1/responses/*", responses.remove)
         add("POST", "/v1/embeddings", self._embed)
         add("POST", "/v1/messages", lambda x: self._generate(x, parse_messages, MessagesFormat))
         add("POST", "/v1/messages/count_tokens", tokenizing.count)
@@ -138,10 +141,14 @@ class Api:
         def answer(exchange: Exchange) -> Coroutine[Any, Any, None] | None:
             return self._generator.answer(exchange, exchange.caller, parse, format_type)
 
-        return self._idempotency.answer(exchange, exchange.caller.tenant, answer)
+        return self._once(exchange, answer)
 
     def _embed(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
-        return self._idempotency.answer(exchange, exchange.caller.tenant, self._embedder.answer)
+        return self._once(exchange, self._embedder.answer)
+
+    def _once(self, exchange: Exchange, answer: Handler) -> Coroutine[Any, Any, None] | None:
+        """The same answer again for an idempotency key that was used."""
+        return self._idempotency.answer(exchange, exchange.caller.tenant, answer)
 
     def _ended(self, exchange: Exchange) -> None:
         """Count and log a request; `notes` carry what its handlers found out."""

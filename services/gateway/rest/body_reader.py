@@ -30,6 +30,13 @@ class BodyReader:
         exchange.request.release()
         return parse(body, self._limits)
 
+    async def glimpsed(self, exchange: Exchange, look: Callable[[bytes], T]) -> T:
+        """What a look at a body finds before it is parsed; raises what `look` does, and `RenderingFull`."""
+        body = exchange.request.body
+        if not self.is_long(exchange):
+            return look(body)
+        return await self._threads.run(exchange.caller, len(body), look, body)
+
     async def parsed_soon(self, exchange: Exchange, parse: Callable[[bytes, Limits], T]) -> T:
         """What any body asks for; raises `InvalidField`, and `RenderingFull` where too much is in work."""
         if not self.is_long(exchange):

@@ -61,6 +61,14 @@ class Tokenizing:
         model = self.find(exchange, model_name, prompt)
         exchange.respond(await self._in_thread(exchange, size_bytes, _counted, prompt, model))
 
+    async def length(self, exchange: Exchange, model_name: str, prompt: ChatPrompt, size_bytes: int) -> int:
+        """How many tokens a conversation has."""
+        model = self.find(exchange, model_name, prompt)
+        rendered = await self._in_thread(
+            exchange, size_bytes, prompt.rendered, model.renderer, model.model_len, model.model_len
+        )
+        return len(rendered.ids)
+
     def find(self, exchange: Exchange, name: str, prompt: Prompt) -> ServedModel:
         """The model that would answer a prompt; without a name the only one. Raises as `Models.find` does."""
         name = name or self._models.only_name()

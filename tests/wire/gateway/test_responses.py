@@ -128,7 +128,6 @@ async def test_an_answer_may_have_a_shape(edge: Edge, client: openai.AsyncOpenAI
 @pytest.mark.parametrize(
     ("fields", "name"),
     [
-        ({"previous_response_id": "resp_1"}, "previous_response_id"),
         ({"conversation": "conv_1"}, "conversation"),
         ({"background": True}, "background"),
         ({"truncation": "all"}, "truncation"),

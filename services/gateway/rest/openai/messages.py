@@ -13,7 +13,7 @@ ROLE = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 """Which roles there are, the model's chat template knows."""
 
 
-class Part(msgspec.Struct):
+class Part(msgspec.Struct, omit_defaults=True):
     """One part of a message's content."""
 
     type: str

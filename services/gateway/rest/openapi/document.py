@@ -33,6 +33,7 @@ _ANSWER_HEADERS = {
 _QUERIES = ("day", "from", "to", "tenant", "format")
 _PARAMETERS: dict[str, list[dict[str, Any]]] = {
     "/v1/models/{model}": [{"name": "model", "in": "path", "required": True, "schema": {"type": "string"}}],
+    "/v1/responses/{id}": [{"name": "id", "in": "path", "required": True, "schema": {"type": "string"}}],
     "/admin/usage": [{"name": name, "in": "query", "schema": {"type": "string"}} for name in _QUERIES],
 }
 

@@ -9,6 +9,7 @@ from services.gateway.rest.openai.embeddings import EmbeddingsBody
 from services.gateway.rest.openai.tokenize import DetokenizeBody, Detokenized, TokenizeBody, Tokenized
 from services.gateway.rest.openapi import answers
 from services.gateway.rest.responses.body import ResponsesBody
+from services.gateway.rest.responses.door import Deleted, InputTokens
 
 JSON = "application/json"
 
@@ -40,11 +41,14 @@ OPERATIONS = (
     Operation(
         "post",
         "/v1/responses",
-        "The same, by items, without state",
+        "The same, by items",
         ResponsesBody,
         answers.ResponseAnswer,
         True,
     ),
+    Operation("post", "/v1/responses/input_tokens", "Tokens of such a prompt", ResponsesBody, InputTokens),
+    Operation("get", "/v1/responses/{id}", "A stored response", answer=answers.ResponseAnswer),
+    Operation("delete", "/v1/responses/{id}", "Forget a stored response", answer=Deleted),
     Operation(
         "post",
         "/v1/messages",

@@ -1,1 +1,1 @@
-"""OpenAI's Responses API in data, without state: bodies in, bodies and server-sent events out. No I/O."""
+"""OpenAI's Responses API: bodies in, bodies and server-sent events out, and the responses that are kept."""

@@ -1,11 +1,12 @@
 """What only the format of a response needs to know of the body."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import field
 from typing import Any
 
 from services.common.domain.record import record
 from services.gateway.rest.responses.caller_tool import CallerTools
+from services.gateway.rest.responses.items import Item
 
 
 @record
@@ -17,3 +18,7 @@ class Asked:
     """The client sends thoughts back, and wants them in one field."""
     repeated: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the body that the answer says again."""
+    is_stored: bool = False
+    """The caller may come back to the response."""
+    conversation: Sequence[Item] = ()
+    """What was said before, for a response that is stored."""

@@ -1,5 +1,6 @@
 """POST /v1/responses: the body."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -21,7 +22,7 @@ from services.gateway.rest.openai.json_body import decode_json
 from services.gateway.rest.openai.ranges import ALTERNATIVES_MAX, within
 from services.gateway.rest.openai.structured import JsonSchema, ResponseFormat
 from services.gateway.rest.responses.asked import Asked
-from services.gateway.rest.responses.items import Item, template_messages
+from services.gateway.rest.responses.items import Item, items_of, template_messages
 from services.gateway.rest.responses.tools import Offer, ResponsesTool, ResponsesToolChoice, offer_of
 from services.gateway.rest.responses.truncate import Truncate
 
@@ -76,7 +77,7 @@ class ResponsesBody(GenerationFields, kw_only=True):
     store: bool | None = None
     chat_template_kwargs: dict[str, Any] | None = None
 
-    previous_response_id: Any = None
+    previous_response_id: str | None = None
     conversation: Any = None
     background: Any = None
     prompt: Any = None
@@ -87,10 +88,10 @@ _UNSUPPORTED = UNSUPPORTED | {
     "max_tokens": (None,),
     "response_format": (None,),
     "background": (None, False),
+    "conversation": (None,),
     "prompt": (None,),
     "return_token_ids": (None, False),
 }
-_STATEFUL = ("previous_response_id", "conversation")
 _NAMES = {
     "response_format.json_schema.schema": "text.format.schema",
     "response_format": "text.format",
@@ -99,21 +100,19 @@ _NAMES = {
 _decoder = msgspec.json.Decoder(ResponsesBody)
 
 
-def parse_responses(body: bytes, limits: Limits) -> Generation:
-    """The call of a body; raises `InvalidField`."""
+def parse_responses(body: bytes, limits: Limits, *, before: Sequence[Item] = ()) -> Generation:
+    """The call of a body; raises `InvalidField`. `before` is what `previous_response_id` goes on from."""
     fields = decode_json(body, _decoder, limits)
     refuse_unsupported(fields, _UNSUPPORTED)
-    for name in _STATEFUL:
-        if getattr(fields, name) is not None:
-            raise InvalidField(f"{name}: no answers are stored here; send the whole input", field=name)
     in_parallel = fields.parallel_tool_calls is not False
     with renamed(_NAMES):
         offer = offer_of(fields.tools or (), fields.tool_choice, in_parallel=in_parallel)
         tools = offer.use
+        given = items_of(fields.input)
         shaped = msgspec.structs.replace(fields, response_format=_format(fields.text))
         return Generation(
             **common_of(shaped, body, limits, _NAMES),
-            prompts=(_prompt(fields, tools),),
+            prompts=(_prompt(fields, tools, before, given),),
             sampling=sampling_of(
                 shaped,
                 fields.max_output_tokens,
@@ -127,8 +126,18 @@ def parse_responses(body: bytes, limits: Limits) -> Generation:
                 caller_tools=offer.caller_tools,
                 carries_reasoning=CARRIED in (fields.include or ()),
                 repeated=repeated(fields, offer),
+                is_stored=fields.store is not False,
+                conversation=[*before, *given] if fields.store is not False else (),
             ),
         )
+
+
+def parse_prompt(body: bytes, limits: Limits, *, before: Sequence[Item] = ()) -> tuple[str, ChatPrompt]:
+    """Model and prompt of a body whose tokens are to be counted; raises `InvalidField`."""
+    fields = decode_json(body, _decoder, limits)
+    with renamed(_NAMES):
+        offer = offer_of(fields.tools or (), fields.tool_choice, in_parallel=True)
+        return fields.model or "", _prompt(fields, offer.use, before, items_of(fields.input))
 
 
 def _format(text: Text | None) -> ResponseFormat | None:
@@ -138,14 +147,16 @@ def _format(text: Text | None) -> ResponseFormat | None:
     return ResponseFormat(asked.type, JsonSchema(asked.name or "", asked.schema))
 
 
-def _prompt(fields: ResponsesBody, tools: ToolUse | None) -> ChatPrompt:
+def _prompt(
+    fields: ResponsesBody, tools: ToolUse | None, before: Sequence[Item], given: Sequence[Item]
+) -> ChatPrompt:
     effort = fields.reasoning.effort if fields.reasoning is not None else None
     variables = {
         **(fields.chat_template_kwargs or {}),
         **reasoning_variables(effort, fields.chat_template_kwargs),
         "tools": tools.tools if tools is not None else None,
     }
-    messages = template_messages(fields.instructions, fields.input)
+    messages = template_messages(fields.instructions, before, given)
     return ChatPrompt(messages, variables, field_name="input", edits=_edits(fields.truncation))
 
 
@@ -174,11 +185,11 @@ def repeated(fields: ResponsesBody, offer: Offer) -> dict[str, Any]:
         "metadata": _metadata(fields.metadata or {}),
         "parallel_tool_calls": fields.parallel_tool_calls is not False,
         "presence_penalty": fields.presence_penalty or 0.0,
-        "previous_response_id": None,
+        "previous_response_id": fields.previous_response_id,
         "prompt_cache_key": fields.prompt_cache_key,
         "reasoning": _given(fields.reasoning or Reasoning()),
         "safety_identifier": fields.safety_identifier,
-        "store": False,
+        "store": fields.store is not False,
         "temperature": 1.0 if fields.temperature is None else fields.temperature,
         "text": {
             "format": _given(fields.text.format) if fields.text and fields.text.format else {"type": "text"},

@@ -1,7 +1,7 @@
 """Answers of the Responses API."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -17,16 +17,21 @@ from services.gateway.rest.responses.open_item import Event, OpenCall, OpenItem,
 
 AnyItem = TypeVar("AnyItem", bound=OpenItem)
 
+Keep = Callable[[str, dict[str, Any], Sequence[Any]], None]
+"""Stores a response under its id, with the conversation that it ends."""
+
 _to_json = msgspec.json.encode
 
 
 class ResponsesFormat:
     """Responses (an `AnswerFormat`). A stream's output comes in items, one open at a time."""
 
-    __slots__ = ("_asked", "_call", "_events", "_item", "_items", "_opening")
+    __slots__ = ("_asked", "_call", "_events", "_item", "_items", "_keep", "_opening")
 
-    def __init__(self, call: Call, opening: Opening) -> None:
+    def __init__(self, call: Call, opening: Opening, keep: Keep | None = None) -> None:
+        """`keep` stores a response that its caller may come back to."""
         self._call = call
+        self._keep = keep
         self._opening = opening
         asked = call.generation.asked
         self._asked = asked if isinstance(asked, Asked) else Asked()
@@ -69,7 +74,7 @@ class ResponsesFormat:
         if self._item is None and not self._items:
             self._open_message(events)
         events += self._end_item(status)
-        response = self._response(status, self._items, ending.usage) | ending.extra
+        response = self._whole(status, self._items, ending)
         return self._written([*events, (f"response.{status}", {"response": response})])
 
     def failed(self, error: MeshError) -> bytes:
@@ -83,7 +88,7 @@ class ResponsesFormat:
         (choice,) = choices
         status = _status(choice)
         items = output.whole(self._call.request_id, choice.piece, status, self._asked)
-        return _to_json(self._response(status, items, ending.usage) | ending.extra)
+        return _to_json(self._whole(status, items, ending))
 
     # The open item.
 
@@ -126,6 +131,12 @@ class ResponsesFormat:
         return events
 
     # The whole.
+
+    def _whole(self, status: str, items: list[dict[str, Any]], ending: Ending) -> dict[str, Any]:
+        response = self._response(status, items, ending.usage) | ending.extra
+        if self._keep is not None and self._asked.is_stored:
+            self._keep(response["id"], response, [*self._asked.conversation, *items])
+        return response
 
     def _response(
         self, status: str, items: list[dict[str, Any]], usage: Usage | None = None

@@ -1,6 +1,7 @@
 """The items of a conversation, from a body's words to what chat templates take."""
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -26,7 +27,7 @@ _LEFT_OUT = re.compile(
 """What tools did that are not offered here either."""
 
 
-class Item(msgspec.Struct):
+class Item(msgspec.Struct, omit_defaults=True):
     """One item of `input`; which fields it has, its type says."""
 
     type: str | None = None
@@ -42,16 +43,24 @@ class Item(msgspec.Struct):
     encrypted_content: str | None = None
 
 
-def template_messages(instructions: str | None, given: str | list[Item]) -> list[dict[str, Any]]:
-    """Messages as templates take them; raises `InvalidField` for what they cannot be."""
-    made: list[dict[str, Any]] = []
-    if instructions:
-        made.append({"role": "system", "content": instructions})
+def items_of(given: str | list[Item]) -> list[Item]:
+    """The items of `input`; raises `InvalidField` where there is none."""
     if isinstance(given, str):
-        return [*made, {"role": "user", "content": given}]
+        return [Item(role="user", content=given)]
     if not given:
         raise InvalidField("input: must have at least one item", field="input")
-    conversation = _Conversation(made)
+    return given
+
+
+def template_messages(
+    instructions: str | None, before: Sequence[Item], given: Sequence[Item]
+) -> list[dict[str, Any]]:
+    """Messages as templates take them, with the conversation `before`; raises `InvalidField` for what they
+    cannot be.
+    """
+    conversation = _Conversation([{"role": "system", "content": instructions}] if instructions else [])
+    for item in before:
+        conversation.add(item, "previous_response_id")
     for index, item in enumerate(given):
         conversation.add(item, f"input[{index}]")
     return conversation.messages
