@@ -10,7 +10,7 @@ LOCKS := $(wildcard locks/*.txt)
 KEEP_MEMORY := GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=68719476736
 
 .DEFAULT_GOAL := help
-.PHONY: help validate study setup setup-light demo model up sim check test unit wire attack mesh clients e2e bench bench-profile bench-peers bench-isolation bench-handoff bench-scaling protos docs locks audit sbom digests images clean
+.PHONY: help validate study setup setup-light demo model up sim check test unit wire attack mesh clients e2e ranks bench bench-profile bench-peers bench-isolation bench-handoff bench-scaling protos docs locks audit sbom digests images clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ clients: setup ## Claude Code and Codex from npm, unchanged, in scripted convers
 
 e2e: setup ## tests of whole meshes with real vLLM
 	$(BIN)/pytest tests/e2e
+
+ranks: setup ## tests of real vLLM with two ranks on both sides, about two minutes; not part of `make test`
+	$(BIN)/pytest tests/ranks
 
 bench: setup-light ## CPU cost and added time of gateway and router, into tests/bench/results
 	$(BIN)/pip install --quiet -e '.[bench]'
