@@ -46,8 +46,8 @@ def unfit(detail: str) -> str:
 def transport_failed(detail: str) -> str:
     """The transport itself gives up."""
     return (
-        f"transport: {detail}; give both workers a --handoff-host on the same network, or set UCX_NET_DEVICES "
-        "on both to a device that their hosts share; leave UCX_TLS unset"
+        f"transport: {detail}; give both workers a --handoff-host on the same network, or set "
+        "UCX_NET_DEVICES on both to a device that their hosts share; leave UCX_TLS unset"
     )
 
 

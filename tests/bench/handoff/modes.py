@@ -24,14 +24,15 @@ MODEL = ROOT / "models" / "demo"
 START_S_MAX = 300.0
 CASES = (("pull", 128), ("pull", 32), ("push", 128), ("push", 32))
 PROMPTS = (256, 2_048)
-REPEATS = 7
+REPEATS = 5
 NIXL = ("pdmesh_worker_nixl_bytes", "pdmesh_worker_nixl_transfer_seconds", "pdmesh_worker_nixl_descriptors")
 HEAD = """\
 # Pull against push, and block sizes
 
 `{command}`. Real vLLM with NIXL between two processes on the CPU; {cpu}, {cores} cores,
-models/demo. Medians of {repeats} prompts, one after another. A descriptor is one piece of memory that NIXL
-moves: each KV block has at least one in each layer, so twice the block size makes half of them.
+models/demo. Medians of {repeats} prompts, one after another. A descriptor is one piece of memory that
+NIXL moves. Blocks that lie beside each other are one, as they do in a cache that has room; where no two do,
+there is one for each block and region, so that larger blocks bound their number.
 """
 COLUMNS = (
     "who moves", "block, tokens", "prompt, tokens", "KV, MB", "descriptors a handoff", "transfer, ms",
