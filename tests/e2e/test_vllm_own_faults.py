@@ -62,7 +62,7 @@ def chat(client: httpx.Client, question: str = SHORT, **fields: Any) -> httpx.Re
 def answers_are_right(client: httpx.Client) -> bool:
     """Whether innocent requests of both paths are answered, at the first try."""
     answers = [chat(client, text, max_tokens=5, pdmesh={"receipt": True}) for text in (SHORT, LONG)]
-    return all(a.status_code == 200 and a.json()["pdmesh"]["choices"][0]["retries"] == 0 for a in answers)
+    return all(a.status_code == 200 and a.json()["pdmesh"]["retries"] == 0 for a in answers)
 
 
 @pytest.fixture(scope="module")
