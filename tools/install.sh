@@ -68,7 +68,7 @@ if [ "$mode" = light ]; then
     if [ "$locked" = 1 ]; then
         install_locked build dev
     else
-        "${pip[@]}" install "${quiet[@]}" -e '.[dev,retrieval,plan]'
+        "${pip[@]}" install "${quiet[@]}" -e '.[dev,retrieval,tracing,plan]'
     fi
 else
     echo "install: torch for the CPU into .venv"
@@ -77,7 +77,7 @@ else
     if [ "$locked" = 1 ]; then
         install_locked full nixl
     else
-        "${pip[@]}" install "${quiet[@]}" -e '.[cpu,dev,retrieval,plan]'
+        "${pip[@]}" install "${quiet[@]}" -e '.[cpu,dev,retrieval,tracing,plan]'
         # Without their dependencies, which are CUDA's libraries; NIXL runs without them.
         "${pip[@]}" install "${quiet[@]}" --no-deps nixl==1.5.1 nixl-cu12==1.5.1
     fi

@@ -46,6 +46,7 @@ from services.gateway.retrieval.retrieval import open_retrieval
 from services.gateway.settings import Settings
 from services.gateway.shared_room import SharedRoom
 from services.gateway.tenants.tenancy import Tenancy
+from services.gateway.tracing import tracing
 
 WORK_THREADS = 3
 """Threads for long bodies and prompts, of which long ones get all but one."""
@@ -83,12 +84,7 @@ class Gateway:
         """Make the parts; the stack closes them in reverse. Raises a `Startup` error."""
         settings, clock, registry = self._settings, self._clock, self._registry
         stack.enter_context(serve_metrics(settings.metrics_port, settings.host))
-        log_bytes_max = settings.request_log_size_mib_max * MIB
-        stack.enter_context(
-            request_files(
-                settings.request_log_dir, self._gateway_id, log_bytes_max, self._metrics.request_log_lost
-            )
-        )
+        self._keep_records(stack)
         pool = stack.enter_context(ThreadPoolExecutor(WORK_THREADS, "prompts"))
         room = SharedRoom(self._limits.rendering_size_bytes_max)
         self._threads = FairThreads(pool, WORK_THREADS, room, clock)
@@ -102,6 +98,13 @@ class Gateway:
         self._responses = KeptResponses(settings.store, self._limits, clock, settings.answers_secret.split())
         stack.push_async_callback(self._responses.close)
         await self._open_servers(stack, parts)
+
+    def _keep_records(self, stack: AsyncExitStack) -> None:
+        """Keep the request log on disk, and send traces, where they are wanted."""
+        settings, lost, own_id = self._settings, self._metrics.records, self._gateway_id
+        size_max = settings.request_log_size_mib_max * MIB
+        stack.enter_context(request_files(settings.request_log_dir, own_id, size_max, lost.lines_lost))
+        stack.enter_context(tracing(settings.tracing, own_id, lost.spans_lost))
 
     async def _open_parts(self, stack: AsyncExitStack) -> Parts:
         """What the pipeline asks: names of models, passages, quotas and a meter."""

@@ -10,12 +10,29 @@ from services.gateway.call.metrics import FROM_REQUEST_S, NO_OBJECTIVES, AnswerM
 LAG_S = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
+class RecordMetrics:
+    """What records of requests were lost."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.lines_lost = Counter(
+            "pdmesh_gateway_request_log_lost",
+            "Lines of the request log that the disk of --request-log-dir did not take",
+            registry=registry,
+        ).labels()
+        self.spans_lost = Counter(
+            "pdmesh_gateway_spans_lost",
+            "Requests of which no spans were made, since too many waited for the collector of traces",
+            registry=registry,
+        ).labels()
+
+
 class Metrics:
     """Counters, gauges and histograms; none is touched once per token."""
 
     def __init__(self, registry: CollectorRegistry, objectives: Objectives = NO_OBJECTIVES) -> None:
         self.registry = registry
         self.answers = AnswerMetrics(registry, objectives)
+        self.records = RecordMetrics(registry)
         self._requests = Counter(
             "pdmesh_gateway_requests",
             "HTTP requests by route and status",
@@ -35,11 +52,6 @@ class Metrics:
             ["route", "reason"],
             registry=registry,
         )
-        self.request_log_lost = Counter(
-            "pdmesh_gateway_request_log_lost",
-            "Lines of the request log that the disk of --request-log-dir did not take",
-            registry=registry,
-        ).labels()
         self.slow_readers = Counter(
             "pdmesh_gateway_slow_readers", "Clients cut off because they did not read", registry=registry
         ).labels()

@@ -4,22 +4,19 @@ import contextlib
 import gzip
 import logging
 import os
-import queue
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from logging.handlers import QueueHandler, QueueListener, RotatingFileHandler
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from services.common.errors import BadSetting
 from services.common.telemetry.logs import JsonFormatter
 from services.common.telemetry.tallies import Total
+from services.gateway.call.request_log import also_to
 
-REQUEST_LOGGER = "pdmesh.request"
 FILE_SIZE_BYTES_MAX = 32 * 1024 * 1024
 """A file that would grow past this becomes an older one."""
-LINES_WAITING_MAX = 10_000
-"""Lines that wait for the disk; more are dropped and counted."""
 PRIVATE = 0o600
 
 _log = logging.getLogger("pdmesh.request_files")
@@ -36,21 +33,10 @@ def request_files(directory: str, gateway_id: str, size_bytes_max: int, lost: To
     if not directory:
         yield
         return
-    waiting: queue.Queue[logging.LogRecord] = queue.Queue(LINES_WAITING_MAX)
     files = _Files(_first_file(directory, gateway_id), size_bytes_max, lost)
-    listener, entry = QueueListener(waiting, files), _Entry(waiting, lost)
-    logger = logging.getLogger(REQUEST_LOGGER)
-    level = logger.level
-    logger.addHandler(entry)
-    logger.setLevel(logging.INFO)  # also where the process's own log says less
-    listener.start()
-    try:
+    with also_to(files, lost):
         yield
-    finally:
-        logger.removeHandler(entry)
-        logger.setLevel(level)
-        listener.stop()
-        files.close()
+    files.close()
 
 
 def _first_file(directory: str, gateway_id: str) -> Path:
@@ -62,25 +48,6 @@ def _first_file(directory: str, gateway_id: str) -> Path:
     except OSError as error:
         raise BadSetting(f"--request-log-dir: {directory}: {error.strerror}") from None
     return file
-
-
-class _Entry(QueueHandler):
-    """Never waits: past the bound a line is lost."""
-
-    def __init__(self, waiting: "queue.Queue[logging.LogRecord]", lost: Total) -> None:
-        super().__init__(waiting)
-        self._lost = lost
-
-    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
-        """The record as it is: what it holds does not change after the request."""
-        return record
-
-    def enqueue(self, record: logging.LogRecord) -> None:
-        """Put it into the queue, or count it."""
-        try:
-            self.queue.put_nowait(record)
-        except queue.Full:
-            self._lost.inc()
 
 
 class _Files(RotatingFileHandler):

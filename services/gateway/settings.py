@@ -8,6 +8,7 @@ from services.common.settings import group, setting
 from services.gateway.idempotency.key import HEADERS, IDEMPOTENCY_KEY
 from services.gateway.tenants import CONTROL_TOKENS, TAKEN
 from services.gateway.tenants.internals import AUDIENCES, EVERYBODY
+from services.gateway.tracing.settings import TracingSettings
 
 PORT_MAX = 65_535
 
@@ -124,6 +125,7 @@ class Settings:
         10_000, "how long requests in flight wait for a lost router to come back", least=0
     )
     slo: SloSettings = group(SloSettings, "slo_")
+    tracing: TracingSettings = group(TracingSettings, "trace_")
     grace_ms: int = setting(20_000, "time to finish what is in flight after SIGTERM", least=0)
 
     def __post_init__(self) -> None:

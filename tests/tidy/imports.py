@@ -62,6 +62,7 @@ CONFINED = {
     "apsw": ("services/retriever/vector_store.py",),
     "sqlite_vec": ("services/retriever/vector_store.py",),
     "uvloop": ("services/cli/serve.py",),
+    "opentelemetry": ("services/gateway/tracing/sending.py",),
     "aiconfigurator_core": ("services/planner/silicon.py",),
     "matplotlib": ("services/planner/results/plots.py",),
 }

@@ -1,14 +1,28 @@
 """The one log line of each request, whatever edge it came through."""
 
 import logging
-from collections.abc import Mapping
+import queue
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
+from logging.handlers import QueueHandler, QueueListener
 
 from services.common.domain import Receipt
 from services.common.errors import MeshError
+from services.common.telemetry.tallies import Total
 from services.gateway.call.receipt import receipt_json
 
+TRACEPARENT = "traceparent"
+TRACEPARENT_CHARS = 55
+"""Of version 00; what follows in later versions says nothing to this one."""
+
 _log = logging.getLogger("pdmesh.request")
+
+
+def note_trace(notes: dict[str, object], headers: Mapping[str, str]) -> None:
+    """Note which trace of the caller's a request belongs to, if the caller says so."""
+    if parent := headers.get(TRACEPARENT):
+        notes[TRACEPARENT] = parent[:TRACEPARENT_CHARS]
 
 
 def log_request(method: str, path: str, status: int, took_ms: float, notes: Mapping[str, object]) -> None:
@@ -23,6 +37,49 @@ def log_request(method: str, path: str, status: int, took_ms: float, notes: Mapp
         else:
             line[name] = receipt_json(note) if isinstance(note, Receipt) else note
     _log.info("request", extra=line)
+
+
+LINES_WAITING_MAX = 10_000
+"""Lines that wait for a handler; more are dropped and counted."""
+
+
+@contextmanager
+def also_to(handler: logging.Handler, lost: Total) -> Iterator[None]:
+    """Give each line to another handler as well while the context is open, whatever the log's own level.
+
+    The handler runs in a thread, and nobody waits for it: past a bound lines are dropped and count as `lost`.
+    """
+    waiting: queue.Queue[logging.LogRecord] = queue.Queue(LINES_WAITING_MAX)
+    entry, listener = _Entry(waiting, lost), QueueListener(waiting, handler)
+    level = _log.level
+    _log.addHandler(entry)
+    _log.setLevel(logging.INFO)
+    listener.start()
+    try:
+        yield
+    finally:
+        _log.removeHandler(entry)
+        _log.setLevel(level)
+        listener.stop()
+
+
+class _Entry(QueueHandler):
+    """Never waits: past the bound a line is lost."""
+
+    def __init__(self, waiting: "queue.Queue[logging.LogRecord]", lost: Total) -> None:
+        super().__init__(waiting)
+        self._lost = lost
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """The record as it is: what it holds does not change after the request."""
+        return record
+
+    def enqueue(self, record: logging.LogRecord) -> None:
+        """Put it into the queue, or count it."""
+        try:
+            self.queue.put_nowait(record)
+        except queue.Full:
+            self._lost.inc()
 
 
 def _error(name: str, error: MeshError) -> dict[str, object]:

@@ -18,6 +18,7 @@ from services.gateway.call.fair_threads import FairThreads
 from services.gateway.call.generation import Generation, Prompt
 from services.gateway.call.parts import Authenticator, reserve_request
 from services.gateway.call.pipeline import Pipeline
+from services.gateway.call.request_log import note_trace
 from services.gateway.grpc import bodies
 from services.gateway.grpc.bodies import Request
 from services.gateway.grpc.deltas import Response
@@ -199,6 +200,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
             line.write(self._metrics, self._clock)
 
     def _identify(self, context: Context, line: LogLine) -> Caller:
+        note_trace(line.notes, headers_of(context))
         caller = self._authenticator.identify(headers_of(context))
         if caller.tenant:
             line.notes["tenant"] = caller.tenant

@@ -22,7 +22,7 @@ from services.common.version import VERSION
 from services.gateway.accounts.metering.report import UsageReport
 from services.gateway.call.parts import Authenticator, Everybody, Quotas, Unlimited
 from services.gateway.call.request_id import kept_request_id
-from services.gateway.call.request_log import log_request
+from services.gateway.call.request_log import log_request, note_trace
 from services.gateway.http import Exchange, Handler, HttpResponse, Routes
 from services.gateway.idempotency import Idempotency
 from services.gateway.metrics import Metrics
@@ -116,6 +116,7 @@ class Api:
         exchange.on_end = self._ended
         if exchange.request.path.startswith(_ANTHROPIC):
             exchange.error_response = anthropic_error
+        note_trace(exchange.notes, exchange.request.headers)
         request_id = exchange.request.headers.get("x-request-id", "")
         exchange.notes["request_id"] = kept_request_id(request_id, self._limits.request_id_chars_max)
         exchange.headers = (

@@ -10,6 +10,7 @@ import pytest
 from services.common.errors import BadSetting
 from services.common.telemetry.tallies import Total
 from services.gateway import request_files as files
+from services.gateway.call import request_log
 from services.gateway.call.request_log import log_request
 from services.gateway.request_files import request_files
 
@@ -51,7 +52,9 @@ def test_a_full_disk_costs_lines_and_is_told_once(
 ) -> None:
     lost = Total()
     with request_files(str(tmp_path), "g", MIB, lost):
-        (entry,) = [h for h in logging.getLogger("pdmesh.request").handlers if isinstance(h, files._Entry)]
+        (entry,) = [
+            h for h in logging.getLogger("pdmesh.request").handlers if isinstance(h, request_log._Entry)
+        ]
         monkeypatch.setattr(files._Files, "flush", _no_space)
         for number in range(3):
             log(number)
@@ -81,4 +84,6 @@ def test_a_directory_that_cannot_be_made_is_explained(tmp_path: Path) -> None:
 
 def test_without_a_directory_nothing_is_kept() -> None:
     with request_files("", "g", MIB, Total()):
-        assert not any(isinstance(h, files._Entry) for h in logging.getLogger("pdmesh.request").handlers)
+        assert not any(
+            isinstance(h, request_log._Entry) for h in logging.getLogger("pdmesh.request").handlers
+        )
