@@ -28,7 +28,7 @@ class Lock:
         return FOLDER / f"{self.name}.txt"
 
 
-DEV = ("dev", "retrieval", "plan", "bench")
+DEV = ("dev", "retrieval", "tracing", "plan", "bench")
 # torch and what must fit its build come from PyTorch's index; see locks/README.md
 WITHOUT_TORCH = ("pyproject.toml", "locks/torch-needs.in")
 OVERRIDE = ("--override", "locks/without-torch.in")
