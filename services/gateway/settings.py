@@ -122,7 +122,7 @@ class Settings:
     )
     chat_max_tokens_default: int = setting(0, "max_tokens of a chat that names none; 0 is all that fits")
     resume_wait_ms: int = setting(
-        10_000, "how long requests in flight wait for a lost router to come back", least=0
+        10_000, "how long requests, also new ones, wait for a lost router or a model's only worker", least=0
     )
     slo: SloSettings = group(SloSettings, "slo_")
     tracing: TracingSettings = group(TracingSettings, "trace_")

@@ -10,7 +10,7 @@ from typing import Any
 
 from services.common.clock import Clock
 from services.common.domain import Sampling
-from services.common.errors import MeshError
+from services.common.errors import MeshError, NoWorkers, RouterUnavailable
 from services.gateway.accounts.quota.fit import fit_budget, fit_quota
 from services.gateway.call.answer import Answer
 from services.gateway.call.call import Call, with_model
@@ -91,7 +91,29 @@ class Pipeline:
         call = with_model(call, self._models.only_name)
         call.notes["model"] = call.generation.model[:200]
         route = self._parts.routes.resolve(call)
-        model = self._find(call, route)
+        try:
+            model = self._find(call, route)
+        except (NoWorkers, RouterUnavailable) as refusal:
+            if not self._models.may_come_back(route.model):
+                raise
+            return self._start_held(call, route, writer, refusal)
+        return self._begin(call, route, model, writer)
+
+    async def _start_held(self, call: Call, route: Route, writer: Writer, refusal: MeshError) -> None:
+        """Its router or its workers start again, and requests in flight wait for them too."""
+        left_ms = None
+        if call.deadline_ms is not None:
+            left_ms = max(0.0, call.deadline_ms - (self._clock.now_ms() - call.received_ms))
+        if not await self._models.comes_back(route.model, left_ms):
+            raise refusal
+        if writer.is_open:
+            beginning = self._begin(call, route, self._find(call, route), writer)
+            if beginning is not None:
+                await beginning
+
+    def _begin(
+        self, call: Call, route: Route, model: ServedModel, writer: Writer
+    ) -> Coroutine[Any, Any, None] | None:
         if model.embedding_model is not None:
             raise no_text(call.generation.model)
         check_thinking(call.generation, is_limited=model.limits_thinking)

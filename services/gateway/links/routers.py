@@ -34,7 +34,7 @@ class Routers:
     """Gives each request to the router with the fewest of ours; `run` keeps all links until cancelled.
 
     What a lost router had goes on at another at once, with the tokens that its client has. While no router
-    serves its model it waits, at most `resume_wait_ms`; new requests are refused meanwhile.
+    serves its model it waits, at most `resume_wait_ms`, and so do new requests for a model that was served.
     """
 
     def __init__(
@@ -64,6 +64,10 @@ class Routers:
         self._limits = limits
         self._clock = clock or MonotonicClock()
         self._on_change = on_change
+        self._change = asyncio.Event()
+        """Set with the next change of what is served; each change makes a new one."""
+        self._held = 0
+        """New requests that wait for their model to be served again."""
         self._waiting: dict[LiveStream, float] = {}
         """Streams that lost their router, and when."""
         self._ready: list[Session] = []
@@ -105,6 +109,27 @@ class Routers:
         live = LiveStream(0, request, sink, final_ids, submitted_ms=self._clock.now_ms())
         session.send(live)
         return live
+
+    def may_come_back(self, model: str) -> bool:
+        """Whether a new request for a model that is not served may wait: it was, and few wait already."""
+        return model in self.known_models and self._held < self._limits.queue_requests_max
+
+    async def comes_back(self, model: str, left_ms: float | None) -> bool:
+        """Wait until a model is served again; whether it is.
+
+        It waits as long as requests in flight do, and `left_ms` at most.
+        """
+        wait_ms = self._resume_wait_ms if left_ms is None else min(left_ms, self._resume_wait_ms)
+        self._held += 1
+        try:
+            async with asyncio.timeout(wait_ms / 1_000):
+                while model not in self.model_lens:
+                    await self._change.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._held -= 1
+        return True
 
     def cancel(self, live: LiveStream) -> None:
         """Nobody wants the rest. The end is still reported; tokens are not."""
@@ -153,6 +178,8 @@ class Routers:
         self.limit_thinking = {name for name in lens if self._limits_thinking(name)}
         self.known_models.update(lens)
         self._submit_waiting()
+        change, self._change = self._change, asyncio.Event()
+        change.set()
         self._on_change()
 
     def _limits_thinking(self, name: str) -> bool:

@@ -132,6 +132,14 @@ class Models:
         limits = name in self._session.limit_thinking
         return ServedModel(name, model_len, kit.renderer, kit.parsing, vectors, limits)
 
+    def may_come_back(self, name: str) -> bool:
+        """Whether a request for a model that is not served now may wait for it."""
+        return self._session.may_come_back(name)
+
+    async def comes_back(self, name: str, left_ms: float | None) -> bool:
+        """Wait until it is served again, `left_ms` at most where that is set; whether it is."""
+        return await self._session.comes_back(name, left_ms)
+
     def only_name(self) -> str:
         """The one model that is served, for callers that name none; raises `InvalidField` and `NoWorkers`."""
         served = sorted(self.served())

@@ -186,6 +186,55 @@ async def test_a_stream_whose_last_token_came_ends_without_the_router(
         await client.close()
 
 
+def says_72(job: Any) -> None:
+    job.place()
+    job.send([72])
+    job.end()
+
+
+@pytest.mark.parametrize("times", [1, 3])
+async def test_new_requests_wait_for_a_router_that_starts_again(model_directory: Path, times: int) -> None:
+    """As often as it does: what comes meanwhile is held, and answered by the next one."""
+    router_port = free_port()
+    async with running_gateway(settings(model_directory, router_port)) as (url, _):
+        port = port_of(url)
+        async with running_router(FakeRouter(), router_port):
+            await become_ready(port)
+        for _ in range(times):
+            clients = [await RawClient.connect(port) for _ in range(3)]
+            for client in clients:
+                client.send(chat())
+            router = FakeRouter()
+            router.script = says_72
+            async with running_router(router, router_port):
+                assert [(await client.response()).status for client in clients] == [200] * 3
+            for client in clients:
+                await client.close()
+
+
+async def test_new_requests_wait_for_the_only_worker_that_starts_again(model_directory: Path) -> None:
+    router = FakeRouter()
+    router.script = says_72
+    async with (
+        running_router(router) as router_port,
+        running_gateway(settings(model_directory, router_port)) as (url, _),
+    ):
+        port = port_of(url)
+        await become_ready(port)
+        session = router.sessions[0]
+        for _ in range(2):
+            session.draft.set_models(router_pb2.ModelList())
+            session.link.wake()
+            while (await ask(port, get("/ready"))).status == 200:
+                await asyncio.sleep(0.005)
+            client = await RawClient.connect(port)
+            client.send(chat())
+            session.draft.set_models(router_pb2.ModelList(models=router.models))
+            session.link.wake()
+            assert (await client.response()).status == 200
+            await client.close()
+
+
 async def test_streams_wait_for_a_router_only_so_long(model_directory: Path) -> None:
     router = FakeRouter()
     router_port = free_port()
@@ -245,7 +294,7 @@ async def test_models_come_and_go(model_directory: Path) -> None:
     router = FakeRouter()
     async with (
         running_router(router) as router_port,
-        running_gateway(settings(model_directory, router_port)) as (url, _),
+        running_gateway(settings(model_directory, router_port, resume_wait_ms=100)) as (url, _),
     ):
         port = port_of(url)
         await become_ready(port)
