@@ -169,7 +169,9 @@ def _prefill_starved(tier: TierView, model: ModelView) -> Finding | None:
     wait_ms = tier.prefill_wait_ms
     if wait_ms <= tier.wait_ms_target and not tier.queued_requests:
         return None
-    rate = f"{len(tier.serving)} workers compute {tier.tokens_per_s:,.0f} tokens/s each"
+    count = len(tier.serving)
+    compute = "1 worker computes" if count == 1 else f"{count} workers each compute"
+    rate = f"{compute} {tier.tokens_per_s:,.0f} tokens/s"
     parts = [
         f"{_waiting(tier)} in the queue" if tier.queued_requests else "",
         f"{tier.engine_tokens:,} prompt tokens wait inside the engines" if tier.engine_tokens else "",

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from services.common.settings import SERVICES
-from tests.tidy import banned, commands, imports, sizes, texts
+from tests.tidy import banned, commands, imports, links, sizes, texts
 from tests.tidy.imports import CLIENT
 from tests.tidy.source import ROOT, Source, sources, tracked
 from tools.docs import metrics_page, settings_page
@@ -59,7 +59,21 @@ def test_generated_files_are_fresh(module: str) -> None:
     assert result.returncode == 0, result.stderr
 
 
-@pytest.mark.parametrize("page", ["README.md", "ARCHITECTURE.md", "docs/clients.md", "docs/planner.md"])
+README_WORDS_MAX = 900
+PAGES = ["README.md", "ARCHITECTURE.md", "deploy/README.md"]
+PAGES += sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md"))
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_lead_somewhere(page: str) -> None:
+    assert links.violations(ROOT, page) == []
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text().split()) <= README_WORDS_MAX
+
+
+@pytest.mark.parametrize("page", PAGES)
 def test_commands_on_the_page_exist(page: str) -> None:
     makefile = (ROOT / "Makefile").read_text()
     assert commands.violations(page, (ROOT / page).read_text(), makefile) == []
