@@ -1,15 +1,18 @@
 """What a gateway learns of a request that ends before its first token: whether a worker had its prompt."""
 
+from dataclasses import replace
+
 import pytest
 
 from services.common.domain import EmbeddingAsk, EmbeddingModel, FinishReason, Role
 from tests.sim.invariants import check
-from tests.sim.world import World
+from tests.sim.world import CONFIG, World
 
 
 @pytest.fixture
 def world() -> World:
-    return World(0)
+    """Without canaries: a new pair's would run first, and the request wait for it."""
+    return World(0, replace(CONFIG, canary_interval_ms=0))
 
 
 def test_a_request_that_leaves_the_queue_was_not_placed(world: World) -> None:
