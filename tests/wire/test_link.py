@@ -179,10 +179,13 @@ async def test_a_lone_fast_stream_is_not_held_back(ends: Ends):
     async def handler(context):
         draft = AnswerDraft()
         link = Link(context, draft, limits=limits)
-        taken = 0
+        begun, taken = False, 0
 
         def on_frame(_frame):
-            asyncio.get_running_loop().call_later(0.015, tick)
+            nonlocal begun
+            if not begun:  # later frames are acknowledgements
+                begun = True
+                asyncio.get_running_loop().call_later(0.015, tick)
 
         def tick():
             nonlocal taken
