@@ -208,7 +208,7 @@ class Gateway:
     def _make_api(self, pipeline: Pipeline, parts: Parts) -> Api:
         models, metrics, limits, clock = self._models, self._metrics, self._limits, self._clock
         bodies = BodyReader(self._threads, limits)
-        generator = Generator(pipeline, bodies, metrics, limits, clock)
+        generator = Generator(pipeline, bodies, limits, clock)
         tokenizing = Tokenizing(pipeline, models, self._threads, bodies)
         return Api(
             generator,

@@ -14,6 +14,7 @@ from services.gateway.http.admission import Admit
 from services.gateway.http.exchange import Exchange
 from services.gateway.http.message import HttpRequest, HttpResponse, encode_head
 from services.gateway.http.parser import RequestParser
+from services.gateway.http.stall import Stall
 from services.gateway.shared_room import SharedRoom
 
 WRITE_BUFFER_BYTES = 64 * 1024
@@ -72,6 +73,7 @@ class Connection(asyncio.Protocol):
         self._limits = owner.limits
         self._clock = owner.clock
         self._transport: asyncio.Transport = cast(asyncio.Transport, None)
+        self._stall: Stall = cast(Stall, None)
         self._parser = RequestParser(
             owner.limits, owner.clock, owner.room, owner.admit, self._take, self._let_continue
         )
@@ -105,6 +107,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the transport; turn it away when there are too many."""
         self._transport = cast(asyncio.Transport, transport)
+        self._stall = Stall(transport)
         self.send = self._transport.write
         self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
         self.is_in_reserve = is_reserved(transport)
@@ -183,7 +186,7 @@ class Connection(asyncio.Protocol):
     def check_time(self, now_ms: float) -> None:
         """Act on whatever has taken too long."""
         waited_ms = now_ms - self._phase_since_ms
-        if self.is_paused and now_ms - self._paused_since_ms > self._limits.client_stall_ms_max:
+        if self._stalls_ms(now_ms) > self._limits.client_stall_ms_max:
             self._lose(SlowReader("the client does not read its answer"))
             self._transport.abort()
         elif self._closing_since_ms is not None:
@@ -205,6 +208,11 @@ class Connection(asyncio.Protocol):
             self._close()
 
     # Its own.
+
+    def _stalls_ms(self, now_ms: float) -> float:
+        """How long the client has been behind, or has taken nothing at all of what waits for it."""
+        paused_ms = now_ms - self._paused_since_ms if self.is_paused else 0.0
+        return max(paused_ms, self._stall.lasts_ms(now_ms))
 
     def _close(self) -> None:
         """Close once everything is sent."""

@@ -16,6 +16,7 @@ from services.common.errors import (
     NotAllowed,
     NoWorkers,
     RouterUnavailable,
+    SlowReader,
 )
 from services.common.limits import Limits
 from services.common.version import VERSION
@@ -162,6 +163,8 @@ class Api:
         self._metrics.count(route, exchange.status or 499, took_ms)
         if isinstance(error := exchange.notes.get("error"), MeshError):
             self._metrics.count_refusal(route, error.reason)
+            if isinstance(error, SlowReader):
+                self._metrics.slow_readers.inc()
         if request.path in _UNLOGGED and exchange.status == 200:
             return
         log_request(request.method, request.path[:200], exchange.status or 499, took_ms, exchange.notes)

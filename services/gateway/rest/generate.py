@@ -11,7 +11,6 @@ from services.gateway.call.call import Call, class_of
 from services.gateway.call.generation import Generation
 from services.gateway.call.pipeline import Pipeline
 from services.gateway.http import Exchange
-from services.gateway.metrics import Metrics
 from services.gateway.rest.body_reader import BodyReader
 from services.gateway.rest.openai.format import FormatType
 from services.gateway.rest.openai.ranges import DEADLINE_MS_MAX, SESSION_KEY_CHARS_MAX
@@ -26,12 +25,9 @@ Parse = Callable[[bytes, Limits], Generation]
 class Generator:
     """Answers the endpoints that generate."""
 
-    def __init__(
-        self, pipeline: Pipeline, bodies: BodyReader, metrics: Metrics, limits: Limits, clock: Clock
-    ) -> None:
+    def __init__(self, pipeline: Pipeline, bodies: BodyReader, limits: Limits, clock: Clock) -> None:
         self._pipeline = pipeline
         self._bodies = bodies
-        self._metrics = metrics
         self._limits = limits
         self._clock = clock
 
@@ -60,7 +56,7 @@ class Generator:
 
     def _writer(self, exchange: Exchange, call: Call, format_type: FormatType) -> RestWriter:
         if call.generation.is_stream:
-            return StreamedWriter(exchange, call, format_type, self._clock, self._limits, self._metrics)
+            return StreamedWriter(exchange, call, format_type, self._clock, self._limits)
         return WholeWriter(exchange, call, format_type, self._clock, self._limits)
 
 

@@ -162,7 +162,7 @@ class GatewayPath:
         request = HttpRequest("POST", "/v1/completions", {}, BODY, True, True, received_ms=0.0)
         exchange = Exchange(request, client)
         call = Call(f"r{number}", parse_completion(BODY, DEFAULTS), received_ms=0.0)
-        writer = StreamedWriter(exchange, call, CompletionFormat, self._clock, DEFAULTS, self._metrics)
+        writer = StreamedWriter(exchange, call, CompletionFormat, self._clock, DEFAULTS)
         prepared = Prepared([PROMPT], call.generation.sampling, None, (), {})
         answer = Answer(
             call, Route("m", "m"), prepared, writer, Unlimited(), Unmetered(), self._metrics, self._clock

@@ -358,6 +358,54 @@ async def test_a_client_that_never_reads_is_cut_off(monkeypatch: pytest.MonkeyPa
         await client.close()
 
 
+async def ms_until(clock: ManualClock, check: Callable[[], bool]) -> float:
+    """Let time pass, a second for each check, until something has happened or is long due."""
+    since_ms = clock.now_ms()
+    while not check() and clock.now_ms() - since_ms < 3 * DEFAULTS.client_stall_ms_max:
+        clock.advance(1_000)
+        await asyncio.sleep(0.02)
+    return clock.now_ms() - since_ms
+
+
+@pytest.mark.parametrize("is_whole", [False, True])
+async def test_a_client_that_takes_nothing_is_cut_off_though_this_side_has_room_for_its_answer(
+    is_whole: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the kernels hold never says that it is behind; it is not kept until its pieces outgrow them."""
+    monkeypatch.setattr("services.gateway.http.server.TICK_S", 0.01)
+    clock = ManualClock()
+    async with serving(clock=clock) as (app, server, port):
+        client = await RawClient.connect(port, receive_buffer_bytes=4096)
+        client.send(get("/held"))
+        held = await app.held.get()
+        if is_whole:
+            held.respond(HttpResponse(200, b"x" * 100_000))
+        else:
+            held.start(200, "text/plain")
+            held.write(b"x" * 100_000)
+        assert not held.is_behind
+        took_ms = await ms_until(clock, lambda: server.connection_count == 0)
+        assert DEFAULTS.client_stall_ms_max < took_ms < 2 * DEFAULTS.client_stall_ms_max
+        assert [error.reason for error in app.gone] == ([] if is_whole else ["slow_reader"])
+        await client.close()
+
+
+async def test_a_client_that_has_taken_all_may_wait_for_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.gateway.http.server.TICK_S", 0.01)
+    clock = ManualClock()
+    async with serving(clock=clock) as (app, server, port):
+        client = await RawClient.connect(port)
+        client.send(get("/held"))
+        held = await app.held.get()
+        held.start(200, "text/plain")
+        held.write(b"x")
+        await client.head()
+        await ms_until(clock, lambda: server.connection_count == 0)
+        assert server.connection_count == 1
+        held.finish()
+        await client.close()
+
+
 async def test_a_client_that_never_reads_the_rest_is_cut_off_though_its_answer_is_complete(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -81,3 +81,20 @@ async def test_they_are_paused_then_cut_off_alone(narrow_edge: Edge) -> None:
     assert metrics["pdmesh_gateway_paused_clients"] == 0
     for client, _ in [*slow, *healthy]:
         await client.close()
+
+
+async def test_one_that_is_cut_off_for_the_time_that_it_takes_nothing_is_counted_too(
+    model_directory: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer is short enough for the kernel, and gives its worker back all the same."""
+    monkeypatch.setattr("services.gateway.http.server.TICK_S", 0.01)
+    patience = dataclasses.replace(DEFAULTS, client_stall_ms_max=100)
+    monkeypatch.setattr("services.gateway.main.DEFAULTS", patience)
+    async with running_edge(model_directory, grace_ms=200) as edge:
+        client, job = await asked(edge, "never reads", receive_buffer_bytes=4096)
+        job.send(edge.ids("ein langer Text " * 3_000))
+        async with asyncio.timeout(20):
+            while not job.is_cancelled:
+                await asyncio.sleep(0.01)
+        assert (await edge.metrics())["pdmesh_gateway_slow_readers_total"] == 1
+        await client.close()

@@ -7,7 +7,6 @@ from services.gateway.call.call import Call
 from services.gateway.call.writers.interface import Ending
 from services.gateway.call.writers.piece import Piece, join
 from services.gateway.http import Exchange, Template
-from services.gateway.metrics import Metrics
 from services.gateway.rest.openai.format import EVENT_STREAM, FormatType, WholeChoice
 from services.gateway.rest.writers.rest import RestWriter
 
@@ -20,7 +19,7 @@ class StreamedWriter(RestWriter):
     write, so that the last one and the answer's end are one write.
     """
 
-    __slots__ = ("_ends", "_limits", "_metrics", "_waiting", "_waiting_bytes")
+    __slots__ = ("_ends", "_limits", "_waiting", "_waiting_bytes")
 
     def __init__(
         self,
@@ -29,11 +28,9 @@ class StreamedWriter(RestWriter):
         format_type: FormatType,
         clock: Clock,
         limits: Limits,
-        metrics: Metrics,
     ) -> None:
         super().__init__(exchange, call, format_type, clock)
         self._limits = limits
-        self._metrics = metrics
         self._waiting: dict[int, list[Piece]] = {}
         self._waiting_bytes = 0
         self._ends: list[WholeChoice] = []
@@ -88,7 +85,6 @@ class StreamedWriter(RestWriter):
         self._waiting_bytes += piece.size_bytes()
         if self._waiting_bytes > self._limits.client_buffer_bytes_max:
             self._waiting.clear()
-            self._metrics.slow_readers.inc()
             self._exchange.drop(SlowReader("the client does not read its answer"))
 
     def _catch_up(self) -> None:
