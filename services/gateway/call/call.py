@@ -9,6 +9,7 @@ from services.common.domain.record import record
 from services.gateway.call.generation import Generation
 from services.gateway.retrieval.report import RetrievalReport
 from services.gateway.tenants import ANONYMOUS, Caller
+from services.gateway.tenants.cache_salt import narrowed_salt
 
 
 def _ignore() -> None:
@@ -37,6 +38,11 @@ class Call:
     """What the call's log line is to say; whoever finds something out adds it."""
     on_reserved: Callable[[], None] = _ignore
     """Called once the caller's quota has given what the call needs: from then on the request counts."""
+
+    @property
+    def cache_salt(self) -> str:
+        """What keeps its cached prompts apart from those of others."""
+        return narrowed_salt(self.caller.cache_salt, self.generation.cache_salt)
 
 
 def with_model(call: Call, only_name: Callable[[], str]) -> Call:

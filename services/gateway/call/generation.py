@@ -145,6 +145,8 @@ class Generation:
     """Every event of a stream says how many tokens there are so far."""
     returns_text: bool = True
     returns_token_ids: bool = False
+    names_token_ids: bool = False
+    """Tokens of logprobs are shown by id, as `token_id:42`."""
     shows_special: bool = False
     """Special tokens are shown as their text."""
     echoes: bool = False
@@ -152,6 +154,10 @@ class Generation:
     includes_receipt: bool = False
     strict_disaggregation: bool = False
     session_key: str = ""
+    request_id: str = ""
+    """The name that the body gives the request; one that comes beside the body has precedence."""
+    cache_salt: str = ""
+    """The caller's own salt of the prefix cache, beside that of its tenant; empty for none."""
     service_class: ServiceClass | None = None
     """`None` is the caller's own."""
     deadline_ms: int | None = None

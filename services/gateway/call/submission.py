@@ -21,6 +21,7 @@ from services.gateway.call.transcripts import (
     PlainTranscript,
     SilentTranscript,
     Transcript,
+    name_by_id,
 )
 from services.gateway.links.streams import LiveStream, Streams
 from services.gateway.models.served import ServedModel
@@ -102,7 +103,7 @@ class Submission:
             tenant_weight=call.caller.weight,
             service_class=call.service_class,
             deadline_ms=self._left_ms(),
-            cache_salt=call.caller.cache_salt,
+            cache_salt=call.cache_salt,
             strict_disaggregation=generation.strict_disaggregation,
             # Choices of one prompt belong together, and so to one worker.
             session_key=call.session_key or (call.request_id if generation.n > 1 else ""),
@@ -130,7 +131,8 @@ class Submission:
             made = ParsedTranscript(made, reading.open(prompt), named=named)
             has_details = has_details and not reading.hides_reasoning
         if has_details:
-            made = DetailedTranscript(made, self._model.renderer.token, has_ids=generation.returns_token_ids)
+            name = name_by_id if generation.names_token_ids else self._model.renderer.token
+            made = DetailedTranscript(made, name, has_ids=generation.returns_token_ids)
         return made
 
     def _plain(self, nth: int) -> PlainTranscript:

@@ -120,7 +120,7 @@ class Embedder:
             tenant_weight=call.caller.weight,
             service_class=call.service_class,
             deadline_ms=None if call.deadline_ms is None else max(1, int(call.deadline_ms - spent_ms)),
-            cache_salt=call.caller.cache_salt,
+            cache_salt=call.cache_salt,
             session_key=call.session_key,
             lora=route.lora,
             priority=call.priority,

@@ -75,6 +75,8 @@ def call_of(exchange: Exchange, caller: Caller, generation: Generation) -> Call:
         generation = dataclasses.replace(generation, includes_receipt=True)
     if path == "disaggregated":
         generation = dataclasses.replace(generation, strict_disaggregation=True)
+    if generation.request_id and not headers.get("x-request-id"):
+        _rename(exchange, generation.request_id)
     return Call(
         request_id=str(exchange.notes["request_id"]),
         generation=generation,
@@ -87,6 +89,13 @@ def call_of(exchange: Exchange, caller: Caller, generation: Generation) -> Call:
         notes=exchange.notes,
         on_reserved=exchange.request.count,
     )
+
+
+def _rename(exchange: Exchange, request_id: str) -> None:
+    """Let the answer and the log name the request as its body does."""
+    exchange.notes["request_id"] = request_id
+    others = [(name, value) for name, value in exchange.headers if name != "x-request-id"]
+    exchange.headers = (("x-request-id", request_id), *others)
 
 
 def _deadline_ms(header: str | None, field: int | None) -> int | None:

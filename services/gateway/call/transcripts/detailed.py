@@ -16,6 +16,12 @@ LOGPROB_MIN = -9999.0
 _NOTHING = Piece()
 
 
+def name_by_id(token_id: int) -> tuple[str, bytes]:
+    """A token's text and bytes for callers that want its id in place of its text, as vLLM writes it."""
+    text = f"token_id:{token_id}"
+    return text, text.encode()
+
+
 class DetailedTranscript:
     """Adds details to another transcript's pieces (a `Transcript`).
 

@@ -19,10 +19,10 @@ from services.gateway.rest.openai.fields import (
     GenerationFields,
     MeshOptions,
     common_of,
-    refuse_unsupported,
     sampling_of,
 )
 from services.gateway.rest.openai.json_body import decode_json
+from services.gateway.rest.openai.refused import refuse_unsupported
 from services.gateway.rest.openai.structured import JsonSchema, ResponseFormat
 from services.gateway.retrieval.ask import RetrievalFields
 

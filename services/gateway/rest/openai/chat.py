@@ -9,16 +9,16 @@ from services.common.errors import InvalidField
 from services.common.limits import Limits
 from services.gateway.call.generation import ChatPrompt, Generation, ToolUse
 from services.gateway.rest.openai.fields import (
-    UNSUPPORTED,
     GenerationFields,
     common_of,
-    refuse_unsupported,
     sampling_of,
 )
 from services.gateway.rest.openai.json_body import decode_json
 from services.gateway.rest.openai.messages import Message, template_messages
 from services.gateway.rest.openai.ranges import ALTERNATIVES_MAX, within
+from services.gateway.rest.openai.refused import Refused, refuse_unsupported
 from services.gateway.rest.openai.tools import NamedTool, Tool, tool_use_of
+from services.gateway.rest.openai.unsupported import UNSUPPORTED
 
 EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 
@@ -48,9 +48,11 @@ class ChatBody(GenerationFields, kw_only=True):
     web_search_options: Any = None
     chat_template: Any = None
     echo: Any = None
+    add_special_tokens: Any = None
 
 
-_UNSUPPORTED = UNSUPPORTED | {
+REFUSED: Refused = {
+    **UNSUPPORTED,
     "functions": (None, []),
     "function_call": (None, "none", "auto"),
     "modalities": (None, ["text"]),
@@ -59,7 +61,9 @@ _UNSUPPORTED = UNSUPPORTED | {
     "web_search_options": (None,),
     "chat_template": (None,),
     "echo": (None, False),
+    "add_special_tokens": (None, False),
 }
+"""Chat templates write special tokens themselves."""
 
 _decoder = msgspec.json.Decoder(ChatBody)
 
@@ -67,7 +71,7 @@ _decoder = msgspec.json.Decoder(ChatBody)
 def parse_chat(body: bytes, limits: Limits) -> Generation:
     """The call of a body; raises `InvalidField`."""
     fields = decode_json(body, _decoder, limits)
-    refuse_unsupported(fields, _UNSUPPORTED)
+    refuse_unsupported(fields, REFUSED)
     max_tokens, max_tokens_field = fields.max_tokens, "max_tokens"
     if fields.max_completion_tokens is not None:
         max_tokens, max_tokens_field = fields.max_completion_tokens, "max_completion_tokens"

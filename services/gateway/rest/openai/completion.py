@@ -9,15 +9,15 @@ from services.common.errors import InvalidField
 from services.common.limits import Limits
 from services.gateway.call.generation import Generation, TextPrompt, TokenPrompt
 from services.gateway.rest.openai.fields import (
-    UNSUPPORTED,
     GenerationFields,
     common_of,
-    refuse_unsupported,
     sampling_of,
 )
 from services.gateway.rest.openai.json_body import decode_json
 from services.gateway.rest.openai.prompts import Given, prompts_of
 from services.gateway.rest.openai.ranges import ALTERNATIVES_MAX, within
+from services.gateway.rest.openai.refused import Refused, refuse_unsupported
+from services.gateway.rest.openai.unsupported import UNSUPPORTED
 
 MAX_TOKENS_DEFAULT = 16
 """OpenAI's own, for this endpoint."""
@@ -31,11 +31,13 @@ class CompletionBody(GenerationFields, kw_only=True):
     prompt: Given
     echo: bool | None = None
     logprobs: int | None = None
+    add_special_tokens: bool | None = None
 
     suffix: Any = None
+    prompt_embeds: Any = None
 
 
-_UNSUPPORTED = UNSUPPORTED | {"suffix": (None, "")}
+REFUSED: Refused = {**UNSUPPORTED, "suffix": (None, ""), "prompt_embeds": (None,)}
 
 _decoder = msgspec.json.Decoder(CompletionBody)
 
@@ -43,12 +45,13 @@ _decoder = msgspec.json.Decoder(CompletionBody)
 def parse_completion(body: bytes, limits: Limits) -> Generation:
     """The call of a body; raises `InvalidField`."""
     fields = decode_json(body, _decoder, limits)
-    refuse_unsupported(fields, _UNSUPPORTED)
+    refuse_unsupported(fields, REFUSED)
     within("logprobs", fields.logprobs, 0, ALTERNATIVES_MAX)
     if fields.echo and fields.logprobs is not None:
         raise InvalidField("logprobs: the prompt's are not known, so not with echo", field="logprobs")
     common = common_of(fields, body, limits)
-    prompts = prompts_of(fields.prompt, "prompt", most=limits.choices_per_request_max)
+    most = limits.choices_per_request_max
+    prompts = prompts_of(fields.prompt, "prompt", most=most, begins=fields.add_special_tokens is not False)
     if common["n"] * len(prompts) > limits.choices_per_request_max:
         raise InvalidField(
             f"prompt: at most {limits.choices_per_request_max} choices of all prompts", field="prompt"

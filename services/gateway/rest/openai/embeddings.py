@@ -12,11 +12,12 @@ from services.common.domain import EmbeddingAsk, Sampling
 from services.common.errors import InvalidField, MeshError
 from services.common.limits import Limits
 from services.common.rpc.columns import floats_to_bytes
-from services.gateway.call.generation import Generation, Prompt, TextPrompt, TokenPrompt
-from services.gateway.rest.openai.fields import MeshOptions, class_of_options, refuse_unsupported
+from services.gateway.call.generation import Generation, Prompt
+from services.gateway.rest.openai.fields import MeshOptions, cache_salt_of, class_of_options, request_id_of
 from services.gateway.rest.openai.json_body import decode_json
 from services.gateway.rest.openai.prompts import Given, prompts_of
 from services.gateway.rest.openai.ranges import DEADLINE_MS_MAX, PRIORITY_MAX, within
+from services.gateway.rest.openai.refused import Refused, refuse_unsupported
 
 DIMENSIONS_MAX = 65_536
 _AS_LIST, _AS_BASE64 = "float", "base64"
@@ -32,8 +33,17 @@ class EmbeddingsBody(msgspec.Struct, kw_only=True):
     add_special_tokens: bool | None = None
     priority: int | None = None
     pdmesh: MeshOptions | None = None
+    user: str | None = None
+    cache_salt: str | None = None
+    request_id: str | None = None
 
     truncate_prompt_tokens: Any = None
+    truncation_side: Any = None
+    padding: Any = None
+    mm_processor_kwargs: Any = None
+    embed_dtype: Any = None
+    endianness: Any = None
+    use_activation: Any = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -47,7 +57,15 @@ class EmbeddingsCall:
     """Vectors as base64 of little-endian 32-bit floats."""
 
 
-_UNSUPPORTED: dict[str, tuple[object, ...]] = {"truncate_prompt_tokens": (None,)}
+REFUSED: Refused = {
+    "truncate_prompt_tokens": (None,),
+    "truncation_side": (None, "left", "right"),
+    "padding": (None, "do_not_pad"),
+    "mm_processor_kwargs": (None, {}),
+    "embed_dtype": (None, "float32"),
+    "endianness": (None, "native", "little"),
+    "use_activation": (None,),
+}
 _decoder = msgspec.json.Decoder(EmbeddingsBody)
 _to_json = msgspec.json.encode
 
@@ -55,7 +73,7 @@ _to_json = msgspec.json.encode
 def parse_embeddings(body: bytes, limits: Limits) -> EmbeddingsCall:
     """The call of a body; raises `InvalidField`."""
     fields = decode_json(body, _decoder, limits)
-    refuse_unsupported(fields, _UNSUPPORTED)
+    refuse_unsupported(fields, REFUSED)
     encoding = _AS_LIST if fields.encoding_format is None else fields.encoding_format
     if encoding not in (_AS_LIST, _AS_BASE64):
         raise InvalidField("encoding_format: must be float or base64", field="encoding_format")
@@ -71,6 +89,8 @@ def parse_embeddings(body: bytes, limits: Limits) -> EmbeddingsCall:
         service_class=class_of_options(mesh),
         deadline_ms=mesh.deadline_ms,
         priority=fields.priority or 0,
+        cache_salt=cache_salt_of(fields.cache_salt),
+        request_id=request_id_of(fields.request_id, limits),
         size_bytes=len(body),
     )
     return EmbeddingsCall(generation, EmbeddingAsk(fields.dimensions or 0), encoding == _AS_BASE64)
@@ -79,13 +99,9 @@ def parse_embeddings(body: bytes, limits: Limits) -> EmbeddingsCall:
 def _prompts(fields: EmbeddingsBody, limits: Limits) -> tuple[Prompt, ...]:
     """The texts, each under the name of its place."""
     most = limits.inputs_per_request_max
-    made: Sequence[TextPrompt | TokenPrompt] = prompts_of(fields.input, "input", most=most)
-    if fields.add_special_tokens is False:
-        made = [
-            dataclasses.replace(one, begins=False) if isinstance(one, TextPrompt) else one for one in made
-        ]
+    made = prompts_of(fields.input, "input", most=most, begins=fields.add_special_tokens is not False)
     if isinstance(fields.input, str) or isinstance(fields.input[0], int):
-        return tuple(made)
+        return made
     return tuple(dataclasses.replace(one, field_name=f"input[{i}]") for i, one in enumerate(made))
 
 

@@ -1,9 +1,7 @@
 """The fields that chat and plain completions share, and what they mean; ranges are in `ranges`."""
 
-import functools
-from collections.abc import Callable, Mapping
-from operator import attrgetter
-from typing import Any, TypedDict
+from collections.abc import Mapping
+from typing import TypedDict
 
 import msgspec
 
@@ -12,7 +10,9 @@ from services.common.errors import InvalidField
 from services.common.limits import Limits
 from services.gateway.call.generation import ToolUse
 from services.gateway.call.renamed import name_of
+from services.gateway.call.request_id import kept_request_id
 from services.gateway.rest.openai.ranges import (
+    CACHE_SALT_CHARS_MAX,
     DEADLINE_MS_MAX,
     SESSION_KEY_CHARS_MAX,
     STOP_CHARS_MAX,
@@ -21,7 +21,8 @@ from services.gateway.rest.openai.ranges import (
     check_ranges,
     within,
 )
-from services.gateway.rest.openai.structured import FormatFields, shape_field_of, structured_of
+from services.gateway.rest.openai.structured import shape_field_of, structured_of
+from services.gateway.rest.openai.unsupported import RefusedFields
 from services.gateway.retrieval.ask import RetrievalAsk, RetrievalFields, retrieval_of
 
 
@@ -40,7 +41,7 @@ class MeshOptions(msgspec.Struct):
     service_class: str | None = None
 
 
-class GenerationFields(FormatFields, kw_only=True):
+class GenerationFields(RefusedFields, kw_only=True):
     """OpenAI's fields, and vLLM's extensions to them."""
 
     model: str | None = None
@@ -76,21 +77,14 @@ class GenerationFields(FormatFields, kw_only=True):
     retrieval: RetrievalFields | None = None
 
     best_of: int | None = None
-    prompt_logprobs: Any = None
-    use_beam_search: Any = None
-    logits_processors: Any = None
-    truncate_prompt_tokens: Any = None
+    cache_salt: str | None = None
+    request_id: str | None = None
+    session_id: str | None = None
+    return_tokens_as_token_ids: bool | None = None
+    spaces_between_special_tokens: bool | None = None
 
 
 _NO_STREAM_OPTIONS, _NO_MESH_OPTIONS = StreamOptions(), MeshOptions()
-
-UNSUPPORTED: dict[str, tuple[object, ...]] = {
-    "prompt_logprobs": (None,),
-    "use_beam_search": (None, False),
-    "logits_processors": (None, []),
-    "truncate_prompt_tokens": (None,),
-}
-"""Fields that change the answer and are not served, each with the values that mean nothing."""
 
 _CLASSES = {
     "interactive": ServiceClass.INTERACTIVE,
@@ -120,8 +114,11 @@ class Common(TypedDict):
     includes_usage: bool
     includes_running_usage: bool
     returns_token_ids: bool
+    names_token_ids: bool
     shows_special: bool
     includes_receipt: bool
+    cache_salt: str
+    request_id: str
     session_key: str
     service_class: ServiceClass | None
     deadline_ms: int | None
@@ -151,8 +148,11 @@ def common_of(
         includes_usage=bool(stream.include_usage),
         includes_running_usage=bool(stream.include_usage and stream.continuous_usage_stats),
         returns_token_ids=bool(fields.return_token_ids),
-        shows_special=fields.skip_special_tokens is False,
+        names_token_ids=bool(fields.return_tokens_as_token_ids),
+        shows_special=shows_special_of(fields),
         includes_receipt=mesh.receipt,
+        cache_salt=cache_salt_of(fields.cache_salt),
+        request_id=request_id_of(fields.request_id, limits),
         session_key=session_key_of(fields),
         service_class=class_of(fields, mesh),
         deadline_ms=mesh.deadline_ms,
@@ -160,27 +160,6 @@ def common_of(
         retrieval=retrieval_of(fields.retrieval),
         size_bytes=len(body),
     )
-
-
-def refuse_unsupported(body: msgspec.Struct, table: Mapping[str, tuple[object, ...]]) -> None:
-    """Raise `InvalidField` for a field that would silently not be honoured."""
-    values = _reader(tuple(table))(body)
-    if values.count(None) == len(values):
-        return
-    for value, (name, neutral) in zip(values, table.items(), strict=True):
-        if value is not None and (value not in neutral or isinstance(value, bool) != _has_bool(neutral)):
-            raise InvalidField(f"{name}: this value is not supported by this server", field=name)
-
-
-@functools.cache
-def _reader(names: tuple[str, ...]) -> Callable[[msgspec.Struct], tuple[object, ...]]:
-    """Reads these fields in one call; mostly all are `None`."""
-    return attrgetter(*names) if len(names) > 1 else lambda body: (getattr(body, names[0]),)
-
-
-def _has_bool(values: tuple[object, ...]) -> bool:
-    """`True == 1` in Python, but `n: true` is not `n: 1`."""
-    return any(isinstance(value, bool) for value in values)
 
 
 def sampling_of(
@@ -251,13 +230,38 @@ def stream_of(body: GenerationFields) -> StreamOptions:
 
 def session_key_of(body: GenerationFields) -> str:
     """What names the conversation; raises `InvalidField` for a name that is too long."""
-    if not (body.prompt_cache_key or body.user):
+    if not (body.prompt_cache_key or body.session_id or body.user):
         return ""
-    for name in ("prompt_cache_key", "user"):
+    for name in ("prompt_cache_key", "session_id", "user"):
         key: str | None = getattr(body, name)
         if key and len(key) > SESSION_KEY_CHARS_MAX:
             raise InvalidField(f"{name}: at most {SESSION_KEY_CHARS_MAX} characters", field=name)
-    return body.prompt_cache_key or body.user or ""
+    return body.prompt_cache_key or body.session_id or body.user or ""
+
+
+def cache_salt_of(salt: str | None) -> str:
+    """The caller's own salt of the prefix cache; empty for none. Raises `InvalidField`."""
+    if salt is None:
+        return ""
+    if not 0 < len(salt) <= CACHE_SALT_CHARS_MAX:
+        raise InvalidField(
+            f"cache_salt: must have 1 to {CACHE_SALT_CHARS_MAX} characters", field="cache_salt"
+        )
+    return salt
+
+
+def request_id_of(name: str | None, limits: Limits) -> str:
+    """The name that a body gives its request, kept or replaced as that of the header is; empty for none."""
+    return kept_request_id(name, limits.request_id_chars_max) if name else ""
+
+
+def shows_special_of(body: GenerationFields) -> bool:
+    """Whether special tokens are shown; raises `InvalidField` where they are to be shown without spaces."""
+    is_shown = body.skip_special_tokens is False
+    if is_shown and body.spaces_between_special_tokens is False:
+        name = "spaces_between_special_tokens"
+        raise InvalidField(f"{name}: false is not supported by this server", field=name)
+    return is_shown
 
 
 def class_of(body: GenerationFields, mesh: MeshOptions) -> ServiceClass | None:

@@ -10,6 +10,7 @@ from services.common.domain import Structured, StructuredKind
 from services.common.errors import InvalidField
 from services.common.limits import DEFAULTS
 from services.gateway.rest.openai.json_elements import check_elements
+from services.gateway.rest.openai.refused import Refused, refuse_unsupported
 
 VALUE_CHARS_MAX = 262_144
 CHOICES_MAX = 1_024
@@ -33,7 +34,7 @@ class ResponseFormat(msgspec.Struct):
 
 
 class StructuredOutputs(msgspec.Struct):
-    """vLLM's `structured_outputs`: exactly one of these."""
+    """vLLM's `structured_outputs`: exactly one of the first six."""
 
     json: str | dict[str, Any] | bool | None = None
     regex: str | None = None
@@ -41,6 +42,18 @@ class StructuredOutputs(msgspec.Struct):
     grammar: str | None = None
     json_object: bool | None = None
     structural_tag: str | None = None
+
+    whitespace_pattern: Any = None
+    disable_any_whitespace: Any = None
+    disable_additional_properties: Any = None
+
+
+REFUSED_OPTIONS: Refused = {
+    "whitespace_pattern": (None,),
+    "disable_any_whitespace": (None, False),
+    "disable_additional_properties": (None, False),
+}
+_OUTPUTS = tuple(name for name in StructuredOutputs.__struct_fields__ if name not in REFUSED_OPTIONS)
 
 
 class FormatFields(msgspec.Struct, kw_only=True):
@@ -116,11 +129,12 @@ def _from_response_format(asked: ResponseFormat | None) -> Iterator[tuple[str, S
 def _from_extensions(body: FormatFields) -> Iterator[tuple[str, Structured]]:
     outputs = body.structured_outputs
     if outputs is not None:
-        given = [(name, getattr(outputs, name)) for name in outputs.__struct_fields__]
+        refuse_unsupported(outputs, REFUSED_OPTIONS, "structured_outputs.")
+        given = [(name, getattr(outputs, name)) for name in _OUTPUTS]
         given = [(name, value) for name, value in given if value is not None and value is not False]
         if len(given) != 1:
             raise InvalidField(
-                f"structured_outputs: needs exactly one of {', '.join(outputs.__struct_fields__)}",
+                f"structured_outputs: needs exactly one of {', '.join(_OUTPUTS)}",
                 field="structured_outputs",
             )
         name, value = given[0]

@@ -11,9 +11,9 @@ from services.common.errors import AnswerTooLarge, InvalidField, PromptTooLong
 from services.common.limits import DEFAULTS, Limits
 from services.gateway.call.generation import Prompt, TextPrompt, TokenPrompt
 from services.gateway.rest.openai.chat import ChatBody, chat_prompt
-from services.gateway.rest.openai.fields import refuse_unsupported
 from services.gateway.rest.openai.json_body import decode_json
 from services.gateway.rest.openai.messages import Message
+from services.gateway.rest.openai.refused import Refused, refuse_unsupported
 from services.gateway.rest.openai.tools import Tool, tool_use_of
 
 
@@ -31,6 +31,8 @@ class TokenizeBody(msgspec.Struct, kw_only=True):
     chat_template_kwargs: dict[str, Any] | None = None
 
     chat_template: Any = None
+    media_io_kwargs: Any = None
+    mm_processor_kwargs: Any = None
 
 
 class DetokenizeBody(msgspec.Struct, kw_only=True):
@@ -69,7 +71,11 @@ class TokenizeAsk:
 SLICE = 16_384
 """So many tokens, or characters times 64, are written in one step; other threads run between two."""
 
-_UNSUPPORTED: dict[str, tuple[object, ...]] = {"chat_template": (None,)}
+REFUSED: Refused = {
+    "chat_template": (None,),
+    "media_io_kwargs": (None, {}),
+    "mm_processor_kwargs": (None, {}),
+}
 _tokenize = msgspec.json.Decoder(TokenizeBody)
 _detokenize = msgspec.json.Decoder(DetokenizeBody)
 
@@ -77,7 +83,7 @@ _detokenize = msgspec.json.Decoder(DetokenizeBody)
 def parse_tokenize(body: bytes, limits: Limits) -> TokenizeAsk:
     """What a body asks for; raises `InvalidField`."""
     fields = decode_json(body, _tokenize, limits)
-    refuse_unsupported(fields, _UNSUPPORTED)
+    refuse_unsupported(fields, REFUSED)
     return TokenizeAsk(fields.model or "", _prompt(fields), bool(fields.return_token_strs))
 
 

@@ -12,15 +12,15 @@ from services.gateway.call.generation import ChatPrompt, Generation, ToolUse
 from services.gateway.call.renamed import renamed
 from services.gateway.rest.openai.chat import reasoning_variables
 from services.gateway.rest.openai.fields import (
-    UNSUPPORTED,
     GenerationFields,
     common_of,
-    refuse_unsupported,
     sampling_of,
 )
 from services.gateway.rest.openai.json_body import decode_json
 from services.gateway.rest.openai.ranges import ALTERNATIVES_MAX, within
+from services.gateway.rest.openai.refused import refuse_unsupported
 from services.gateway.rest.openai.structured import JsonSchema, ResponseFormat
+from services.gateway.rest.openai.unsupported import UNSUPPORTED
 from services.gateway.rest.responses.asked import Asked
 from services.gateway.rest.responses.items import Item, items_of, template_messages
 from services.gateway.rest.responses.tools import Offer, ResponsesTool, ResponsesToolChoice, offer_of
@@ -83,7 +83,8 @@ class ResponsesBody(GenerationFields, kw_only=True):
     prompt: Any = None
 
 
-_UNSUPPORTED = UNSUPPORTED | {
+_UNSUPPORTED = {
+    **UNSUPPORTED,
     "n": (None, 1),
     "max_tokens": (None,),
     "response_format": (None,),
