@@ -23,6 +23,7 @@ from services.common.credentials import MeshSettings, TlsSettings
 from services.common.domain.address import join_address
 from services.common.errors import BadSetting
 from services.common.settings import StrictParser, group, leaves, unknown
+from services.common.store import open_store
 
 SERVED = {
     "gateway": "the REST edge: tokens, text, streaming",
@@ -34,12 +35,16 @@ SERVED = {
 EDGE = "edge"
 EDGE_TEXT = "gateway and router in one process: the gateway's flags, then --, then the router's"
 EDGE_HELP = """\
-usage: pdmesh serve edge [gateway's flags] [-- router's flags]
+usage: pdmesh serve edge [--check] [gateway's flags] [-- router's flags]
 
 Runs gateway and router in one process. `pdmesh serve gateway --help` and `pdmesh serve router --help` list
 the flags; their variables and tables of the configuration file count too. Those of the process and of the
 mesh are the gateway's, and its --router has no meaning here."""
 PROCESS_FLAGS = [leaf.flag for leaf in leaves(ProcessSettings)]
+CHECK_HELP = (
+    "say whether this could start, without starting it: checks settings, files, model, certificates and "
+    "libraries, and asks neither Redis nor other processes; exit code 0, or 2 with the reason"
+)
 COLLECT_AFTER = (20_000, 20, 50)
 """After how many new containers the youngest are searched for cycles, and how often older ones are. Requests
 make many containers and few cycles: by Python's own numbers the search is a twentieth of their cost."""
@@ -60,6 +65,8 @@ def run(arguments: Sequence[str]) -> int:
     if service not in (*SERVED, EDGE):
         raise unknown("service", service, (*SERVED, EDGE))
     settings, told = parse_edge(rest) if service == EDGE else parse_service(service, rest)
+    if told["check"]:
+        return check(service, settings)
     if told["parent_pid"]:
         die_with_parent(told["parent_pid"])
     return run_process(service, settings, told["ready_fd"])
@@ -96,10 +103,11 @@ def _file_flag(arguments: Sequence[str]) -> list[str]:
 
 
 def parse(service: str, settings_class: type[Any], arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
-    """The settings of process and service, and what `pdmesh up` tells it; raises `BadSetting`."""
+    """The settings of process and service, and what else it is told; raises `BadSetting`."""
     parser = StrictParser(
         prog=f"pdmesh serve {service}", description=f"Runs the {service}: {SERVED[service]}."
     )
+    parser.add_argument("--check", action="store_true", help=CHECK_HELP)
     # How `pdmesh up` learns that this process serves, and that it never outlives it.
     parser.add_argument("--ready-fd", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--parent-pid", type=int, default=0, help=argparse.SUPPRESS)
@@ -110,6 +118,19 @@ def with_process(settings_class: type[Any]) -> type[Any]:
     """A settings class that holds a service's settings beside the process's own."""
     parts = [("process", ProcessSettings), ("service", settings_class)]
     return make_dataclass("Served", [(name, kind, group(kind)) for name, kind in parts], frozen=True)
+
+
+def check(service: str, settings: Any) -> int:
+    """Look at all that the service needs of this host, without serving; raises the first `Startup` error."""
+    with startup_unwrapped():
+        asyncio.run(_check(service, settings))
+    print(f"{service}: can start; settings, files and libraries are complete")
+    return 0
+
+
+async def _check(service: str, settings: Any) -> None:
+    await open_store(settings.process.redis_url).close()
+    await importlib.import_module(f"services.{service}.main").check(settings.service)
 
 
 def run_process(service: str, settings: Any, ready_fd: int) -> int:

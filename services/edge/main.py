@@ -12,9 +12,11 @@ from services.common.errors import BadSetting
 from services.common.limits import DEFAULTS
 from services.edge.session import InnerSession
 from services.gateway.gateway import Gateway
+from services.gateway.main import check as check_gateway
 from services.gateway.main import running
 from services.gateway.settings import Settings as GatewaySettings
 from services.router.main import Router
+from services.router.main import check as check_router
 from services.router.settings import Settings as RouterSettings
 
 Ready = Callable[[dict[str, str]], None]
@@ -46,3 +48,9 @@ async def serve(
     async with router.running() as url, running(gateway) as where:
         ready({**where, "router": url})
         await stop.wait()
+
+
+async def check(settings: Settings) -> None:
+    """Find what would prevent a start of either; raises `Startup`."""
+    await check_router(settings.router)
+    await check_gateway(settings.gateway)

@@ -4,13 +4,18 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 
 from prometheus_client import REGISTRY, CollectorRegistry
 
 from services.common.background import keep_running
+from services.common.credentials.seal import Seal
 from services.common.limits import DEFAULTS
+from services.common.rpc.tls import check_certificates
+from services.common.store import open_store
 from services.gateway.gateway import Gateway, Runs
 from services.gateway.settings import Settings
+from services.gateway.tenants.tenancy import IN_STORE
 
 Ready = Callable[[dict[str, str]], None]
 
@@ -26,6 +31,20 @@ async def serve(
     async with running(Gateway(settings, DEFAULTS, registry)) as where:
         ready(where)
         await stop.wait()
+
+
+async def check(settings: Settings) -> None:
+    """Read, load and open all that a start needs of this host, and let go of it; raises `Startup`.
+
+    Redis is not asked: a check neither waits for other processes nor changes what they share.
+    """
+    await open_store(settings.store).close()
+    Seal(settings.answers_secret.split())
+    check_certificates(settings.mesh.security())
+    own_tenants = "" if settings.store and settings.tenants == IN_STORE else settings.tenants
+    alone = replace(settings, store="", metrics_port=0, tenants=own_tenants)
+    async with AsyncExitStack() as stack:
+        await Gateway(alone, DEFAULTS, CollectorRegistry()).open(stack)
 
 
 @asynccontextmanager

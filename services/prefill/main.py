@@ -6,7 +6,7 @@ from prometheus_client import REGISTRY, CollectorRegistry
 
 from services.common.domain import Role
 from services.prefill.settings import Settings
-from services.worker import serve_worker
+from services.worker import check_worker, serve_worker
 from services.worker.process import Ready
 
 
@@ -17,3 +17,8 @@ async def serve(
     await serve_worker(
         Role.PREFILL, settings.worker, settings.engine_arguments, stop, ready, registry=registry
     )
+
+
+async def check(settings: Settings) -> None:
+    """Find what would prevent a start, without loading the model; raises `Startup`."""
+    await check_worker(Role.PREFILL, settings.worker, settings.engine_arguments)

@@ -9,6 +9,7 @@ from pdmesh.retrieval.v1 import retriever_pb2_grpc
 from services.common.domain.address import join_address
 from services.common.limits import DEFAULTS
 from services.common.rpc import RpcServer
+from services.common.rpc.tls import check_certificates
 from services.common.telemetry import serve_metrics
 from services.retriever.embedding import open_embedder
 from services.retriever.library import Library
@@ -39,3 +40,11 @@ async def serve(
     finally:
         await server.stop(0)
         library.close()
+
+
+async def check(settings: Settings) -> None:
+    """Find what would prevent a start; opens the file of passages. Raises `Startup`."""
+    check_certificates(settings.mesh.security())
+    embedder = open_embedder(settings.embedder)
+    store = VectorStore(settings.store_file, embedder.dimensions, embedder.name)
+    Library(store, embedder, settings.passage_chars_max).close()

@@ -21,7 +21,8 @@ from services.common.domain.address import join_address
 from services.common.limits import DEFAULTS, Limits
 from services.common.rpc import RpcServer
 from services.common.rpc.lane import ATTACH, CONNECT
-from services.common.store import Store, connect
+from services.common.rpc.tls import check_certificates
+from services.common.store import Store, connect, open_store
 from services.common.telemetry import serve_metrics
 from services.common.version import VERSION
 from services.router.board import Board
@@ -147,6 +148,13 @@ async def serve(
     async with Router(settings, registry).running() as url:
         ready({"url": url})
         await stop.wait()
+
+
+async def check(settings: Settings) -> None:
+    """Find what would prevent a start, without asking Redis; raises `Startup`."""
+    await open_store(settings.store).close()
+    check_certificates(settings.mesh.security())
+    Router(settings, CollectorRegistry())
 
 
 def _server(

@@ -10,7 +10,7 @@ load, metrics                what the engine holds, for routers and for Promethe
 """
 
 from services.worker.engine_arguments import EngineArguments
-from services.worker.process import serve_worker
+from services.worker.process import check_worker, serve_worker
 from services.worker.settings import WorkerSettings
 
-__all__ = ["EngineArguments", "WorkerSettings", "serve_worker"]
+__all__ = ["EngineArguments", "WorkerSettings", "check_worker", "serve_worker"]

@@ -16,6 +16,7 @@ from services.common.domain import Registration, Role
 from services.common.errors import EngineStartFailed, EngineUnhealthy, MeshError
 from services.common.limits import DEFAULTS, Limits
 from services.common.rpc import RpcServer
+from services.common.rpc.tls import check_certificates
 from services.common.telemetry import serve_metrics
 from services.common.version import VERSION
 from services.worker.attachment import Attachment
@@ -65,6 +66,15 @@ async def serve_worker(
             await _serve_loaded(engine, shell, role, settings, security, stop, ready, registry, limits)
     finally:
         await engine.close()
+
+
+async def check_worker(role: Role, settings: WorkerSettings, arguments: EngineArguments) -> None:
+    """Find what would prevent a start, without loading the model; raises `Startup`.
+
+    What vLLM itself says to its arguments is known only when it loads.
+    """
+    check_certificates(settings.mesh.security())
+    await create_engine(settings, arguments, settings.first_role(role)).close()
 
 
 async def _serve_loaded(

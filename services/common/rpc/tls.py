@@ -86,6 +86,12 @@ def server_context(security: Security) -> ssl.SSLContext | None:
     return first
 
 
+def check_certificates(security: Security) -> None:
+    """Read and match all of them, for a process that is not to start yet; raises `BadSetting`."""
+    client_context(security)
+    server_context(security)
+
+
 def _server_context(security: Security) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     _load(context, security, shows=True, demands=security.demands_certs)

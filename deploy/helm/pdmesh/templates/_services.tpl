@@ -27,6 +27,17 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "pdmesh.gatewayImage" -}}
+{{- /* The parsers are vLLM's and traces need OpenTelemetry: the workers' image has both, the light one neither. */ -}}
+{{- $image := .Values.image.light -}}
+{{- range .Values.gateway.args -}}
+{{- if regexMatch "^--(tool-call-parser|reasoning-parser|trace-otlp-endpoint)(=|$)" . -}}
+{{- $image = $.Values.image.worker -}}
+{{- end -}}
+{{- end -}}
+{{- .Values.image.gateway | default $image -}}
+{{- end -}}
+
 {{- define "pdmesh.gatewayProbes" -}}
 {{- with .Values.gateway -}}
 # /ready says that a router is connected and a model is served; /health only that the process answers.
