@@ -104,6 +104,11 @@ def _file_flag(arguments: Sequence[str]) -> list[str]:
 
 def parse(service: str, settings_class: type[Any], arguments: Sequence[str]) -> tuple[Any, dict[str, Any]]:
     """The settings of process and service, and what else it is told; raises `BadSetting`."""
+    return configuration.read(parser_of(service), with_process(settings_class), service, arguments)
+
+
+def parser_of(service: str) -> StrictParser:
+    """What `pdmesh serve SERVICE` takes besides settings."""
     parser = StrictParser(
         prog=f"pdmesh serve {service}", description=f"Runs the {service}: {SERVED[service]}."
     )
@@ -111,7 +116,7 @@ def parse(service: str, settings_class: type[Any], arguments: Sequence[str]) -> 
     # How `pdmesh up` learns that this process serves, and that it never outlives it.
     parser.add_argument("--ready-fd", type=int, default=0, help=argparse.SUPPRESS)
     parser.add_argument("--parent-pid", type=int, default=0, help=argparse.SUPPRESS)
-    return configuration.read(parser, with_process(settings_class), service, arguments)
+    return parser
 
 
 def with_process(settings_class: type[Any]) -> type[Any]:

@@ -24,6 +24,7 @@ from services.cli.planner.plan import parser_of as plan_parser
 from services.cli.planner.simulate import SimulateSettings
 from services.cli.planner.simulate import parser_of as simulate_parser
 from services.cli.serve import EDGE, SERVED, with_process
+from services.cli.serve import parser_of as serve_parser
 from services.cli.up_settings import UpSettings
 from services.cli.usage import UsageSettings
 from services.cli.usage import parser_of as usage_parser
@@ -122,6 +123,8 @@ def _flags(words: list[str]) -> set[str] | None:
     else:
         cls = SETTINGS[words[0]]
     names = {leaf.flag for leaf in leaves(cls)}
+    if words[0] == "serve":
+        names |= set(flags_of(serve_parser(words[1])))
     if words[0] in PARSERS:
         names |= set(flags_of(PARSERS[words[0]]()))
     negated = {"--no-" + leaf.flag[2:] for leaf in leaves(cls) if leaf.kind is bool}
