@@ -33,6 +33,7 @@ class Worker:
 
     __slots__ = (  # every placement reads several workers, and each place in memory counts
         "_last_stream",
+        "_load",
         "blocks_taken",
         "breaker",
         "capacity",
@@ -41,15 +42,17 @@ class Worker:
         "heard_ms",
         "jobs",
         "leaves",
-        "load",
         "pool",
         "prefill_tokens_taken",
         "registration",
         "role",
         "role_since_ms",
         "session",
+        "slots_reported",
         "slots_taken",
         "state",
+        "step_ms_per_request",
+        "step_ms_reported",
         "succeeded_ms",
     )
 
@@ -58,7 +61,6 @@ class Worker:
         self.registration = registration
         self.capacity = NOTHING if registration.is_shared else registration.capacity
         """What it can hold of this router's work: all that it registered, or what it has granted."""
-        self.load = LoadReport()
         self.role = registration.role
         self.role_since_ms = now_ms
         self.flips_to: Role | None = None
@@ -77,9 +79,28 @@ class Worker:
         self.slots_taken = 0
         self.blocks_taken = 0
         self.prefill_tokens_taken = 0
+        self.load = LoadReport()
         self.pool: Pool | None = None
         """`None` once detached."""
         self._last_stream = 0
+
+    @property
+    def load(self) -> LoadReport:
+        """What it last said that it holds."""
+        return self._load
+
+    @load.setter
+    def load(self, load: LoadReport) -> None:
+        """Take a report in. Requests given and taken from here on are what the report does not count."""
+        self._load = load
+        self.slots_reported = self.slots_taken
+        """Slots taken when the report came."""
+        self.step_ms_reported = load.step_ms
+        self.step_ms_per_request = load.step_ms / (1 + load.running_requests)
+        """How much longer the step is expected to get with one more request.
+
+        A step that only decodes grows by less, but one that also runs the new request's prompt by more.
+        """
 
     @property
     def worker_id(self) -> str:

@@ -89,7 +89,10 @@ class FreeBlocks:
 
 @dataclass(frozen=True, slots=True)
 class StepTime:
-    """How quickly the engine steps by its last report: 1 for instantly, 1/2 at the reference."""
+    """How quickly the engine is expected to step: 1 for instantly, 1/2 at the reference.
+
+    Its last report says how quickly it did. What the router has given and taken since changes that.
+    """
 
     weight: float
     reference_ms: float
@@ -99,8 +102,9 @@ class StepTime:
         """More for quicker workers."""
         weight, reference_ms = self.weight, self.reference_ms
         return [
-            weight * (reference_ms / (reference_ms + w.load.step_ms) if w.load.step_ms > 0.0 else 1.0)
+            weight * (reference_ms / (reference_ms + ms) if ms > 0.0 else 1.0)
             for w in workers
+            for ms in (w.step_ms_reported + (w.slots_taken - w.slots_reported) * w.step_ms_per_request,)
         ]
 
 
