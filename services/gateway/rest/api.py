@@ -44,9 +44,13 @@ from services.gateway.rest.openapi import document
 from services.gateway.rest.responses.door import ResponsesDoor
 from services.gateway.rest.tokenizing import Tokenizing
 
-_UNLOGGED = ("/health", "/ready", "/metrics")
+_UNLOGGED = ("/health", "/ping", "/ready", "/metrics")
+_LOADS = frozenset(
+    ("/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings")
+)
+"""What workers run; requests for the rest are answered here."""
 _ANTHROPIC = "/v1/messages"
-_OPEN = frozenset(("/health", "/ready", "/openapi.json"))
+_OPEN = frozenset(("/health", "/ping", "/version", "/ready", "/openapi.json"))
 """Probes have no credential, nor has who only reads how to ask."""
 
 
@@ -72,6 +76,8 @@ class Api:
     ) -> None:
         self.is_leaving = False
         """True once the process is to end: no longer ready."""
+        self._in_flight = 0
+        """Requests that workers run or will run."""
         self._generator = generator
         self._embedder = embedder
         self._idempotency = idempotency
@@ -102,6 +108,9 @@ class Api:
         add("GET", "/v1/models/*", self._describe_model)
         add("GET", "/openapi.json", self._describe)
         add("GET", "/health", self._health)
+        add("GET", "/ping", self._health)
+        add("GET", "/version", self._show_version)
+        add("GET", "/load", self._show_load)
         add("GET", "/ready", self._ready)
         add("GET", "/metrics", self._show_metrics)
         if usage is not None:
@@ -115,6 +124,7 @@ class Api:
     def __call__(self, exchange: Exchange) -> Coroutine[Any, Any, None] | None:
         """Give the request its id, see to its log line, and let its route answer."""
         exchange.on_end = self._ended
+        self._in_flight += _is_load(exchange)
         if exchange.request.path.startswith(_ANTHROPIC):
             exchange.error_response = anthropic_error
         note_trace(exchange.notes, exchange.request.headers)
@@ -154,6 +164,7 @@ class Api:
 
     def _ended(self, exchange: Exchange) -> None:
         """Count and log a request; `notes` carry what its handlers found out."""
+        self._in_flight -= _is_load(exchange)
         request = exchange.request
         if request.method == "POST" and not request.is_counted:
             request.count()
@@ -188,6 +199,7 @@ class Api:
             "object": "model",
             "created": self._models.created_s,
             "owned_by": "pdmesh",
+            "root": listed.parent or name,
             "max_model_len": listed.model_len,
             **({"parent": listed.parent} if listed.parent else {}),
         }
@@ -197,6 +209,14 @@ class Api:
 
     def _health(self, exchange: Exchange) -> None:
         _respond_json(exchange, {"status": "ok", "version": VERSION})
+
+    def _show_version(self, exchange: Exchange) -> None:
+        _respond_json(exchange, {"version": VERSION})
+
+    def _show_load(self, exchange: Exchange) -> None:
+        if not self._sees_internals(exchange):
+            raise NotAllowed("/load is not for you: --internals-for says who may see it")
+        _respond_json(exchange, {"server_load": self._in_flight})
 
     def _ready(self, exchange: Exchange) -> None:
         if self.is_leaving or not self._models.is_attached:
@@ -217,6 +237,10 @@ class Api:
             raise NotAllowed("/metrics is not for you: --internals-for says who may see it")
         body = generate_latest(self._metrics.registry)
         exchange.respond(HttpResponse(200, body, CONTENT_TYPE_PLAIN_0_0_4))
+
+
+def _is_load(exchange: Exchange) -> bool:
+    return exchange.request.method == "POST" and exchange.request.path in _LOADS
 
 
 @functools.cache

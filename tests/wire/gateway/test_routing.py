@@ -142,6 +142,7 @@ async def test_all_names_are_listed(edge: Edge) -> None:
         "auto", "chat", "chat-v1", "chat-v2", "gpt-4o", "lawyer", "legal-2026", "poems", "tiny",
     ]  # fmt: skip
     assert listed["lawyer"]["parent"] == "chat-v1"
+    assert (listed["lawyer"]["root"], listed["chat"]["root"]) == ("chat-v1", "chat")
     assert "parent" not in listed["chat"]
     assert listed["chat"]["max_model_len"] == 300
     client = await edge.client()

@@ -18,7 +18,9 @@ def body(**changes: object) -> bytes:
     return json.dumps({name: value for name, value in (BODY | changes).items() if value is not None}).encode()
 
 
-@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/tiny", "/metrics", "/admin/usage", "/nowhere"])
+@pytest.mark.parametrize(
+    "path", ["/v1/models", "/v1/models/tiny", "/metrics", "/load", "/admin/usage", "/nowhere"]
+)
 async def test_without_a_key_nothing_is_told(tenanted: Tenanted, path: str):
     refused = await tenanted.get(path)
     assert refused.status == 401
@@ -93,6 +95,7 @@ async def test_models_of_others_do_not_exist(tenanted: Tenanted):
 
 async def test_metrics_can_be_for_admins(tenanted: Tenanted):
     assert (await tenanted.get("/metrics", f"x-api-key: {tenanted.acme}")).status == 403
+    assert (await tenanted.get("/load", f"x-api-key: {tenanted.acme}")).status == 403
     shown = await tenanted.get("/metrics", f"x-api-key: {tenanted.admin}")
     assert shown.status == 200
     assert b"pdmesh_gateway_tenants 2.0" in shown.body

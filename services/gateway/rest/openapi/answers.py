@@ -90,6 +90,8 @@ class ModelEntry(msgspec.Struct):
     object: str
     created: int
     owned_by: str
+    root: str
+    """The model that answers: of an adapter the one that it belongs to, else the name itself."""
     max_model_len: int
 
 
@@ -112,3 +114,16 @@ class Readiness(msgspec.Struct):
 
     status: str
     models: list[str]
+
+
+class Version(msgspec.Struct):
+    """Which pdmesh this is."""
+
+    version: str
+
+
+class Load(msgspec.Struct):
+    """How much there is to do."""
+
+    server_load: int
+    """Requests for text or vectors that this gateway has not answered yet."""
