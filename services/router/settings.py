@@ -26,7 +26,9 @@ class Settings:
         "", "Redis through which routers scale their fleet as one; none: this one is alone", is_secret=True
     )
     local_prompt_tokens_max: int = setting(64, "prompts up to this many tokens skip the handoff")
-    expected_output_tokens: int = setting(256, "KV room reserved for the answer of a request, in tokens")
+    expected_output_tokens: int = setting(
+        256, "KV room reserved for an answer at least, in tokens; more where a model's answers take more"
+    )
     learns_threshold: bool = setting(False, "learn that length from measured prefill and handoff times")
     model_version: tuple[str, ...] = setting(
         (), "versions behind a name by weight, as in chat=model-a:90,model-b:10; repeatable"

@@ -67,7 +67,6 @@ class ProjectedMemory:
 
     def __init__(self, config: CoreConfig) -> None:
         self._wait_ms_max = config.limits.queue_wait_ms_max
-        self._output_tokens = config.expected_output_tokens
         self._unmeasured_factor = config.unmeasured_overcommit
 
     def refusal(self, ask: Ask) -> MeshError | None:
@@ -90,10 +89,9 @@ class ProjectedMemory:
 
     def _demand_blocks(self, ask: Ask) -> int:
         pool, prefill, decode = ask.pool, ask.pool.prefill_queue, ask.pool.decode_queue
-        waiting = 1 + len(prefill) + len(decode)
-        tokens = ask.text_tokens + prefill.tokens + decode.tokens
-        output = min(ask.request.sampling.max_tokens, self._output_tokens)
-        return pool.decode_blocks_taken + (tokens + waiting * output) // max(1, pool.block_size_tokens)
+        waiting = prefill.tokens + prefill.growth_tokens + decode.tokens + decode.growth_tokens
+        own = ask.text_tokens + min(ask.request.sampling.max_tokens, pool.expected_output.tokens)
+        return pool.decode_blocks_taken + (waiting + own) // max(1, pool.block_size_tokens)
 
 
 class DeadlineFeasible:

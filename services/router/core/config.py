@@ -15,7 +15,9 @@ class CoreConfig:
     local_prompt_tokens_max: int = 64
     """Prompts up to this many tokens take the local path: a handoff would cost more than it saves."""
     expected_output_tokens: int = 256
-    """KV room is reserved for this many generated tokens, or for `max_tokens` when that is less."""
+    """KV room is reserved for this many generated tokens at least, or for `max_tokens` when that is less."""
+    expected_output_tokens_max: int = 4_096
+    """KV room is reserved for this many at most, however long a model's answers have been."""
     ageing_ms: int = 5_000
     """Who has waited this long is placed next, whatever its class, tenant or length."""
     unmeasured_overcommit: float = 4.0

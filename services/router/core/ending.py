@@ -25,7 +25,7 @@ class Ending:
         self, flight: Flight, reason: FinishReason, now_ms: float, vector: "array[float] | None" = None
     ) -> None:
         """End with an answer, or cancelled."""
-        self._close(flight, now_ms)
+        self._close(flight, now_ms, is_whole=reason is FinishReason.STOP)
         if reason in (FinishReason.STOP, FinishReason.LENGTH):
             self._state.quarantine.answered(flight.request.tenant, flight.request.prompt)
         # One that another worker has had tells nothing clear.
@@ -77,11 +77,13 @@ class Ending:
             self.announce(flight)
         self._state.do(EndStream(flight.gateway, flight.stream, reason, flight.receipt, error, vector))
 
-    def _close(self, flight: Flight, now_ms: float) -> None:
+    def _close(self, flight: Flight, now_ms: float, *, is_whole: bool = False) -> None:
         flight.stop_decoding(now_ms)
         flight.receipt.generated_tokens = len(flight.delivered)
         request, output_tokens = flight.request, len(flight.delivered)
         flight.pool.shares.charge(request.tenant, output_tokens=output_tokens, weight=request.tenant_weight)
+        if output_tokens and flight.gateway != CANARY_GATEWAY:
+            flight.pool.expected_output.learn(output_tokens, is_whole=is_whole)
         if flight.phase is Phase.WAITING:
             self.leave_queue(flight, now_ms)
         self.stop_job(flight, abort=True)

@@ -8,6 +8,7 @@ from enum import IntEnum
 from services.common.domain import Capacity, EmbeddingModel, LoadReport, Registration, Role
 from services.router.core.breaker import Breaker
 from services.router.core.config import CoreConfig
+from services.router.core.expected_output import ExpectedOutput
 from services.router.core.fairness import FairShares
 from services.router.core.flight import Flight
 from services.router.core.outcomes import RecentOutcomes
@@ -201,6 +202,7 @@ class Pool:
     shares: FairShares
     prefill_queue: WaitQueue
     decode_queue: WaitQueue
+    expected_output: ExpectedOutput
     workers: dict[int, Worker] = field(default_factory=dict)
     placements: Rate = field(default_factory=Rate)
     freed_blocks: Rate = field(default_factory=Rate)
@@ -301,7 +303,10 @@ class Fleet:
         prefill, decode = (
             WaitQueue(limits.queue_requests_max, limits.queue_tokens_max, shares, ageing_ms) for _ in "pd"
         )
-        return Pool(model, shares, prefill, decode)
+        expected = ExpectedOutput(
+            self._config.expected_output_tokens, self._config.expected_output_tokens_max
+        )
+        return Pool(model, shares, prefill, decode, expected)
 
     def detach(self, session: int) -> Worker | None:
         """Remove a worker; `None` when it is unknown."""

@@ -78,6 +78,11 @@ class Flight:
         return len(self.request.prompt) + len(self.delivered)
 
     @property
+    def growth_tokens(self) -> int:
+        """Tokens that it is expected to gain yet."""
+        return min(self.request.sampling.max_tokens - len(self.delivered), self.pool.expected_output.tokens)
+
+    @property
     def was_placed(self) -> bool:
         """Whether it has or had a worker, where it may have begun to work on the prompt."""
         return bool(self.receipt.prefill_worker or self.receipt.decode_worker)

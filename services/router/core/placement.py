@@ -86,7 +86,6 @@ class Policies:
         self.path = path
         self.timing = timing
         self.index = PrefixIndex(config.prefix_blocks_max, config.seed)
-        self._config = config
         self._for_known = profiles(config, self.index)
         self._for_strangers = {name: for_strangers(profile) for name, profile in self._for_known.items()}
         if timing is not None:
@@ -121,18 +120,14 @@ class Policies:
 
     def kv_tokens(self, flight: Flight) -> int:
         """Tokens of KV to reserve on a decode worker: the text and its expected growth."""
-        return flight.text_tokens + self._growth_tokens(flight)
-
-    def _growth_tokens(self, flight: Flight) -> int:
-        left = flight.request.sampling.max_tokens - len(flight.delivered)
-        return min(left, self._config.expected_output_tokens)
+        return flight.text_tokens + flight.growth_tokens
 
     def pick_decode(self, flight: Flight, now_ms: float) -> Worker | None:
         """The decode worker; `None` when none has room."""
         runs_text = flight.path is Path.LOCAL and flight.handoff is None
         tier = self._candidates.decode(flight.pool)
         text_tokens = flight.text_tokens
-        kv_tokens = text_tokens + self._growth_tokens(flight)
+        kv_tokens = text_tokens + flight.growth_tokens
         question = self._question(flight, tier, text_tokens, kv_tokens, now_ms)
         return self._pick(tier, "local" if runs_text else "decode", question, None)
 

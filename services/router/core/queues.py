@@ -26,10 +26,11 @@ STALE_ENTRIES_MAX = 1_024
 class _Entry:
     """One waiting request; stale once it has left, because heaps are cleaned when read."""
 
-    __slots__ = ("flight", "is_stale", "rank", "tokens")
+    __slots__ = ("flight", "growth_tokens", "is_stale", "rank", "tokens")
 
     def __init__(self, flight: "Flight", order: int) -> None:
         self.flight, self.tokens, self.is_stale = flight, flight.text_tokens, False
+        self.growth_tokens = flight.growth_tokens
         self.rank = (float(flight.request.priority), flight.deadline_at_ms, float(self.tokens), float(order))
 
     def __lt__(self, other: "_Entry") -> bool:
@@ -100,6 +101,8 @@ class WaitQueue:
         self._stale = 0
         """Entries that have left and still lie in a heap, at most."""
         self.tokens = 0
+        self.growth_tokens = 0
+        """What the answers of all that wait will take, as was expected when each began to wait."""
 
     def __len__(self) -> int:
         return len(self._returned) + len(self._arrived)
@@ -124,6 +127,7 @@ class WaitQueue:
     def _add(self, line: "dict[Flight, _Entry]", flight: "Flight") -> _Entry:
         entry = line[flight] = _Entry(flight, next(self._order))
         self.tokens += entry.tokens
+        self.growth_tokens += entry.growth_tokens
         return entry
 
     def head(self, now_ms: float) -> "Flight | None":
@@ -159,6 +163,7 @@ class WaitQueue:
             if entry is not None:
                 entry.is_stale = True
                 self.tokens -= entry.tokens
+                self.growth_tokens -= entry.growth_tokens
                 if line is self._arrived:
                     self._sweep()
                 return True

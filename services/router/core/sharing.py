@@ -51,7 +51,7 @@ class Sharing:
         if worker.role is not Role.PREFILL:
             queues.append(pool.decode_queue)
         requests = sum(len(queue) for queue in queues) if worker.is_serving else 0
-        tokens = sum(queue.tokens for queue in queues) + requests * self._state.config.expected_output_tokens
+        tokens = sum(queue.tokens + queue.growth_tokens for queue in queues)
         return Want(
             grant_number,
             worker.slots_taken,

@@ -2,16 +2,19 @@
 
 import random
 from collections import Counter
+from types import SimpleNamespace
 
 import pytest
 
 from services.common.domain import Receipt, Request, Sampling, ServiceClass
 from services.common.domain.tokens import tokens
+from services.router.core.expected_output import ExpectedOutput
 from services.router.core.fairness import FairShares
 from services.router.core.flight import Flight
 from services.router.core.queues import WaitQueue
 
 AGEING_MS = 1_000.0
+POOL = SimpleNamespace(expected_output=ExpectedOutput(3, 3))
 
 
 def flight(
@@ -25,7 +28,7 @@ def flight(
     request = Request(
         name, "m", tokens([1] * length), Sampling(max_tokens=5), tenant=tenant, service_class=service_class
     )
-    made = Flight(1, 1, request, None, Receipt(name), tokens(), since_ms, deadline_at_ms)
+    made = Flight(1, 1, request, POOL, Receipt(name), tokens(), since_ms, deadline_at_ms)
     made.waiting_since_ms = since_ms
     return made
 
