@@ -20,9 +20,15 @@ from tests.tidy.source import ROOT
 Result = TypeVar("Result")
 
 CLONE_NEWNET = 0x40000000
+ENGINES = ("VLLM_", "UCX_", "NIXL_")
 READY_S_MAX = 60.0
 STOP_S_MAX = 20.0
 POLL_S = 0.02
+
+
+def _bare() -> dict[str, str]:
+    """Our variables without those of engines, which an engine that a test has run in this process leaves."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(ENGINES)}
 
 
 class HostFailed(Exception):
@@ -146,7 +152,7 @@ class Host:
         command[5:5] = ["--parent-pid", str(os.getpid())]
         with output.open("wb") as log:
             started = subprocess.Popen(
-                [*self._enter, *command], cwd=ROOT, stdout=log, stderr=log, env=os.environ | (environ or {})
+                [*self._enter, *command], cwd=ROOT, stdout=log, stderr=log, env=_bare() | (environ or {})
             )
         self._processes.append(Process(started, output))
         return self._processes[-1]
