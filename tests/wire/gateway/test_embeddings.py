@@ -264,3 +264,13 @@ async def test_a_repeated_key_gets_the_same_answer(site: Edge) -> None:
     assert (first.status, first.body) == (200, again.body)
     assert len(site.router.jobs) == 1
     assert (await ask(site, "idempotency-key: k", input=[1, 3])).status == 409
+
+
+async def test_a_salt_of_the_body_keeps_cached_prompts_apart(site: Edge, client: openai.AsyncOpenAI) -> None:
+    for salt in ("a", "b", "a"):
+        extra = {"cache_salt": salt, "request_id": f"of-{salt}"}
+        await client.embeddings.create(model="vectors", input="hello", extra_body=extra)
+    first, second, again = [job.request for job in site.router.jobs]
+    assert first.cache_salt == again.cache_salt
+    assert len({first.cache_salt, second.cache_salt, "", "a"}) == 4
+    assert [first.request_id, second.request_id] == ["of-a", "of-b"]
