@@ -2,13 +2,12 @@
 
 from prometheus_client import CollectorRegistry
 
-from services.common.domain import FinishReason, Path
+from services.common.domain import PATH_NAMES, FinishReason
 from services.common.telemetry.tallies import Counter, Histogram
 from services.router.core.actions import EndStream, SendPlaced
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 PHASES = ("queue", "prefill", "handoff", "decode")
-_PATHS = {path: path.name.lower() for path in Path}
 _OUTCOMES = {reason: reason.name.lower() for reason in FinishReason}
 
 
@@ -41,7 +40,7 @@ class Metrics:
     def count(self, action: SendPlaced | EndStream) -> None:
         """Count a placement or an outcome. Reasons come from fixed tables, so the labels are bounded."""
         if isinstance(action, SendPlaced):
-            self._placed.labels(_PATHS[action.path], action.path_reason).inc()
+            self._placed.labels(PATH_NAMES[action.path], action.path_reason).inc()
             return
         reason = action.error.reason if action.error is not None else ""
         self._ended.labels(_OUTCOMES[action.reason], reason).inc()

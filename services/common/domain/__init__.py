@@ -9,7 +9,7 @@ from services.common.domain.grant import Grant, Want
 from services.common.domain.handoff import HandoffTicket
 from services.common.domain.job import Job, JobKind
 from services.common.domain.logprobs import LogprobColumns, TokenLogprobs
-from services.common.domain.receipt import Path, Receipt
+from services.common.domain.receipt import PATH_NAMES, Path, Receipt
 from services.common.domain.request import Request, ServiceClass
 from services.common.domain.sampling import Sampling
 from services.common.domain.step import (
@@ -28,6 +28,7 @@ from services.common.domain.structured import SHAPE_REFUSED, Structured, Structu
 from services.common.domain.worker import Capacity, Fingerprint, LoadReport, Registration, Role
 
 __all__ = [
+    "PATH_NAMES",
     "SHAPE_REFUSED",
     "Capacity",
     "EmbeddingAsk",

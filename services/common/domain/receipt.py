@@ -11,6 +11,10 @@ class Path(IntEnum):
     LOCAL = 2
 
 
+PATH_NAMES = {path: path.name.lower() for path in Path}
+"""As headers, logs and metrics write them."""
+
+
 @dataclass(slots=True)
 class Receipt:
     """Filled in by the router's core while the request lives, sent with its end.

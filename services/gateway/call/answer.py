@@ -4,7 +4,7 @@ from collections.abc import Callable
 from operator import attrgetter
 
 from services.common.clock import Clock
-from services.common.domain import Path
+from services.common.domain import PATH_NAMES
 from services.common.errors import MeshError
 from services.gateway.accounts.metering.kv_seconds import kv_seconds
 from services.gateway.call.call import Call
@@ -87,7 +87,7 @@ class Answer:
     def placed(self, choice: Choice, placement: Placement) -> None:
         """Tell where the first choice runs."""
         if choice.number == 0 and not self._is_over:
-            self._path = _PATHS[placement.path]
+            self._path = PATH_NAMES[placement.path]
             self._writer.on_placed(placement if self._sees_internals else placement.without_names())
 
     def template(self, number: int) -> Template | None:
@@ -255,6 +255,3 @@ class Answer:
         self._series.e2e_seconds.observe(e2e_ms / 1000.0)
         met = self._metrics.answers.objectives.are_met(ttft_ms, self._tpot_ms(generated), e2e_ms)
         (self._series.good if met else self._series.late).inc()
-
-
-_PATHS = {path: path.name.lower() for path in Path}

@@ -1,7 +1,7 @@
 """What both writers of the REST API share: the answer's head, and how it fails before that."""
 
 from services.common.clock import Clock
-from services.common.domain import Path
+from services.common.domain import PATH_NAMES
 from services.common.errors import MeshError
 from services.gateway.call.call import Call
 from services.gateway.call.writers.interface import Ending, Header, Opening
@@ -10,8 +10,6 @@ from services.gateway.http import Exchange, Template
 from services.gateway.links.streams import Placement
 from services.gateway.rest.openai.errors import error_response
 from services.gateway.rest.openai.format import AnswerFormat, FormatType
-
-_PATHS = {path: path.name.lower() for path in Path}
 
 
 class RestWriter:
@@ -89,7 +87,7 @@ def _placement_headers(placement: Placement | None) -> tuple[Header, ...]:
     if placement is None:
         return ()
     return (
-        ("x-pdmesh-path", _PATHS[placement.path]),
+        ("x-pdmesh-path", PATH_NAMES[placement.path]),
         ("x-pdmesh-path-reason", placement.reason),
         *placement.worker_headers(),
     )
