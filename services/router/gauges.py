@@ -223,7 +223,9 @@ def _pairs(view: FleetView) -> Iterator[GaugeMetricFamily | CounterMetricFamily]
         "pdmesh_router_pair_gigabytes_per_second", "Mean speed of the pull alone, of late", labels=labels
     )
     closed = GaugeMetricFamily(
-        "pdmesh_router_pair_usable", "0 while a pair's breaker lets no handoff through", labels=labels
+        "pdmesh_router_pair_usable",
+        "0 while a pair hands nothing over: its breaker is open, or it was refused",
+        labels=labels,
     )
     shown = sorted(view.pairs, key=lambda pair: (-pair.failures, pair.prefill_worker, pair.decode_worker))
     for pair in shown[:PAIRS_SHOWN_MAX]:
@@ -232,5 +234,5 @@ def _pairs(view: FleetView) -> Iterator[GaugeMetricFamily | CounterMetricFamily]
         failures.add_metric(names, pair.failures)
         seconds.add_metric(names, pair.handoff_ms / 1e3)
         speed.add_metric(names, pair.transfer_gb_per_s)
-        closed.add_metric(names, pair.breaker != "open")
+        closed.add_metric(names, pair.breaker != "open" and not pair.refusal)
     yield from (handoffs, failures, seconds, speed, closed)

@@ -64,10 +64,10 @@ def refused(reason: str, per_minute: float) -> dict[str, str]:
     return requests(0.0) | {name: rising(per_minute)}
 
 
-def placed(fallbacks: float) -> dict[str, str]:
+def placed(fallbacks: float, reason: str = "handoff_failed") -> dict[str, str]:
     series = 'pdmesh_router_placements_total{{path="{}",reason="{}"}}'
     return {
-        series.format("local", "handoff_failed"): rising(fallbacks),
+        series.format("local", reason): rising(fallbacks),
         series.format("local", "short_prompt"): rising(50.0),
         series.format("disaggregated", "long_prompt"): rising(50.0 - fallbacks),
     }
@@ -108,6 +108,8 @@ def output(late_per_minute: float) -> dict[str, str]:
 def gauge(series: str, value: float) -> dict[str, str]:
     return {series: steady(value)}
 
+
+PAIR_REASONS = ("pair_suspended", "pair_refused", "pair_untried")
 
 Series = dict[str, str]
 CASES: dict[str, tuple[Series, Series]] = {
@@ -241,6 +243,7 @@ def test_each_alert_fires_on_its_series_and_is_silent_beside_them(tmp_path: Path
         for alert, both in CASES.items()
         for series, fires in zip(both, (True, False), strict=True)
     ]
+    played += [case("PdmeshFallbacks", placed(20.0, reason), fires=True) for reason in PAIR_REASONS]
     file = tmp_path / "alerts_test.yaml"
     order = [group["name"] for group in GROUPS]
     head = {"rule_files": [str(RULES)], "evaluation_interval": "10m", "group_eval_order": order}

@@ -13,9 +13,14 @@ Tell what became of one request: where it waited and for how long, which workers
 and why it failed. It is found in the request log by its id, or by the beginning of it."""
 PATH_REASONS = {
     "long_prompt": "its prompt is long enough to be handed over",
-    "short_prompt": "its prompt is so short, or so much of it cached, that a handoff would not pay",
+    "short_prompt": "its prompt is so short that a handoff would not pay",
+    "cached_prompt": "so much of its prompt is cached that a handoff would not pay",
+    "demanded": "its caller demanded a handoff",
+    "replay": "tokens that its caller has are generated again, which a handoff cannot do",
     "no_prefill_worker": "no prefill worker served",
-    "pair_suspended": "no pair of workers was fit to hand over",
+    "pair_suspended": "handoffs of its pairs of workers have failed lately",
+    "pair_refused": "its pairs of workers cannot hand over; `pdmesh doctor` says why",
+    "pair_untried": "its pairs of workers are new and not yet tried",
     "handoff_failed": "the handoff failed, so the decode worker computed the prompt itself",
     "handoff_timeout": "the decode worker did not take the KV in time and computed the prompt itself",
     "handoff_expired": "the lease ran out before the decode worker took the KV",

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ import pytest
 from services.cli.history import search
 from services.cli.history.archive import open_archive, seconds_of
 from services.cli.history.record import record_of
+from services.cli.history.story import PATH_REASONS, story
 from services.cli.history.story import run as why
-from services.cli.history.story import story
 from services.common.errors import BadSetting
+from services.router.core.paths import CACHED, DEMANDED, LONG, NOT_REPLAYED, REPLAYED, SHORT
+from tests.tidy.source import ROOT
 
 RECEIPT = {
     "path": "disaggregated",
@@ -30,6 +33,14 @@ RECEIPT = {
     "retries": 0,
     "model": "m-v2",
 }
+
+
+def reasons() -> set[str]:
+    """Every reason that the router's core writes for a path."""
+    texts = "".join(path.read_text() for path in (ROOT / "services/router/core").glob("*.py"))
+    return set(re.findall(r'"((?:pair|handoff)_[a-z]+|no_prefill_worker)"', texts)) | {
+        choice.reason for choice in (SHORT, CACHED, LONG, DEMANDED, REPLAYED, NOT_REPLAYED)
+    }
 
 
 def line(request_id: str, ago_s: float = 10.0, **fields: Any) -> str:
@@ -134,6 +145,11 @@ def test_the_story_of_a_slow_request_names_what_took_longest() -> None:
     assert "44.0 ms handing 52.8 MB of KV over at 1.20 GB/s" in text
     assert "generating 200 tokens, 2.0 ms each" in text
     assert text.endswith("most of its time, 2.10 s, went into waiting for a worker")
+
+
+@pytest.mark.parametrize("reason", sorted(reasons()))
+def test_every_way_that_the_router_takes_has_words(reason: str) -> None:
+    assert f"because {PATH_REASONS[reason]}" in told(receipt=RECEIPT | {"path_reason": reason})
 
 
 def test_the_story_of_a_failed_request_says_why() -> None:

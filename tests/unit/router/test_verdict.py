@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from services.common.domain import Role
+from services.router import gauges
 from services.router.core.outcomes import BIN_MS, WINDOW_MS, RecentOutcomes
 from services.router.fleet_view import (
     FleetView,
@@ -155,6 +156,21 @@ def test_one_worker_that_is_much_slower_than_its_peers_is_named() -> None:
 def test_a_pair_that_hands_nothing_over_is_named(pair: PairView, kind: str) -> None:
     assert only(fleet(pairs=(pair,))).kind == kind
     assert findings(fleet(pairs=(replace(pair, breaker="half_open", refusal=""),))) == []
+
+
+@pytest.mark.parametrize(
+    ("pair", "usable"),
+    [
+        (PairView("p", "d", "m", "closed", "equal"), 1),
+        (PairView("p", "d", "m", "half_open", "unknown"), 1),
+        (PairView("p", "d", "m", "open", "failed"), 0),
+        (PairView("p", "d", "m", "closed", "failed", refusal="address: 127.0.0.1 is loopback"), 0),
+    ],
+)
+def test_a_pair_that_was_refused_counts_as_unusable(pair: PairView, usable: int) -> None:
+    families = {family.name: family for family in gauges._pairs(fleet(pairs=(pair,)))}
+    (sample,) = families["pdmesh_router_pair_usable"].samples
+    assert sample.value == usable
 
 
 def test_a_busy_prefill_worker_that_releases_late_is_no_fault() -> None:
